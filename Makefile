@@ -1,0 +1,63 @@
+# The verbs of Headrace. Needs Python 3.11, 3.12 or 3.13, and make; everything else it sets up itself, in .venv.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+UV_VERSION := 0.13.9
+TOOLS := .venv/tools
+UV := $(TOOLS)/bin/uv
+PYTHON := .venv/bin/python
+READY := .venv/.ready
+SAM := $(UV) tool run --quiet --python $(LAMBDA_PYTHON) --from aws-sam-cli==1.170.0 sam
+# sam builds for Lambda's Python, which must be on the PATH.
+LAMBDA_PYTHON ?= python3.13
+
+export PYTHONPATH := $(CURDIR):$(CURDIR)/shared
+export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
+export UV_PYTHON_DOWNLOADS := never
+export UV_LINK_MODE := copy
+export SAM_CLI_TELEMETRY := 0
+
+.PHONY: help run test lint format bench validate build clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+run: $(READY) ## Run everything on this machine: S3, queue, Redis, vector engine and the functions
+	@$(PYTHON) -m infra.local
+
+test: $(READY) lint ## Check style, types and behaviour
+	@$(PYTHON) -m pytest
+
+lint: $(READY) ## Check style and types
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+format: $(READY) ## Put the code into the house style
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+bench: $(READY) ## Measure: prints tables, asserts nothing
+	@$(PYTHON) -m tests.bench
+
+validate: $(READY) ## Check template.yaml with sam
+	@$(SAM) validate --lint
+
+build: $(READY) ## Build the Lambda artifacts into .aws-sam
+	@$(SAM) build
+
+clean: ## Remove the environment and the local state
+	rm -rf .venv .headrace .aws-sam
+
+# A suitable interpreter: PYTHON3 if given, else the first of these that runs and has venv.
+$(READY): pyproject.toml uv.lock Makefile
+	@python=""; for candidate in $(PYTHON3) python3 python3.13 python3.12 python3.11; do \
+		if $$candidate -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; \
+		then python=$$candidate; break; fi; done; \
+	if [ -z "$$python" ]; then \
+		echo "Headrace needs Python 3.11, 3.12 or 3.13 with its venv module (on Debian: apt install python3-venv)." >&2; \
+		echo "If you have one under another name, say: make $(MAKECMDGOALS) PYTHON3=/path/to/python" >&2; exit 1; fi; \
+	echo "Setting up .venv with $$($$python --version) (once, about a minute) …"; \
+	$$python -m venv .venv && $$python -m venv $(TOOLS) && \
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) && \
+	$(UV) sync --frozen --quiet --python .venv/bin/python && touch $(READY)

@@ -1,0 +1,104 @@
+"""From a model's text to tokens and citations: markers are checked, resolved and quoted while the text streams."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from headrace.sentences import content_stems, sentence_spans
+from headrace.types import Chunk, Citation, CitationEvent, Passage, TokenEvent
+
+_SPECIAL = re.compile(r"`+|[“”\n]|\[\d{1,3}(?:\s*,\s*\d{1,3})*\]")
+# What may still become a marker when the next piece of text arrives.
+_UNFINISHED = re.compile(r"\[[\d,\s]{0,20}$")
+_QUOTED = re.compile(r"[“\"]([^”\"]{8,})[”\"]")
+CLAIM_CHARACTERS = 600
+
+
+class CitationFilter:
+    """Feed it text as it comes; it gives tokens, and a citation at the first use of each passage.
+
+    Markers that name no passage are dropped. Markers in code (backticks) and
+    inside “quotations” are text.
+    """
+
+    def __init__(self, passages: Sequence[Passage]) -> None:
+        self._passages = passages
+        self._held = ""
+        self._claim = ""
+        self._cited: set[int] = set()
+        self._in_code = False
+        self._in_quotation = False
+
+    @property
+    def cited(self) -> frozenset[int]:
+        """The numbers of the passages cited so far."""
+        return frozenset(self._cited)
+
+    def feed(self, text: str) -> Iterator[TokenEvent | CitationEvent]:
+        """What can be said now; the start of a possible marker is held back."""
+        self._held += text
+        unfinished = _UNFINISHED.search(self._held)
+        ready = self._held[: unfinished.start()] if unfinished else self._held
+        self._held = self._held[len(ready) :]
+        return self._emit(ready)
+
+    def close(self) -> Iterator[TokenEvent | CitationEvent]:
+        """What was held back."""
+        ready, self._held = self._held, ""
+        return self._emit(ready)
+
+    def _emit(self, text: str) -> Iterator[TokenEvent | CitationEvent]:
+        out = ""
+        place = 0
+        new: list[Citation] = []
+        for special in _SPECIAL.finditer(text):
+            out += text[place : special.start()]
+            self._claim = (self._claim + text[place : special.start()])[-CLAIM_CHARACTERS:]
+            piece, citations = self._special(special.group())
+            out += piece
+            new += citations
+            place = special.end()
+        out += text[place:]
+        self._claim = (self._claim + text[place:])[-CLAIM_CHARACTERS:]
+        if out:
+            yield TokenEvent(out)
+        yield from map(CitationEvent, new)
+
+    def _special(self, piece: str) -> tuple[str, list[Citation]]:
+        if piece.startswith("`"):
+            self._in_code ^= len(piece) % 2 == 1
+        elif piece in "“”\n":
+            self._in_quotation = piece == "“"
+            self._claim = "" if piece == "\n" else self._claim + piece
+        elif not (self._in_code or self._in_quotation):
+            return self._marker(piece)
+        return piece, []
+
+    def _marker(self, marker: str) -> tuple[str, list[Citation]]:
+        numbers = [n for n in map(int, marker.strip("[]").split(",")) if 1 <= n <= len(self._passages)]
+        new = [self._cite(n) for n in dict.fromkeys(numbers) if n not in self._cited]
+        self._cited.update(numbers)
+        return "".join(f"[{n}]" for n in numbers), new
+
+    def _cite(self, number: int) -> Citation:
+        chunk = self._passages[number - 1].chunk
+        start, end = best_quote(self._claim, chunk)
+        return Citation(number, chunk, chunk.text[start:end], start, end)
+
+
+def best_quote(claim: str, chunk: Chunk) -> tuple[int, int]:
+    """The span of the chunk that carries the claim: what it quotes word for word, else its nearest sentence."""
+    for quoted in reversed(_QUOTED.findall(claim)):
+        start = chunk.text.find(quoted)
+        if start >= 0:
+            return start, start + len(quoted)
+    spans = list(sentence_spans(chunk.text)) or [(0, len(chunk.text))]
+    sentences = [claim[start:end] for start, end in sentence_spans(claim)]
+    wanted = content_stems(sentences[-1] if sentences else claim)
+    return max(spans, key=lambda span: (_overlap(wanted, chunk.text[span[0] : span[1]]), -span[0]))
+
+
+def _overlap(wanted: frozenset[str], sentence: str) -> float:
+    stems = content_stems(sentence)
+    return len(wanted & stems) / (len(stems) ** 0.5 or 1.0)

@@ -1,0 +1,41 @@
+"""The chat function: composition root. `app` for a server or the streaming runtime, `handler` for buffered doors."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from functions.chat.answer import AnswerParts
+from functions.chat.app import ChatParts, create_app
+from functions.chat.retrieve import RetrievalLimits, Retriever
+from headrace import wiring
+from headrace.settings import Settings
+
+
+@asynccontextmanager
+async def open_parts() -> AsyncIterator[ChatParts]:
+    """The real parts, from the environment."""
+    settings = Settings.from_env(os.environ)
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(wiring.open_redis(settings))
+        store = await stack.enter_async_context(wiring.open_store(settings))
+        embedder = await stack.enter_async_context(wiring.open_embedder(settings))
+        model = await stack.enter_async_context(wiring.open_chat_model(settings))
+        registry = wiring.registry_on(redis)
+        given_floor = settings.retrieval_min_score
+        floor = embedder.relevance_floor if given_floor is None else given_floor
+        limits = RetrievalLimits(settings.retrieval_limit, floor)
+        answering = AnswerParts(
+            retriever=Retriever(embedder=embedder, store=store, registry=registry, limits=limits),
+            registry=registry,
+            cache=wiring.cache_on(redis, settings),
+            conversations=wiring.conversations_on(redis, settings),
+            model=model,
+            max_tokens=settings.answer_max_tokens,
+        )
+        checks = {"registry": registry, "store": store, "embedder": embedder, "model": model}
+        yield ChatParts(answering, checks, settings.answer_deadline_seconds)
+
+
+app = create_app(open_parts)

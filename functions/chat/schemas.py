@@ -1,0 +1,174 @@
+"""What goes over the wire: request bodies, the events' payloads, the documents list. pydantic lives here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from headrace.types import (
+    AnswerEvent,
+    Citation,
+    CitationEvent,
+    Document,
+    DoneEvent,
+    Passage,
+    PassagesEvent,
+    StatusEvent,
+    TokenEvent,
+    UsageEvent,
+)
+
+MAX_QUESTION_CHARACTERS = 8_000
+
+
+class ChatBody(BaseModel):
+    """`POST /chat`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    question: str = Field(min_length=1, max_length=MAX_QUESTION_CHARACTERS)
+    conversation_id: str | None = Field(default=None, min_length=1, max_length=200)
+    filter: dict[str, Any] = Field(default_factory=dict)
+
+
+class TextPart(BaseModel):
+    """A piece of a message's content, in OpenAI's long form."""
+
+    type: Literal["text"]
+    text: str
+
+
+class CompletionMessage(BaseModel):
+    """One of OpenAI's messages."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[TextPart] | None = None
+
+    @property
+    def text(self) -> str:
+        if isinstance(self.content, list):
+            return "".join(part.text for part in self.content)
+        return self.content or ""
+
+
+class StreamOptions(BaseModel):
+    """OpenAI's `stream_options`."""
+
+    include_usage: bool = False
+
+
+class CompletionBody(BaseModel):
+    """`POST /v1/chat/completions`. Fields that have no meaning here (temperature, …) are accepted and ignored."""
+
+    model: str = Field(min_length=1, max_length=200)
+    messages: list[CompletionMessage] = Field(min_length=1, max_length=500)
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    n: Literal[1] | None = None
+    filter: dict[str, Any] = Field(default_factory=dict)
+
+
+def event_name(event: AnswerEvent) -> str:
+    """The SSE event's name: `status`, `passages`, `token`, `citation`, `usage` or `done`."""
+    return type(event).__name__.removesuffix("Event").lower()
+
+
+def event_payload(event: AnswerEvent) -> dict[str, Any]:
+    """The SSE event's data."""
+    match event:
+        case StatusEvent(stage, mode, note, age_seconds):
+            payload = {"stage": stage, "mode": mode, "note": note, "age_seconds": age_seconds}
+            return {name: value for name, value in payload.items() if value not in (None, "")}
+        case PassagesEvent(passages):
+            return {"passages": [passage_payload(number, passage) for number, passage in enumerate(passages, 1)]}
+        case TokenEvent(text):
+            return {"text": text}
+        case CitationEvent(citation):
+            return citation_payload(citation)
+        case UsageEvent(usage):
+            return {
+                "prompt_tokens": usage.prompt_tokens,
+                "completion_tokens": usage.completion_tokens,
+                "total_tokens": usage.total_tokens,
+            }
+        case DoneEvent(mode, finish_reason, conversation_id, cached):
+            return {
+                "mode": mode, "finish_reason": finish_reason, "conversation_id": conversation_id, "cached": cached,
+            }
+
+
+def passage_payload(number: int, passage: Passage) -> dict[str, Any]:
+    """A passage as the reader sees it; `score` is its cosine similarity to the question."""
+    chunk = passage.chunk
+    return {
+        "number": number,
+        "document": chunk.document_key,
+        "name": chunk.name,
+        "place": chunk.place,
+        "page": chunk.page,
+        "section": list(chunk.section),
+        "text": chunk.text,
+        "score": round(passage.score, 4),
+    }
+
+
+def citation_payload(citation: Citation) -> dict[str, Any]:
+    """A citation: the document, the place in it, and the quote, at `start` to `end` of the passage's text."""
+    chunk = citation.chunk
+    return {
+        "number": citation.number,
+        "document": chunk.document_key,
+        "name": chunk.name,
+        "place": chunk.place,
+        "page": chunk.page,
+        "section": list(chunk.section),
+        "quote": citation.quote,
+        "start": citation.start,
+        "end": citation.end,
+    }
+
+
+def answer_payload(events: Sequence[AnswerEvent]) -> dict[str, Any]:
+    """A whole answer as one JSON value."""
+    payload: dict[str, Any] = {"answer": "", "citations": [], "passages": [], "notice": ""}
+    for event in events:
+        match event:
+            case TokenEvent(text):
+                payload["answer"] += text
+            case CitationEvent(citation):
+                payload["citations"].append(citation_payload(citation))
+            case PassagesEvent():
+                payload["passages"] = event_payload(event)["passages"]
+            case UsageEvent():
+                payload["usage"] = event_payload(event)
+            case StatusEvent(note=note):
+                payload["notice"] = note
+            case DoneEvent():
+                payload |= event_payload(event)
+    return payload
+
+
+def document_payload(document: Document) -> dict[str, Any]:
+    """A document's state as `GET /documents` shows it. Times are in seconds since the epoch."""
+    return {
+        "key": document.key,
+        "name": document.name,
+        "state": document.state,
+        "reason": document.reason,
+        "size_bytes": document.size_bytes,
+        "chunks": document.chunks,
+        "searchable": document.generation is not None,
+        "etag": document.etag,
+        "version_id": document.version_id,
+        "uploaded_at": document.uploaded_at,
+        "started_at": document.started_at,
+        "updated_at": document.updated_at,
+        "ready_at": document.ready_at,
+    }
+
+
+def error_payload(message: str, *, code: str, kind: str, param: str | None = None) -> dict[str, Any]:
+    """Every error's body, in OpenAI's form: `{"error": {message, type, param, code}}`."""
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}

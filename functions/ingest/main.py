@@ -1,0 +1,85 @@
+"""The ingest function: woken by SQS batches of S3 notifications. Composition root and Lambda entry."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from aws_lambda_powertools import Logger
+
+from functions.ingest.events import changed_documents
+from functions.ingest.pipeline import IngestParts, synchronise
+from headrace import wiring
+from headrace.errors import InvalidInputError, UnavailableError
+from headrace.sandbox import Sandbox
+from headrace.settings import Settings
+
+# The queue's redrive policy in template.yaml: at this receipt a message goes to the dead-letter queue.
+MAX_RECEIVES = 5
+CONCURRENT_DOCUMENTS = 4
+
+logger = Logger(service="ingest")
+
+
+@asynccontextmanager
+async def open_parts() -> AsyncIterator[IngestParts]:
+    """The real parts, from the environment."""
+    settings = Settings.from_env(os.environ)
+    logger.setLevel(settings.log_level)
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(wiring.open_redis(settings))
+        yield IngestParts(
+            bucket=await stack.enter_async_context(wiring.open_bucket(settings)),
+            parser=await stack.enter_async_context(wiring.open_parser(settings)),
+            embedder=await stack.enter_async_context(wiring.open_embedder(settings)),
+            store=await stack.enter_async_context(wiring.open_store(settings)),
+            registry=wiring.registry_on(redis),
+            max_document_bytes=settings.max_document_bytes,
+        )
+
+
+sandbox = Sandbox(open_parts)
+
+
+def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+    """Handle one SQS batch; answers with the messages that are to come again."""
+    return sandbox.run(lambda parts: handle_batch(event, parts))
+
+
+async def handle_batch(event: dict[str, Any], parts: IngestParts) -> dict[str, Any]:
+    """Synchronise every document that the batch speaks of, a few at once.
+
+    Answers in the form of Lambda's partial batch responses. Powertools' batch
+    processor would run a loop of its own for each batch, under our open connections.
+    """
+    gate = asyncio.Semaphore(CONCURRENT_DOCUMENTS)
+
+    async def handled(record: dict[str, Any]) -> bool:
+        async with gate:
+            return await _handle_record(record, parts)
+
+    records = event["Records"]
+    done = await asyncio.gather(*(handled(record) for record in records))
+    again = [record["messageId"] for record, ok in zip(records, done, strict=True) if not ok]
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in again]}
+
+
+async def _handle_record(record: dict[str, Any], parts: IngestParts) -> bool:
+    """True when the message is done with, False when it is to come again."""
+    last_try = int(record.get("attributes", {}).get("ApproximateReceiveCount", 1)) >= MAX_RECEIVES
+    try:
+        for key in changed_documents(record["body"]):
+            await synchronise(key, parts, last_try=last_try)
+            logger.info("synchronised", document=key.key)
+    except InvalidInputError as error:
+        logger.warning("ignored a message", reason=str(error))
+    except UnavailableError as error:
+        logger.warning("will be tried again", reason=str(error), last_try=last_try)
+        return False
+    except Exception:
+        logger.exception("failed unexpectedly; will be tried again", last_try=last_try)
+        return False
+    return True

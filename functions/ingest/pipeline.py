@@ -1,0 +1,171 @@
+"""The pipeline: bring one document in line with what the bucket holds now.
+
+The steps are ordered so that a search never sees half a document: write the
+new chunks, flip the registry, retire the old chunks. Each step may be repeated.
+An attempt begins before it looks at the bucket, and only the newest attempt may
+write; so the last one to write has seen the newest version.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from functions.ingest.chunk import chunk_blocks
+from headrace.errors import DocumentError, SupersededError, UnavailableError
+from headrace.protocols import Bucket, DocumentRegistry, Embedder, Parser, VectorStore
+from headrace.types import Chunk, Document, DocumentKey, DocumentState, EmbeddedChunk, ObjectVersion
+
+# Part of every generation: raise it when parsing or chunking changes, and documents are made anew.
+PIPELINE_VERSION = "1"
+EMBED_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class IngestParts:
+    """What the pipeline works with."""
+
+    bucket: Bucket
+    parser: Parser
+    embedder: Embedder
+    store: VectorStore
+    registry: DocumentRegistry
+    max_document_bytes: int
+
+
+async def synchronise(key: DocumentKey, parts: IngestParts, *, last_try: bool = False) -> None:
+    """Make registry and store agree with the bucket about one document.
+
+    A document that can't be read ends as `failed`, with the reason. Raises
+    UnavailableError when trying again may help; on the last try it leaves
+    the document `failed` as well.
+    """
+    attempt = await parts.registry.begin(key)
+    try:
+        await _Attempt(key, attempt, parts).run()
+    except SupersededError:
+        return
+    except UnavailableError as error:
+        await _record_delay(key, attempt, parts, error, last_try=last_try)
+        raise
+
+
+class _Attempt:
+    def __init__(self, key: DocumentKey, attempt: int, parts: IngestParts) -> None:
+        self._key = key
+        self._attempt = attempt
+        self._parts = parts
+
+    async def run(self) -> None:
+        known = await self._parts.registry.get(self._key)
+        seen = await self._parts.bucket.head(self._key.key)
+        if seen is None:
+            await self._forget()
+            return
+        if known and _is_current(known, seen, self._parts.embedder.model):
+            return
+        document = await self._save(_queued(seen, known))
+        with tempfile.TemporaryDirectory(prefix="headrace-") as folder:
+            path = Path(folder) / "document"
+            try:
+                await self._ingest(document, path)
+            except DocumentError as error:
+                await self._fail(document, str(error))
+
+    async def _ingest(self, document: Document, path: Path) -> None:
+        parts = self._parts
+        version = await parts.bucket.fetch(self._key.key, path, max_bytes=parts.max_document_bytes)
+        if version is None:
+            await self._forget()
+            return
+        document = replace(_queued(version, document), generation=document.generation, started_at=time.time())
+        generation = await asyncio.to_thread(_generation, path, parts.embedder.model)
+        if generation == document.generation:
+            count = await parts.store.count(document.tenant, document_key=document.key)
+            await self._finish(document, generation, count)
+            return
+        document = await self._save(replace(document, state=DocumentState.PARSING))
+        blocks = await parts.parser.parse(path, name=Path(document.name).name, content_type=version.content_type)
+        chunks = chunk_blocks(blocks, document_key=document.key, generation=generation)
+        if not chunks:
+            raise DocumentError("No text was found in the file.")
+        document = await self._save(replace(document, state=DocumentState.EMBEDDING))
+        await self._embed(chunks)
+        await self._finish(document, generation, len(chunks))
+
+    async def _embed(self, chunks: Sequence[Chunk]) -> None:
+        for start in range(0, len(chunks), EMBED_BATCH):
+            batch = chunks[start : start + EMBED_BATCH]
+            vectors = await self._parts.embedder.embed([chunk.text_to_embed for chunk in batch])
+            if start == 0:
+                await self._parts.store.ensure(len(vectors[0]))
+            await self._parts.store.upsert([EmbeddedChunk(c, v) for c, v in zip(batch, vectors, strict=True)])
+
+    async def _finish(self, document: Document, generation: str, chunks: int) -> None:
+        ready = replace(
+            document, state=DocumentState.READY, reason="", chunks=chunks, generation=generation,
+            embedding_model=self._parts.embedder.model, ready_at=time.time(),
+        )
+        await self._save(ready)
+        await self._parts.store.retire(self._key, keep_generation=generation)
+
+    async def _fail(self, document: Document, reason: str) -> None:
+        # The old version is not the file any longer: nothing of it may be quoted.
+        failed = replace(document, state=DocumentState.FAILED, reason=reason, chunks=0, generation=None, ready_at=None)
+        await self._save(replace(failed, embedding_model=self._parts.embedder.model))
+        await self._parts.store.retire(self._key, keep_generation=None)
+
+    async def _forget(self) -> None:
+        await self._parts.registry.remove(self._key, attempt=self._attempt)
+        await self._parts.store.retire(self._key, keep_generation=None)
+
+    async def _save(self, document: Document) -> Document:
+        document = replace(document, updated_at=time.time())
+        await self._parts.registry.save(document, attempt=self._attempt)
+        return document
+
+
+async def _record_delay(
+    key: DocumentKey, attempt: int, parts: IngestParts, error: UnavailableError, *, last_try: bool
+) -> None:
+    """Say in the document's state why it is late; if even that can't be said, the retry still comes."""
+    try:
+        document = await parts.registry.get(key)
+        if document is None or document.state in {DocumentState.READY, DocumentState.FAILED}:
+            return
+        late = replace(document, state=DocumentState.QUEUED, reason=f"{error} It will be tried again by itself.")
+        lost = replace(document, state=DocumentState.FAILED, reason=f"Given up after several tries: {error}", generation=None)
+        await parts.registry.save(replace(lost if last_try else late, updated_at=time.time()), attempt=attempt)
+    except (SupersededError, UnavailableError):
+        return
+
+
+def _is_current(known: Document, seen: ObjectVersion, embedding_model: str) -> bool:
+    done = known.state in {DocumentState.READY, DocumentState.FAILED}
+    return done and known.etag == seen.etag and known.embedding_model == embedding_model
+
+
+def _queued(version: ObjectVersion, known: Document | None) -> Document:
+    return Document(
+        key=version.key,
+        state=DocumentState.QUEUED,
+        size_bytes=version.size_bytes,
+        chunks=known.chunks if known else 0,
+        generation=known.generation if known else None,
+        etag=version.etag,
+        version_id=version.version_id,
+        uploaded_at=version.modified_at,
+    )
+
+
+def _generation(path: Path, embedding_model: str) -> str:
+    """What makes these chunks: the content, the embedding model and the pipeline."""
+    with path.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    makers = hashlib.sha256(f"{PIPELINE_VERSION}\x1f{embedding_model}".encode()).hexdigest()
+    return f"{content[:24]}-{makers[:8]}"

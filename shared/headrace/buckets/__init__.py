@@ -1,0 +1,1 @@
+"""Buckets: one vendor a module."""

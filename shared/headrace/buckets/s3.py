@@ -1,0 +1,114 @@
+"""Amazon S3 (or an emulator of it) through boto3, whose calls run in a bounded thread pool."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from headrace.errors import BucketUnavailableError, DocumentError
+from headrace.types import ObjectVersion
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+T = TypeVar("T")
+
+THREADS = 8
+PART_BYTES = 1024 * 1024
+MISSING = frozenset({"404", "NoSuchKey", "NoSuchVersion"})
+
+
+class S3Bucket:
+    """A Bucket on a boto3 S3 client."""
+
+    def __init__(self, client: Any, bucket: str, executor: ThreadPoolExecutor) -> None:  # noqa: ANN401 - boto3 has no types
+        self._client = client
+        self._bucket = bucket
+        self._executor = executor
+
+    async def check(self) -> None:
+        await self._run(lambda: self._client.head_bucket(Bucket=self._bucket))
+
+    async def fetch(self, key: str, path: Path, *, max_bytes: int) -> ObjectVersion | None:
+        return await self._run(lambda: self._download(key, path, max_bytes))
+
+    async def head(self, key: str) -> ObjectVersion | None:
+        def call() -> ObjectVersion | None:
+            return _version(key, self._client.head_object(Bucket=self._bucket, Key=key))
+
+        return await self._run(call)
+
+    async def objects(self, prefix: str) -> AsyncIterator[ObjectVersion]:
+        token: str | None = None
+        while True:
+            more = {"ContinuationToken": token} if token else {}
+            page = await self._run(lambda more=more: self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **more))
+            for entry in (page or {}).get("Contents", []):
+                yield ObjectVersion(
+                    entry["Key"], entry["ETag"].strip('"'), entry["Size"], entry["LastModified"].timestamp()
+                )
+            token = (page or {}).get("NextContinuationToken")
+            if not token:
+                return
+
+    def _download(self, key: str, path: Path, max_bytes: int) -> ObjectVersion:
+        answer = self._client.get_object(Bucket=self._bucket, Key=key)
+        with closing(answer["Body"]) as body:
+            version = _version(key, answer)
+            if version.size_bytes > max_bytes:
+                raise DocumentError(
+                    f"The file has {version.size_bytes:,} bytes, more than the limit of {max_bytes:,}. "
+                    "Split it, or raise MAX_DOCUMENT_BYTES."
+                )
+            with path.open("wb") as file:
+                for part in body.iter_chunks(PART_BYTES):
+                    file.write(part)
+        return version
+
+    async def _run(self, call: Callable[[], T]) -> T | None:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "")
+            if code in MISSING:
+                return None
+            raise BucketUnavailableError(
+                f"The bucket {self._bucket!r} refused a request ({code}). Check its name and the function's permissions."
+            ) from error
+        except (BotoCoreError, OSError) as error:
+            raise BucketUnavailableError(
+                f"The bucket {self._bucket!r} does not answer ({type(error).__name__}). Try again in a moment."
+            ) from error
+
+
+@asynccontextmanager
+async def open_s3_bucket(bucket: str) -> AsyncIterator[S3Bucket]:
+    """The bucket of that name, with the credentials, region and endpoint that boto3 finds in its own way."""
+    config = Config(
+        connect_timeout=5, read_timeout=60, max_pool_connections=THREADS, retries={"mode": "standard", "max_attempts": 4}
+    )
+    with ThreadPoolExecutor(THREADS, "s3") as executor:
+        client = await asyncio.get_running_loop().run_in_executor(executor, lambda: boto3.client("s3", config=config))
+        try:
+            yield S3Bucket(client, bucket, executor)
+        finally:
+            client.close()
+
+
+def _version(key: str, answer: Mapping[str, Any]) -> ObjectVersion:
+    return ObjectVersion(
+        key=key,
+        etag=answer["ETag"].strip('"'),
+        size_bytes=answer["ContentLength"],
+        modified_at=answer["LastModified"].timestamp(),
+        version_id=answer.get("VersionId"),
+        content_type=answer.get("ContentType", ""),
+    )

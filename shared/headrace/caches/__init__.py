@@ -1,0 +1,1 @@
+"""Answer caches: one vendor a module."""

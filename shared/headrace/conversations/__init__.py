@@ -1,0 +1,1 @@
+"""Conversation stores: one vendor a module."""

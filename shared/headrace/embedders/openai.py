@@ -1,0 +1,63 @@
+"""Embeddings from OpenAI, or from any server that speaks its API."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from headrace.errors import EmbedderUnavailableError
+from headrace.openai_client import LazyOpenAI, open_openai, openai_faults
+
+CONCURRENT_BATCHES = 4
+
+
+class OpenAIEmbedder:
+    """An Embedder on `/embeddings`, in batches of `batch` texts, a few of them at once."""
+
+    # Cosines of OpenAI's text-embedding-3 models run lower than MiniLM's.
+    relevance_floor = 0.2
+
+    def __init__(self, openai: LazyOpenAI, *, model: str, batch: int) -> None:
+        self._openai = openai
+        self._batch = batch
+        self.model = model
+
+    async def check(self) -> None:
+        await self.embed(["ready?"])
+
+    async def embed(self, texts: Sequence[str]) -> list[Sequence[float]]:
+        gate = asyncio.Semaphore(CONCURRENT_BATCHES)
+
+        async def embed_batch(batch: Sequence[str]) -> list[Sequence[float]]:
+            async with gate:
+                return await self._embed_batch(batch)
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                starts = range(0, len(texts), self._batch)
+                tasks = [group.create_task(embed_batch(texts[start : start + self._batch])) for start in starts]
+        except* Exception as failures:
+            raise failures.exceptions[0] from None
+        return [vector for task in tasks for vector in task.result()]
+
+    async def _embed_batch(self, batch: Sequence[str]) -> list[Sequence[float]]:
+        what = f"The embedding model {self.model!r}"
+        with openai_faults(what, EmbedderUnavailableError):
+            answer = await self._openai.client().embeddings.create(model=self.model, input=list(batch))
+        if len(answer.data) != len(batch):
+            raise EmbedderUnavailableError(f"{what} returned {len(answer.data)} vectors for {len(batch)} texts.")
+        return [_unit(item.embedding) for item in sorted(answer.data, key=lambda item: item.index)]
+
+
+@asynccontextmanager
+async def open_openai_embedder(*, api_key: str, base_url: str, model: str, batch: int) -> AsyncIterator[OpenAIEmbedder]:
+    """The embedder; makes no connection before its first call."""
+    async with open_openai(api_key=api_key, base_url=base_url) as openai:
+        yield OpenAIEmbedder(openai, model=model, batch=batch)
+
+
+def _unit(vector: Sequence[float]) -> Sequence[float]:
+    length = math.sqrt(math.fsum(x * x for x in vector))
+    return [x / length for x in vector] if length else vector

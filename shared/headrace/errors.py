@@ -1,0 +1,95 @@
+"""The tree of faults. Each message says what happened, to which thing, and what to do next.
+
+HeadraceError
+├── ConfigurationError      the deployment is set up wrongly; a person must act
+├── InvalidInputError       the caller's request can't be served as it is (4xx)
+├── DocumentError           this document can't be read, now or later (state `failed`)
+├── SupersededError         a newer attempt at the same document has taken over
+└── UnavailableError        a part doesn't answer now; trying again may help (5xx, retry)
+    ├── StoreUnavailableError
+    ├── RegistryUnavailableError
+    ├── BucketUnavailableError
+    ├── EmbedderUnavailableError
+    ├── ParserUnavailableError
+    └── ModelUnavailableError
+"""
+
+
+class HeadraceError(Exception):
+    """The root: whatever Headrace raises on purpose. The message is fit to be shown to the person who asked."""
+
+    code = "internal_error"
+
+
+class ConfigurationError(HeadraceError):
+    """The deployment is set up wrongly; trying again can't help."""
+
+    code = "configuration_error"
+
+
+class InvalidInputError(HeadraceError):
+    """The request can't be served as it is. `param` names the field at fault."""
+
+    code = "invalid_request"
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class DocumentError(HeadraceError):
+    """The document can't be read, however often it is tried."""
+
+    code = "unreadable_document"
+
+
+class SupersededError(HeadraceError):
+    """A newer attempt at the same document has taken over; this one must stop and leave no trace."""
+
+    code = "superseded"
+
+
+class UnavailableError(HeadraceError):
+    """A part does not answer now. `retry_after_seconds` is what it asked for, where it did."""
+
+    code = "unavailable"
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class StoreUnavailableError(UnavailableError):
+    """The vector store does not answer."""
+
+    code = "store_unavailable"
+
+
+class RegistryUnavailableError(UnavailableError):
+    """The document registry does not answer, so nobody knows which versions are current."""
+
+    code = "registry_unavailable"
+
+
+class BucketUnavailableError(UnavailableError):
+    """The bucket does not answer."""
+
+    code = "bucket_unavailable"
+
+
+class EmbedderUnavailableError(UnavailableError):
+    """The embedding model does not answer."""
+
+    code = "embedder_unavailable"
+
+
+class ParserUnavailableError(UnavailableError):
+    """The parser's process could not be started or was lost through no fault of the document."""
+
+    code = "parser_unavailable"
+
+
+class ModelUnavailableError(UnavailableError):
+    """The language model does not answer, or broke off in the middle."""
+
+    code = "model_unavailable"

@@ -1,0 +1,100 @@
+"""The portable filter language: a small Mongo-like subset, checked once and compiled by each store.
+
+Operators: $eq $ne $gt $gte $lt $lte $in $nin $exists $and $or, over flat keys.
+A list value matches if any element does; $ne and $nin match a missing field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from headrace.errors import InvalidInputError
+
+FIELDS = frozenset({"document", "name", "page", "section"})
+SCALAR_OPERATORS = frozenset({"$eq", "$ne", "$gt", "$gte", "$lt", "$lte"})
+LIST_OPERATORS = frozenset({"$in", "$nin"})
+MAX_DEPTH = 8
+MAX_VALUES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One field compared with a value: a scalar, a tuple for `$in` and `$nin`, a bool for `$exists`."""
+
+    field: str
+    operator: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """True when every part is."""
+
+    parts: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """True when any part is."""
+
+    parts: tuple[Filter, ...]
+
+
+Filter = Condition | AllOf | AnyOf
+
+
+def parse_filter(expression: Mapping[str, Any], *, depth: int = 0) -> AllOf:
+    """Check an expression and return it as a tree. Raises InvalidInputError that names what is wrong."""
+    if depth > MAX_DEPTH:
+        raise _invalid(f"it is nested deeper than {MAX_DEPTH} levels")
+    if not isinstance(expression, Mapping):
+        raise _invalid("each part must be an object")
+    parts: list[Filter] = []
+    for key, value in expression.items():
+        if key in {"$and", "$or"}:
+            parts.append(_group(key, value, depth))
+        elif key in FIELDS:
+            parts.extend(_conditions(key, value))
+        else:
+            raise _invalid(f"{key!r} is neither $and, $or nor one of the fields {', '.join(sorted(FIELDS))}")
+    return AllOf(tuple(parts))
+
+
+def _group(key: str, value: object, depth: int) -> Filter:
+    if not isinstance(value, list) or not value or len(value) > MAX_VALUES:
+        raise _invalid(f"{key} takes a list of 1 to {MAX_VALUES} filters")
+    parts = tuple(parse_filter(part, depth=depth + 1) for part in value)
+    return AllOf(parts) if key == "$and" else AnyOf(parts)
+
+
+def _conditions(field: str, value: object) -> list[Filter]:
+    if not isinstance(value, Mapping):
+        return [Condition(field, "$eq", _scalar("$eq", value))]
+    return [Condition(field, operator, _operand(operator, operand)) for operator, operand in value.items()]
+
+
+def _operand(operator: str, operand: object) -> object:
+    if operator in SCALAR_OPERATORS:
+        return _scalar(operator, operand)
+    if operator in LIST_OPERATORS:
+        if not isinstance(operand, list) or not operand or len(operand) > MAX_VALUES:
+            raise _invalid(f"{operator} takes a list of 1 to {MAX_VALUES} values")
+        return tuple(_scalar(operator, item) for item in operand)
+    if operator == "$exists":
+        if not isinstance(operand, bool):
+            raise _invalid("$exists takes true or false")
+        return operand
+    raise _invalid(f"{operator!r} is not an operator of the filter language")
+
+
+def _scalar(operator: str, value: object) -> str | int | float:
+    ordering = operator in {"$gt", "$gte", "$lt", "$lte"}
+    if isinstance(value, bool) or not isinstance(value, (int, float) if ordering else (str, int, float)):
+        raise _invalid(f"{operator} takes {'a number' if ordering else 'a string or a number'}")
+    return value
+
+
+def _invalid(what: str) -> InvalidInputError:
+    return InvalidInputError(f"The filter can't be used: {what}. See docs/api.md.", param="filter")

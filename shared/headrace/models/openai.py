@@ -1,0 +1,80 @@
+"""Chat models behind OpenAI's Chat Completions API: OpenAI, Azure, Bedrock, vLLM, Ollama, LiteLLM and others."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+from headrace.errors import ModelUnavailableError
+from headrace.openai_client import LazyOpenAI, open_openai, openai_faults
+from headrace.types import ChatRequest, ModelChunk, Usage
+
+if TYPE_CHECKING:
+    from openai import AsyncStream
+    from openai.types.chat import ChatCompletionChunk
+
+
+class OpenAIModel:
+    """A ChatModel on `/chat/completions`, streaming."""
+
+    is_extractive = False
+
+    def __init__(self, openai: LazyOpenAI, *, model: str) -> None:
+        self._openai = openai
+        self._token_limit = "max_completion_tokens"
+        self.name = model
+
+    async def check(self) -> None:
+        with openai_faults(self._what, ModelUnavailableError):
+            await self._openai.client().models.list()
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[ModelChunk, None]:
+        finished = False
+        with openai_faults(self._what, ModelUnavailableError):
+            upstream = await self._open(request)
+            # A plain break out of the stream would leave the upstream running, and billed.
+            async with aclosing(cast("Any", upstream)):
+                async for chunk in upstream:
+                    for choice in chunk.choices[:1]:
+                        if choice.delta.content:
+                            yield ModelChunk(text=choice.delta.content)
+                        finished = finished or choice.finish_reason is not None
+                    if chunk.usage:
+                        yield ModelChunk(usage=Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens))
+        if not finished:
+            # Every known client takes such a stream for a complete answer; it is a broken one.
+            raise ModelUnavailableError(f"{self._what} broke off its answer. Try again in a moment.")
+
+    @property
+    def _what(self) -> str:
+        return f"The language model {self.name!r}"
+
+    async def _open(self, request: ChatRequest) -> AsyncStream[ChatCompletionChunk]:
+        from openai import BadRequestError
+
+        try:
+            return await self._create(request)
+        except BadRequestError as error:
+            # Older servers know the limit as max_tokens. Learn it once.
+            if self._token_limit not in str(error) or self._token_limit == "max_tokens":
+                raise
+            self._token_limit = "max_tokens"
+            return await self._create(request)
+
+    async def _create(self, request: ChatRequest) -> AsyncStream[ChatCompletionChunk]:
+        messages = [{"role": message.role, "content": message.content} for message in request.messages]
+        return await self._openai.client().chat.completions.create(
+            model=self.name,
+            messages=cast("Any", messages),
+            stream=True,
+            stream_options={"include_usage": True},
+            extra_body={self._token_limit: request.max_tokens},
+        )
+
+
+@asynccontextmanager
+async def open_openai_model(*, api_key: str, base_url: str, model: str) -> AsyncIterator[OpenAIModel]:
+    """The model; makes no connection before its first call."""
+    async with open_openai(api_key=api_key, base_url=base_url) as openai:
+        yield OpenAIModel(openai, model=model)

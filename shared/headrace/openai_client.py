@@ -1,0 +1,84 @@
+"""The official OpenAI client, opened lazily (its import takes half a second), and its faults in our words."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
+
+from headrace.errors import ConfigurationError, HeadraceError, UnavailableError
+
+if TYPE_CHECKING:
+    from openai import APIStatusError, AsyncOpenAI
+
+CONNECT_TIMEOUT_SECONDS = 5.0
+READ_TIMEOUT_SECONDS = 60.0
+RETRIES = 2
+
+
+class LazyOpenAI:
+    """The client, made at its first use: health checks, cache hits and keyless mode don't pay for it."""
+
+    def __init__(self, *, api_key: str, base_url: str) -> None:
+        self._api_key = api_key
+        self._base_url = base_url
+        self._client: AsyncOpenAI | None = None
+
+    def client(self) -> AsyncOpenAI:
+        if self._client is None:
+            from openai import AsyncOpenAI, Timeout
+
+            self._client = AsyncOpenAI(
+                api_key=self._api_key or "none",  # an empty key raises, and many local servers need none
+                base_url=self._base_url or None,
+                timeout=Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS),
+                max_retries=RETRIES,
+            )
+        return self._client
+
+    async def aclose(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+
+@asynccontextmanager
+async def open_openai(*, api_key: str, base_url: str) -> AsyncIterator[LazyOpenAI]:
+    """A lazy client for OpenAI, or for any server that speaks its API; closes its connections at the end."""
+    lazy = LazyOpenAI(api_key=api_key, base_url=base_url)
+    try:
+        yield lazy
+    finally:
+        await lazy.aclose()
+
+
+@contextmanager
+def openai_faults(what: str, unavailable: type[UnavailableError]) -> Iterator[None]:
+    """Turn the client's faults into ours. `what` is the thing that failed: "The language model 'x'"."""
+    from openai import APIConnectionError, APIError, APIStatusError
+
+    try:
+        yield
+    except APIStatusError as error:
+        raise _status_fault(what, error, unavailable) from error
+    except APIConnectionError as error:
+        raise unavailable(f"{what} does not answer ({type(error).__name__}). Try again in a moment.") from error
+    except APIError as error:
+        raise unavailable(f"{what} broke off its answer. Try again in a moment.") from error
+
+
+def _status_fault(what: str, error: APIStatusError, unavailable: type[UnavailableError]) -> HeadraceError:
+    status = error.status_code
+    if status in {401, 403}:
+        return ConfigurationError(f"{what} refused the key (status {status}). Check OPENAI_API_KEY.")
+    if status == 404:
+        return ConfigurationError(f"{what} is not known to the server (status 404). Check its name and OPENAI_BASE_URL.")
+    if status in {408, 409, 429} or status >= 500:
+        reason = "is over its rate limit" if status == 429 else f"failed with status {status}"
+        asked = error.response.headers.get("retry-after", "")
+        seconds = float(asked) if asked.replace(".", "", 1).isdigit() else None
+        return unavailable(f"{what} {reason}. Try again in a moment.", retry_after_seconds=seconds)
+    return ConfigurationError(f"{what} refused the request with status {status}: {_first_line(error.message)}")
+
+
+def _first_line(text: str) -> str:
+    return text.splitlines()[0][:200] if text else ""

@@ -1,0 +1,1 @@
+"""Parsers: one vendor a module, run in a process of their own."""

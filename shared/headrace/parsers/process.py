@@ -1,0 +1,87 @@
+"""A Parser in a process of its own, with a memory and a time limit: a hostile file can't take the function down."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from headrace.errors import DocumentError, ParserUnavailableError
+from headrace.types import Block
+
+MAX_ANSWER_BYTES = 512 * 1024 * 1024
+
+
+class ProcessParser:
+    """A Parser that keeps one worker process; a worker that hangs or dies is replaced."""
+
+    def __init__(self, *, timeout_seconds: float, memory_bytes: int) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._memory_bytes = memory_bytes
+        self._process: Process | None = None
+        self._turn = asyncio.Lock()
+
+    async def check(self) -> None:
+        """Ready at any time: the worker starts with the first file."""
+
+    async def parse(self, path: Path, *, name: str, content_type: str) -> list[Block]:
+        request = {"path": str(path), "name": name, "content_type": content_type}
+        async with self._turn:
+            try:
+                async with asyncio.timeout(self._timeout_seconds):
+                    answer = await self._ask(request)
+            except TimeoutError:
+                await self.aclose()
+                raise DocumentError(
+                    f"Reading the file took longer than {self._timeout_seconds:g} seconds. Split it into smaller files."
+                ) from None
+            except BaseException:
+                await self.aclose()
+                raise
+        if "error" in answer:
+            raise DocumentError(answer["error"])
+        return [Block(text, page, tuple(section)) for text, page, section in answer["blocks"]]
+
+    async def aclose(self) -> None:
+        """End the worker."""
+        process, self._process = self._process, None
+        if process is not None and process.returncode is None:
+            process.kill()
+            await process.wait()
+
+    async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        process = await self._worker()
+        assert process.stdin is not None  # noqa: S101 - both are pipes, see _worker
+        assert process.stdout is not None  # noqa: S101
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        await process.stdin.drain()
+        line = await process.stdout.readline()
+        if not line:
+            # The kernel ended it, most likely for its memory; the next file gets a new worker.
+            raise DocumentError("Reading the file took more memory than one file may have. Split it into smaller files.")
+        answer: dict[str, Any] = await asyncio.to_thread(json.loads, line)
+        return answer
+
+    async def _worker(self) -> Process:
+        if self._process is None or self._process.returncode is not None:
+            command = (sys.executable, "-m", "headrace.parsers.worker", str(self._memory_bytes))
+            try:
+                self._process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, limit=MAX_ANSWER_BYTES)
+            except OSError as error:
+                raise ParserUnavailableError(f"The parser's process could not be started ({error}).") from error
+        return self._process
+
+
+@asynccontextmanager
+async def open_process_parser(*, timeout_seconds: float, memory_bytes: int) -> AsyncIterator[ProcessParser]:
+    """The parser; its worker starts with the first file and ends with this context."""
+    parser = ProcessParser(timeout_seconds=timeout_seconds, memory_bytes=memory_bytes)
+    try:
+        yield parser
+    finally:
+        await parser.aclose()

@@ -1,0 +1,55 @@
+"""Redis and Valkey: one client for the registry, the cache and the conversations, and its faults in our words.
+
+Every key of a tenant carries the hash tag `{tenant}`, so one tenant's commands
+meet in one slot of a cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from urllib.parse import quote
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import RedisError
+
+from headrace.errors import RegistryUnavailableError
+
+CONNECT_TIMEOUT_SECONDS = 2.0
+READ_TIMEOUT_SECONDS = 5.0
+
+
+@asynccontextmanager
+async def open_redis(url: str) -> AsyncIterator[Redis]:
+    """A pooled client for the server at `url`; connects at its first command, closes at the end."""
+    client = Redis.from_url(
+        url,
+        protocol=3,
+        socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        socket_timeout=READ_TIMEOUT_SECONDS,
+        health_check_interval=30,
+        retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.02), retries=2),
+    )
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+def tenant_key(tenant: str, *parts: str) -> str:
+    """`headrace:{tenant}:part:part`, with the tenant quoted so that no name can forge a hash tag or another key."""
+    return ":".join((f"headrace:{{{quote(tenant, safe='')}}}", *parts))
+
+
+@contextmanager
+def registry_faults() -> Iterator[None]:
+    """Turn the client's faults into RegistryUnavailableError."""
+    try:
+        yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise RegistryUnavailableError(
+            f"The document registry (Redis) does not answer ({type(error).__name__}). "
+            "Check REDIS_URL and that the server runs, then try again."
+        ) from error

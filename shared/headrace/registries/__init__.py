@@ -1,0 +1,1 @@
+"""Document registries: one vendor a module."""

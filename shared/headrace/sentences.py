@@ -1,0 +1,54 @@
+"""Sentences and words, by rules that need no model: where a text may be quoted, and what two texts share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+
+# A sentence ends at . ! ? … (and any closing quote or bracket) before white space, or at a line's end.
+_BOUNDARY = re.compile(r"(?<=[.!?…。！？])[\"'”’)\]]*\s+|\n+")
+_ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|cf|vs|approx|no|nr|fig|dr|mr|mrs|ms|prof|st|inc|ltd|co)|\b[A-Z])\.$", re.I)
+_WORD = re.compile(r"\w+(?:[.'’-]\w+)*")
+_STOP_WORDS = frozenset(
+    """a about after all also an and any are as at be been before but by can could did do does for from had has have
+    he her his how i if in into is it its many may me more most much must my no not of on or our shall she should so
+    some such than that the their them then there these they this to up us was we were what when where which who whom
+    whose why will with would you your tell explain describe please give show list find say says said get""".split()
+)
+_SUFFIXES = ("ations", "ation", "ings", "ing", "ments", "ment", "ies", "ied", "ers", "er", "ed", "es", "s", "ly", "e", "y")
+
+
+def sentence_spans(text: str) -> Iterator[tuple[int, int]]:
+    """The start and end of each sentence or line, without surrounding white space."""
+    start = 0
+    for boundary in _BOUNDARY.finditer(text):
+        if "\n" not in boundary.group() and _ABBREVIATION.search(text, start, boundary.start()):
+            continue
+        yield from _span(text, start, boundary.end())
+        start = boundary.end()
+    yield from _span(text, start, len(text))
+
+
+def _span(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    piece = text[start:end]
+    if piece.strip():
+        yield start + len(piece) - len(piece.lstrip()), end - (len(piece) - len(piece.rstrip()))
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in order, lower case."""
+    return [match.group().casefold() for match in _WORD.finditer(text)]
+
+
+def content_stems(text: str) -> frozenset[str]:
+    """The stems of the words that carry meaning: what a question and an answer to it are likely to share."""
+    return frozenset(_stem(word) for word in words(text) if word not in _STOP_WORDS)
+
+
+@lru_cache(maxsize=8192)
+def _stem(word: str) -> str:
+    for suffix in _SUFFIXES:
+        if word.endswith(suffix) and len(word) - len(suffix) >= 3 and word.isalpha():
+            return word[: -len(suffix)]
+    return word

@@ -1,0 +1,63 @@
+"""The only reader of the environment: variables in, one frozen value out. docs/settings.md lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+from headrace.errors import ConfigurationError
+
+LOCAL_EMBEDDING_MODEL = "all-MiniLM-L6-v2"
+EXTRACTIVE_MODEL = "extractive"
+DEFAULT_OPENAI_MODEL = "gpt-4.1-mini"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a function needs to know, each field from the variable of the same name in capitals."""
+
+    bucket: str = "headrace-documents"
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    qdrant_url: str = "http://127.0.0.1:6333"
+    qdrant_api_key: str = ""
+    collection_prefix: str = "headrace"
+    openai_api_key: str = ""
+    openai_base_url: str = ""
+    chat_model: str = EXTRACTIVE_MODEL
+    embedding_model: str = LOCAL_EMBEDDING_MODEL
+    embedding_batch: int = 64
+    log_level: str = "INFO"
+    answer_max_tokens: int = 1024
+    answer_deadline_seconds: float = 120.0
+    cache_ttl_seconds: int = 86_400
+    cache_timeout_seconds: float = 0.1
+    conversation_ttl_seconds: int = 86_400
+    retrieval_limit: int = 6
+    retrieval_min_score: float | None = None
+    max_document_bytes: int = 200 * 1024 * 1024
+    parse_timeout_seconds: float = 240.0
+    parse_memory_bytes: int = 2 * 1024 * 1024 * 1024
+    queue_url: str = ""
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Settings:
+        """Read every setting; an unset or empty variable means the default. Raises ConfigurationError."""
+        given = {f.name: _read(f.name, _kind(f.default), environ) for f in fields(cls) if environ.get(f.name.upper())}
+        if "chat_model" not in given and (given.get("openai_api_key") or given.get("openai_base_url")):
+            given["chat_model"] = DEFAULT_OPENAI_MODEL
+        return cls(**given)
+
+
+def _kind(default: object) -> type:
+    """The type to read a variable as; what has no default is a number."""
+    return float if default is None else type(default)
+
+
+def _read(name: str, kind: type, environ: Mapping[str, str]) -> object:
+    text = environ[name.upper()]
+    try:
+        return kind(text)
+    except ValueError:
+        raise ConfigurationError(
+            f"{name.upper()} is {text!r}, which is not a number ({kind.__name__}). Correct it and start again."
+        ) from None

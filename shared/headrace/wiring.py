@@ -1,0 +1,95 @@
+"""Settings in, protocols out: the only place that chooses a vendor, and imports no more than the chosen one."""
+
+from __future__ import annotations
+
+import re
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
+
+from headrace.settings import Settings
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from headrace.protocols import AnswerCache, Bucket, ChatModel, Conversations, DocumentRegistry, Embedder, Parser, VectorStore
+
+
+def open_store(settings: Settings) -> AbstractAsyncContextManager[VectorStore]:
+    """The vector store. Each embedding model has a collection of its own: their vectors can't be compared."""
+    from headrace.stores.qdrant import open_qdrant_store
+
+    model = re.sub(r"[^A-Za-z0-9]+", "-", settings.embedding_model).strip("-").lower()
+    collection = f"{settings.collection_prefix}-{model}"
+    return open_qdrant_store(settings.qdrant_url, api_key=settings.qdrant_api_key, collection=collection)
+
+
+def open_redis(settings: Settings) -> AbstractAsyncContextManager[Redis]:
+    """The connection that registry, cache and conversations share."""
+    from headrace.redis_client import open_redis
+
+    return open_redis(settings.redis_url)
+
+
+def registry_on(client: Redis) -> DocumentRegistry:
+    """The document registry."""
+    from headrace.registries.redis import RedisRegistry
+
+    return RedisRegistry(client)
+
+
+def cache_on(client: Redis, settings: Settings) -> AnswerCache:
+    """The answer cache."""
+    from headrace.caches.redis import RedisCache
+
+    return RedisCache(client, ttl_seconds=settings.cache_ttl_seconds, timeout_seconds=settings.cache_timeout_seconds)
+
+
+def conversations_on(client: Redis, settings: Settings) -> Conversations:
+    """The conversations."""
+    from headrace.conversations.redis import RedisConversations
+
+    return RedisConversations(client, ttl_seconds=settings.conversation_ttl_seconds)
+
+
+def open_chat_model(settings: Settings) -> AbstractAsyncContextManager[ChatModel]:
+    """The chat model: extractive, or any behind OpenAI's API."""
+    match settings.chat_model:
+        case "extractive":
+            from contextlib import nullcontext
+
+            from headrace.models.extractive import ExtractiveModel
+
+            return nullcontext(ExtractiveModel())
+        case model:
+            from headrace.models.openai import open_openai_model
+
+            return open_openai_model(api_key=settings.openai_api_key, base_url=settings.openai_base_url, model=model)
+
+
+def open_embedder(settings: Settings) -> AbstractAsyncContextManager[Embedder]:
+    """The embedder: MiniLM on this machine, or any behind OpenAI's API."""
+    match settings.embedding_model:
+        case "all-MiniLM-L6-v2":
+            from headrace.embedders.minilm import open_minilm_embedder
+
+            return open_minilm_embedder(settings.embedding_model)
+        case model:
+            from headrace.embedders.openai import open_openai_embedder
+
+            return open_openai_embedder(
+                api_key=settings.openai_api_key, base_url=settings.openai_base_url, model=model, batch=settings.embedding_batch
+            )
+
+
+def open_parser(settings: Settings) -> AbstractAsyncContextManager[Parser]:
+    """The parser: unstructured, in a process of its own."""
+    from headrace.parsers.process import open_process_parser
+
+    return open_process_parser(timeout_seconds=settings.parse_timeout_seconds, memory_bytes=settings.parse_memory_bytes)
+
+
+def open_bucket(settings: Settings) -> AbstractAsyncContextManager[Bucket]:
+    """The bucket where documents live."""
+    from headrace.buckets.s3 import open_s3_bucket
+
+    return open_s3_bucket(settings.bucket)
