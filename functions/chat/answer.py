@@ -23,7 +23,6 @@ from headrace.types import (
     ChatRequest,
     DoneEvent,
     Message,
-    Passage,
     PassagesEvent,
     Principal,
     StatusEvent,
@@ -88,8 +87,9 @@ async def _remembered(question: Question, parts: AnswerParts) -> AsyncGenerator[
             if isinstance(event, DoneEvent):
                 turns = [Message("user", question.text), Message("assistant", "".join(text))]
                 await parts.conversations.append(tenant, conversation_id, turns)
-                event = replace(event, conversation_id=conversation_id)
-            yield event
+                yield replace(event, conversation_id=conversation_id)
+            else:
+                yield event
 
 
 async def _from_cache_or_new(
@@ -186,4 +186,3 @@ def _fingerprint(question: Question, parts: AnswerParts) -> str:
         json.dumps(question.filter, sort_keys=True),
     )
     return hashlib.sha256("\x1f".join(shape).encode()).hexdigest()[:24]
-

@@ -243,5 +243,3 @@ def _error_response(error: Exception) -> JSONResponse:
     asked_seconds = getattr(error, "retry_after_seconds", None)
     headers = {"Retry-After": str(max(1, round(asked_seconds or 1)))} if status == 503 else None
     return JSONResponse(body, status_code=status, headers=headers)
-
-

@@ -66,7 +66,9 @@ class CompletionWriter:
 
     def _chunk(self, delta: dict[str, Any] | None, *, finish_reason: str | None = None, **extra: object) -> bytes:
         choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish_reason}]
-        return encode({**self._head, "object": "chat.completion.chunk", "model": self._model, "choices": choices, **extra})
+        return encode(
+            {**self._head, "object": "chat.completion.chunk", "model": self._model, "choices": choices, **extra}
+        )
 
 
 def completion(body: CompletionBody, events: Sequence[AnswerEvent]) -> dict[str, Any]:

@@ -108,4 +108,3 @@ def _answerable(question: str, passages: Sequence[Passage], sure_score: float) -
         return True
     wanted = content_stems(question)
     return any(len(wanted & content_stems(p.chunk.text_to_embed)) >= SHARED_WORDS * len(wanted) for p in passages[:3])
-

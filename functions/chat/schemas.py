@@ -95,7 +95,10 @@ def event_payload(event: AnswerEvent) -> dict[str, Any]:
             }
         case DoneEvent(mode, finish_reason, conversation_id, cached):
             return {
-                "mode": mode, "finish_reason": finish_reason, "conversation_id": conversation_id, "cached": cached,
+                "mode": mode,
+                "finish_reason": finish_reason,
+                "conversation_id": conversation_id,
+                "cached": cached,
             }
 
 

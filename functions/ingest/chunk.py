@@ -14,7 +14,7 @@ MAX_CHARACTERS = 900
 ENOUGH_CHARACTERS = 300
 
 
-def chunk_blocks(blocks: Sequence[Block], *, document_key: str, generation: str) -> list[Chunk]:
+def chunk_blocks(blocks: Sequence[Block], *, document_key: str, generation: int) -> list[Chunk]:
     """The document's chunks in reading order; at least one when any block has text."""
     groups = list(_groups([piece for block in blocks for piece in _split(block)]))
     # A heading with nothing below it says nothing that its sections' headers don't.

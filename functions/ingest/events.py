@@ -26,5 +26,7 @@ def changed_documents(message_body: str) -> list[DocumentKey]:
             return []
         keys = [unquote_plus(record["s3"]["object"]["key"]) for record in message["Records"]]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidInputError("The message is no S3 notification; it was put into the queue by something else.") from error
+        raise InvalidInputError(
+            "The message is no S3 notification; it was put into the queue by something else."
+        ) from error
     return [key for key in map(DocumentKey, dict.fromkeys(keys)) if key.is_document]

@@ -12,7 +12,8 @@ import asyncio
 import hashlib
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from headrace.errors import DocumentError, SupersededError, UnavailableError
 from headrace.protocols import Bucket, DocumentRegistry, Embedder, Parser, VectorStore
 from headrace.types import Chunk, Document, DocumentKey, DocumentState, EmbeddedChunk, ObjectVersion
 
-# Part of every generation: raise it when parsing or chunking changes, and documents are made anew.
+# Raise it when parsing or chunking changes, and documents are made anew.
 PIPELINE_VERSION = "1"
 EMBED_BATCH = 64
 
@@ -49,16 +50,18 @@ async def synchronise(key: DocumentKey, parts: IngestParts, *, last_try: bool = 
     try:
         await _Attempt(key, attempt, parts).run()
     except SupersededError:
-        return
+        await parts.store.discard(key, generation=attempt)
     except UnavailableError as error:
         await _record_delay(key, attempt, parts, error, last_try=last_try)
         raise
 
 
 class _Attempt:
-    def __init__(self, key: DocumentKey, attempt: int, parts: IngestParts) -> None:
+    """One attempt. Its number is also the generation of the chunks that it writes."""
+
+    def __init__(self, key: DocumentKey, number: int, parts: IngestParts) -> None:
         self._key = key
-        self._attempt = attempt
+        self._number = number
         self._parts = parts
 
     async def run(self) -> None:
@@ -66,67 +69,65 @@ class _Attempt:
         seen = await self._parts.bucket.head(self._key.key)
         if seen is None:
             await self._forget()
-            return
-        if known and _is_current(known, seen, self._parts.embedder.model):
-            return
-        document = await self._save(_queued(seen, known))
-        with tempfile.TemporaryDirectory(prefix="headrace-") as folder:
-            path = Path(folder) / "document"
+        elif known and _is_current(known, seen, self._parts.embedder.model):
+            # What an attempt that died has left behind.
+            await self._parts.store.retire(self._key, before=known.generation or self._number)
+        else:
+            await self._ingest(await self._save(_queued(seen, known)))
+
+    async def _ingest(self, document: Document) -> None:
+        async with _temporary_folder() as folder:
             try:
-                await self._ingest(document, path)
+                await self._read(document, folder / "document")
             except DocumentError as error:
                 await self._fail(document, str(error))
 
-    async def _ingest(self, document: Document, path: Path) -> None:
+    async def _read(self, document: Document, path: Path) -> None:
         parts = self._parts
         version = await parts.bucket.fetch(self._key.key, path, max_bytes=parts.max_document_bytes)
         if version is None:
             await self._forget()
             return
-        document = replace(_queued(version, document), generation=document.generation, started_at=time.time())
-        generation = await asyncio.to_thread(_generation, path, parts.embedder.model)
-        if generation == document.generation:
-            count = await parts.store.count(document.tenant, document_key=document.key)
-            await self._finish(document, generation, count)
+        document = replace(_queued(version, document), started_at=time.time())
+        content = await asyncio.to_thread(_content, path, parts.embedder.model)
+        if document.generation is not None and content == document.content:
+            await self._finish(document)
             return
         document = await self._save(replace(document, state=DocumentState.PARSING))
         blocks = await parts.parser.parse(path, name=Path(document.name).name, content_type=version.content_type)
-        chunks = chunk_blocks(blocks, document_key=document.key, generation=generation)
+        chunks = chunk_blocks(blocks, document_key=document.key, generation=self._number)
         if not chunks:
             raise DocumentError("No text was found in the file.")
         document = await self._save(replace(document, state=DocumentState.EMBEDDING))
         await self._embed(chunks)
-        await self._finish(document, generation, len(chunks))
+        await self._finish(replace(document, chunks=len(chunks), generation=self._number, content=content))
 
     async def _embed(self, chunks: Sequence[Chunk]) -> None:
         for start in range(0, len(chunks), EMBED_BATCH):
             batch = chunks[start : start + EMBED_BATCH]
             vectors = await self._parts.embedder.embed([chunk.text_to_embed for chunk in batch])
-            if start == 0:
-                await self._parts.store.ensure(len(vectors[0]))
+            await self._parts.store.ensure(len(vectors[0]))
             await self._parts.store.upsert([EmbeddedChunk(c, v) for c, v in zip(batch, vectors, strict=True)])
 
-    async def _finish(self, document: Document, generation: str, chunks: int) -> None:
-        ready = replace(
-            document, state=DocumentState.READY, reason="", chunks=chunks, generation=generation,
-            embedding_model=self._parts.embedder.model, ready_at=time.time(),
-        )
+    async def _finish(self, document: Document) -> None:
+        model = self._parts.embedder.model
+        ready = replace(document, state=DocumentState.READY, embedding_model=model, ready_at=time.time())
         await self._save(ready)
-        await self._parts.store.retire(self._key, keep_generation=generation)
+        await self._parts.store.retire(self._key, before=document.generation or self._number)
 
     async def _fail(self, document: Document, reason: str) -> None:
         # The old version is not the file any longer: nothing of it may be quoted.
-        failed = replace(document, state=DocumentState.FAILED, reason=reason, chunks=0, generation=None, ready_at=None)
+        failed = replace(document, state=DocumentState.FAILED, reason=reason, chunks=0, generation=None)
         await self._save(replace(failed, embedding_model=self._parts.embedder.model))
-        await self._parts.store.retire(self._key, keep_generation=None)
+        await self._parts.store.retire(self._key, before=self._number + 1)
 
     async def _forget(self) -> None:
-        await self._parts.registry.remove(self._key, attempt=self._attempt)
-        await self._parts.store.retire(self._key, keep_generation=None)
+        await self._parts.registry.remove(self._key, attempt=self._number)
+        await self._parts.store.retire(self._key, before=self._number + 1)
 
     async def _save(self, document: Document) -> Document:
         document = replace(document, updated_at=time.time())
-        await self._parts.registry.save(document, attempt=self._attempt)
+        await self._parts.registry.save(document, attempt=self._number)
         return document
 
 
@@ -139,10 +140,21 @@ async def _record_delay(
         if document is None or document.state in {DocumentState.READY, DocumentState.FAILED}:
             return
         late = replace(document, state=DocumentState.QUEUED, reason=f"{error} It will be tried again by itself.")
-        lost = replace(document, state=DocumentState.FAILED, reason=f"Given up after several tries: {error}", generation=None)
+        lost = replace(
+            document, state=DocumentState.FAILED, reason=f"Given up after several tries: {error}", generation=None
+        )
         await parts.registry.save(replace(lost if last_try else late, updated_at=time.time()), attempt=attempt)
     except (SupersededError, UnavailableError):
         return
+
+
+@asynccontextmanager
+async def _temporary_folder() -> AsyncIterator[Path]:
+    folder = await asyncio.to_thread(tempfile.TemporaryDirectory, prefix="headrace-")
+    try:
+        yield Path(folder.name)
+    finally:
+        await asyncio.to_thread(folder.cleanup)
 
 
 def _is_current(known: Document, seen: ObjectVersion, embedding_model: str) -> bool:
@@ -157,15 +169,16 @@ def _queued(version: ObjectVersion, known: Document | None) -> Document:
         size_bytes=version.size_bytes,
         chunks=known.chunks if known else 0,
         generation=known.generation if known else None,
+        content=known.content if known else "",
         etag=version.etag,
         version_id=version.version_id,
         uploaded_at=version.modified_at,
     )
 
 
-def _generation(path: Path, embedding_model: str) -> str:
-    """What makes these chunks: the content, the embedding model and the pipeline."""
+def _content(path: Path, embedding_model: str) -> str:
+    """Names what chunks are made from, and how: the bytes, the embedding model and the pipeline."""
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
     makers = hashlib.sha256(f"{PIPELINE_VERSION}\x1f{embedding_model}".encode()).hexdigest()
-    return f"{content[:24]}-{makers[:8]}"
+    return f"{content[:32]}-{makers[:8]}"

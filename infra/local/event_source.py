@@ -24,6 +24,8 @@ TIMEOUT_SECONDS = 300.0
 # Lambda leaves a failed message hidden for the queue's visibility timeout; nobody at a laptop waits that long.
 RETRY_SECONDS = 5
 
+logger = logging.getLogger(__name__)
+
 
 def main() -> None:
     """Poll for ever."""
@@ -38,7 +40,7 @@ def main() -> None:
             _invoke(sqs, queue_url, answer["Messages"])
 
 
-def _invoke(sqs: Any, queue_url: str, messages: list[dict[str, Any]]) -> None:  # noqa: ANN401 - boto3 has no types
+def _invoke(sqs: Any, queue_url: str, messages: list[dict[str, Any]]) -> None:
     failed = _failures(messages)
     for message in messages:
         receipt = {"QueueUrl": queue_url, "ReceiptHandle": message["ReceiptHandle"]}
@@ -53,7 +55,7 @@ def _failures(messages: list[dict[str, Any]]) -> set[str]:
     try:
         response = handler(sqs_event(messages), LocalContext("ingest", timeout_seconds=TIMEOUT_SECONDS))
     except Exception:
-        logging.exception("the ingest function failed")
+        logger.exception("the ingest function failed")
         return {message["MessageId"] for message in messages}
     return {failure["itemIdentifier"] for failure in response.get("batchItemFailures", [])}
 

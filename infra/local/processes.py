@@ -11,6 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import aiohttp
 
@@ -50,7 +51,7 @@ class Processes:
         self._log_folder = log_folder
         self._children: list[Child] = []
 
-    async def __aenter__(self) -> Processes:
+    async def __aenter__(self) -> Self:
         self._log_folder.mkdir(parents=True, exist_ok=True)
         return self
 
@@ -82,7 +83,9 @@ class Processes:
             async with asyncio.timeout(seconds):
                 while not await _succeeds(probe):
                     if child.process.returncode is not None:
-                        raise StackError(f"{child.name} ended while starting. Its last words:\n{_last_words(child.log)}")
+                        raise StackError(
+                            f"{child.name} ended while starting. Its last words:\n{_last_words(child.log)}"
+                        )
                     await asyncio.sleep(0.05)
         except TimeoutError:
             raise StackError(f"{child.name} did not become ready in {seconds:g} seconds. See {child.log}.") from None

@@ -21,7 +21,7 @@ def read_filter(body: Mapping[str, Any] | None) -> edge.Filter | None:
         return None
     unknown = set(body) - {"must", "should", "must_not"}
     if unknown:
-        raise BadFilterError(f"unknown clause {sorted(unknown)[0]!r} in a filter")
+        raise BadFilterError(f"unknown clause {min(unknown)!r} in a filter")
     return edge.Filter(
         must=_conditions(body.get("must")),
         should=_conditions(body.get("should")),
@@ -46,24 +46,24 @@ def fields_of(body: Mapping[str, Any] | None) -> set[str]:
     return found
 
 
-def _conditions(conditions: object) -> list[Any] | None:
+def _conditions(conditions: Any) -> list[Any] | None:
     if conditions is None:
         return None
     return [_condition(c) for c in (conditions if isinstance(conditions, list) else [conditions])]
 
 
-def _condition(body: Mapping[str, Any]) -> Any:  # noqa: ANN401 - one of the engine's condition classes
+def _condition(body: Mapping[str, Any]) -> Any:
     match body:
         case {"key": str(key), "match": {"value": value}}:
             return edge.FieldCondition(key=key, match=edge.MatchValue(value))
         case {"key": str(key), "match": {"any": [*values]}}:
             return edge.FieldCondition(key=key, match=edge.MatchAny(values))
-        case {"key": str(key), "range": {**limits}} if set(limits) <= {"gt", "gte", "lt", "lte"}:
+        case {"key": str(key), "range": dict(limits)} if set(limits) <= {"gt", "gte", "lt", "lte"}:
             return edge.FieldCondition(key=key, range=edge.RangeFloat(**limits))
         case {"is_empty": {"key": str(key)}}:
             return edge.IsEmptyCondition(key=key)
         case {"has_id": [*ids]}:
-            return edge.HasIdCondition(ids)
+            return edge.HasIdCondition(set(ids))
         case {"key": _}:
             raise BadFilterError(f"a condition that this server does not read: {body}")
     filter_ = read_filter(body)

@@ -71,7 +71,7 @@ class Collection:
     def filter(self, body: dict[str, Any] | None) -> edge.Filter | None:
         unindexed = fields_of(body) - set(self.config["indexes"])
         if unindexed:
-            raise ApiError(400, f'Bad request: Index required but not found for "{sorted(unindexed)[0]}"')
+            raise ApiError(400, f'Bad request: Index required but not found for "{min(unindexed)}"')
         return read_filter(body)
 
 
@@ -118,13 +118,12 @@ class QdrantServer:
                 body = json.loads(raw) if raw else {}
                 name = request.path_params.get("name", "")
                 call = asyncio.get_running_loop().run_in_executor(self._executor, operation, name, body)
-                result, status, http = await call, "ok", 200
+                answer, http = {"result": await call, "status": "ok"}, 200
             except ApiError as error:
-                result, status, http = None, {"error": str(error)}, error.status
+                answer, http = {"status": {"error": str(error)}}, error.status
             except (BadFilterError, ValueError, KeyError, TypeError, OverflowError) as error:
-                result, status, http = None, {"error": f"Format error in JSON body: {error}"}, 400
-            seconds = time.perf_counter() - started
-            return JSONResponse({"result": result, "status": status, "time": seconds}, status_code=http)
+                answer, http = {"status": {"error": f"Format error in JSON body: {error}"}}, 400
+            return JSONResponse({**answer, "time": time.perf_counter() - started}, status_code=http)
 
         return endpoint
 
@@ -175,7 +174,8 @@ class QdrantServer:
         if "points" in body:
             operation = edge.UpdateOperation.delete_points([_point_id(i) for i in body["points"]])
         else:
-            operation = edge.UpdateOperation.delete_points_by_filter(collection.filter(body["filter"]))
+            doomed = collection.filter(body["filter"]) or edge.Filter()
+            operation = edge.UpdateOperation.delete_points_by_filter(doomed)
         collection.shard.update(operation)
         return _updated()
 
@@ -197,7 +197,7 @@ class QdrantServer:
         return [self._query(name, search) for search in body["searches"]]
 
     def _retrieve(self, name: str, body: dict[str, Any]) -> list[dict[str, Any]]:
-        ids = [_point_id(i) for i in body["ids"]]
+        ids: list[int | UUID | str] = [_point_id(i) for i in body["ids"]]
         records = self._collection(name).shard.retrieve(
             ids, body.get("with_payload", True), body.get("with_vector", False)
         )
@@ -243,7 +243,7 @@ def _point_id(value: object) -> int | UUID:
     return value if isinstance(value, int) else UUID(str(value))
 
 
-def _plain_id(value: int | UUID) -> int | str:
+def _plain_id(value: int | UUID | str) -> int | str:
     return value if isinstance(value, int) else str(value)
 
 

@@ -149,7 +149,9 @@ async def _start_redis(options: StackOptions, processes: Processes, environment:
 async def _start_qdrant(options: StackOptions, processes: Processes, environment: Mapping[str, str]) -> str:
     port = free_port()
     arguments = ["--folder", str(options.folder / "qdrant"), "--port", str(port)]
-    child = await processes.start("qdrant", [sys.executable, "-m", "infra.local.qdrant_server", *arguments], environment)
+    child = await processes.start(
+        "qdrant", [sys.executable, "-m", "infra.local.qdrant_server", *arguments], environment
+    )
     url = f"http://127.0.0.1:{port}"
     await processes.until_ready(child, partial(answers_http, f"{url}/readyz"))
     return url

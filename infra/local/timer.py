@@ -1,6 +1,6 @@
 """EventBridge Scheduler on a laptop: invokes the cache maintenance function now and then.
 
-    python -m infra.local.timer [SECONDS]
+python -m infra.local.timer [SECONDS]
 """
 
 from __future__ import annotations

@@ -21,7 +21,9 @@ from headrace.types import (
     UsageEvent,
 )
 
-_KINDS = {kind.__name__: kind for kind in (StatusEvent, PassagesEvent, TokenEvent, CitationEvent, UsageEvent, DoneEvent)}
+_KINDS = {
+    kind.__name__: kind for kind in (StatusEvent, PassagesEvent, TokenEvent, CitationEvent, UsageEvent, DoneEvent)
+}
 
 
 def event_to_json(event: AnswerEvent) -> dict[str, Any]:

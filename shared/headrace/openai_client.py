@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
@@ -17,24 +18,33 @@ RETRIES = 2
 
 
 class LazyOpenAI:
-    """The client, made at its first use: health checks, cache hits and keyless mode don't pay for it."""
+    """The client, imported and made at its first use: health checks, cache hits and keyless mode don't pay for it."""
 
     def __init__(self, *, api_key: str, base_url: str) -> None:
         self._api_key = api_key
         self._base_url = base_url
         self._client: AsyncOpenAI | None = None
+        self._making = asyncio.Lock()
 
-    def client(self) -> AsyncOpenAI:
-        if self._client is None:
-            from openai import AsyncOpenAI, Timeout
-
-            self._client = AsyncOpenAI(
-                api_key=self._api_key or "none",  # an empty key raises, and many local servers need none
-                base_url=self._base_url or None,
-                timeout=Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS),
-                max_retries=RETRIES,
-            )
+    async def client(self) -> AsyncOpenAI:
+        """The one client; the first call imports and makes it in a thread, so that the loop goes on."""
+        async with self._making:
+            if self._client is None:
+                self._client = await asyncio.to_thread(self._make)
         return self._client
+
+    def _make(self) -> AsyncOpenAI:
+        from openai import AsyncOpenAI, Timeout
+
+        client = AsyncOpenAI(
+            api_key=self._api_key or "none",  # an empty key raises, and many local servers need none
+            base_url=self._base_url or None,
+            timeout=Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS),
+            max_retries=RETRIES,
+        )
+        # The client imports each resource when it is first named: name here what will be used.
+        _ = (client.chat.completions, client.embeddings, client.models)
+        return client
 
     async def aclose(self) -> None:
         if self._client is not None:
@@ -62,7 +72,8 @@ def openai_faults(what: str, unavailable: type[UnavailableError]) -> Iterator[No
         raise _status_fault(what, error, unavailable) from error
     except APIConnectionError as error:
         raise unavailable(f"{what} does not answer ({type(error).__name__}). Try again in a moment.") from error
-    except APIError as error:
+    except (APIError, ValueError) as error:
+        # A ValueError is the client's own word for a stream that is no JSON.
         raise unavailable(f"{what} broke off its answer. Try again in a moment.") from error
 
 
@@ -71,7 +82,9 @@ def _status_fault(what: str, error: APIStatusError, unavailable: type[Unavailabl
     if status in {401, 403}:
         return ConfigurationError(f"{what} refused the key (status {status}). Check OPENAI_API_KEY.")
     if status == 404:
-        return ConfigurationError(f"{what} is not known to the server (status 404). Check its name and OPENAI_BASE_URL.")
+        return ConfigurationError(
+            f"{what} is not known to the server (status 404). Check its name and OPENAI_BASE_URL."
+        )
     if status in {408, 409, 429} or status >= 500:
         reason = "is over its rate limit" if status == 429 else f"failed with status {status}"
         asked = error.response.headers.get("retry-after", "")

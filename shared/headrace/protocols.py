@@ -42,8 +42,11 @@ class VectorStore(Checkable, Protocol):
     async def upsert(self, chunks: Sequence[EmbeddedChunk]) -> None:
         """Write chunks; writing the same chunk twice leaves one. They are searchable when this returns."""
 
-    async def retire(self, key: DocumentKey, *, keep_generation: str | None) -> None:
-        """Delete the document's chunks, but for those of `keep_generation`."""
+    async def retire(self, key: DocumentKey, *, before: int) -> None:
+        """Delete the document's chunks of every generation before this one."""
+
+    async def discard(self, key: DocumentKey, *, generation: int) -> None:
+        """Delete the document's chunks of this one generation."""
 
     async def search(self, request: SearchRequest) -> list[Passage]:
         """The best `limit` passages within the scope, best first, ties by document and index. No collection, no passages."""
@@ -60,7 +63,10 @@ class DocumentRegistry(Checkable, Protocol):
     """
 
     async def begin(self, key: DocumentKey) -> int:
-        """Start an attempt at a document and return its number; every older attempt loses its right to write."""
+        """Start an attempt at a document; every older attempt loses its right to write.
+
+        Returns the attempt's number, higher than any before it, even if the registry was lost in between.
+        """
 
     async def save(self, document: Document, *, attempt: int) -> None:
         """Write a record; at once, a changed generation becomes what searches see and the tenant's revision rises.
@@ -77,7 +83,7 @@ class DocumentRegistry(Checkable, Protocol):
     async def documents(self, tenant: str) -> list[Document]:
         """Every record of a tenant, by key."""
 
-    async def generations(self, tenant: str, keys: Collection[str]) -> dict[str, str]:
+    async def generations(self, tenant: str, keys: Collection[str]) -> dict[str, int]:
         """The current generation of each of these documents that has one."""
 
     async def revision(self, tenant: str) -> int:
@@ -158,5 +164,3 @@ class Bucket(Checkable, Protocol):
 
     def objects(self, prefix: str) -> AsyncIterator[ObjectVersion]:
         """Every object below the prefix, by key."""
-
-

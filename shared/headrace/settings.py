@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from headrace.errors import ConfigurationError
 
@@ -42,7 +43,9 @@ class Settings:
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         """Read every setting; an unset or empty variable means the default. Raises ConfigurationError."""
-        given = {f.name: _read(f.name, _kind(f.default), environ) for f in fields(cls) if environ.get(f.name.upper())}
+        given: dict[str, Any] = {
+            f.name: _read(f.name, _kind(f.default), environ) for f in fields(cls) if environ.get(f.name.upper())
+        }
         if "chat_model" not in given and (given.get("openai_api_key") or given.get("openai_base_url")):
             given["chat_model"] = DEFAULT_OPENAI_MODEL
         return cls(**given)
@@ -53,7 +56,7 @@ def _kind(default: object) -> type:
     return float if default is None else type(default)
 
 
-def _read(name: str, kind: type, environ: Mapping[str, str]) -> object:
+def _read(name: str, kind: type, environ: Mapping[str, str]) -> Any:
     text = environ[name.upper()]
     try:
         return kind(text)

@@ -86,9 +86,10 @@ class ObjectVersion:
 class Document:
     """The registry's record of a document. Times are in seconds since the epoch.
 
-    `generation` names the set of chunks that a search may return now; it stays
-    the old one while a new version is on its way, and is None when nothing may
-    be returned. `etag` is the object version that `state` speaks of.
+    `generation` is the one whose chunks a search may return now; it stays the
+    old one while a new version is on its way, and is None when nothing may be
+    returned. `content` names what that generation was made from, and how.
+    `etag` is the object version that `state` speaks of.
     """
 
     key: str
@@ -96,7 +97,8 @@ class Document:
     reason: str = ""
     size_bytes: int = 0
     chunks: int = 0
-    generation: str | None = None
+    generation: int | None = None
+    content: str = ""
     etag: str = ""
     version_id: str | None = None
     embedding_model: str = ""
@@ -125,10 +127,13 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of a document as it is stored. `index` is its position in the document, from 0."""
+    """A piece of a document as it is stored. `index` is its position in the document, from 0.
+
+    `generation` is the number of the attempt that wrote it: a later attempt's is higher.
+    """
 
     document_key: str
-    generation: str
+    generation: int
     index: int
     text: str
     page: int | None = None

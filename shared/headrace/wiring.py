@@ -9,9 +9,18 @@ from typing import TYPE_CHECKING
 from headrace.settings import Settings
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
+    from redis.asyncio import Redis  # noqa: TID251 - the type only
 
-    from headrace.protocols import AnswerCache, Bucket, ChatModel, Conversations, DocumentRegistry, Embedder, Parser, VectorStore
+    from headrace.protocols import (
+        AnswerCache,
+        Bucket,
+        ChatModel,
+        Conversations,
+        DocumentRegistry,
+        Embedder,
+        Parser,
+        VectorStore,
+    )
 
 
 def open_store(settings: Settings) -> AbstractAsyncContextManager[VectorStore]:
@@ -77,7 +86,10 @@ def open_embedder(settings: Settings) -> AbstractAsyncContextManager[Embedder]:
             from headrace.embedders.openai import open_openai_embedder
 
             return open_openai_embedder(
-                api_key=settings.openai_api_key, base_url=settings.openai_base_url, model=model, batch=settings.embedding_batch
+                api_key=settings.openai_api_key,
+                base_url=settings.openai_base_url,
+                model=model,
+                batch=settings.embedding_batch,
             )
 
 

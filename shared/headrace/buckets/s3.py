@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from headrace.errors import BucketUnavailableError, DocumentError
+from headrace.threads import open_threads
 from headrace.types import ObjectVersion
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ MISSING = frozenset({"404", "NoSuchKey", "NoSuchVersion"})
 class S3Bucket:
     """A Bucket on a boto3 S3 client."""
 
-    def __init__(self, client: Any, bucket: str, executor: ThreadPoolExecutor) -> None:  # noqa: ANN401 - boto3 has no types
+    def __init__(self, client: Any, bucket: str, executor: ThreadPoolExecutor) -> None:
         self._client = client
         self._bucket = bucket
         self._executor = executor
@@ -47,17 +49,18 @@ class S3Bucket:
         return await self._run(call)
 
     async def objects(self, prefix: str) -> AsyncIterator[ObjectVersion]:
-        token: str | None = None
-        while True:
-            more = {"ContinuationToken": token} if token else {}
-            page = await self._run(lambda more=more: self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **more))
-            for entry in (page or {}).get("Contents", []):
-                yield ObjectVersion(
-                    entry["Key"], entry["ETag"].strip('"'), entry["Size"], entry["LastModified"].timestamp()
-                )
-            token = (page or {}).get("NextContinuationToken")
-            if not token:
-                return
+        token: str | None = ""
+        while token is not None:
+            page = await self._run(partial(self._page, prefix, token)) or {}
+            for entry in page.get("Contents", []):
+                modified_at = entry["LastModified"].timestamp()
+                yield ObjectVersion(entry["Key"], entry["ETag"].strip('"'), entry["Size"], modified_at)
+            token = page.get("NextContinuationToken")
+
+    def _page(self, prefix: str, token: str) -> dict[str, Any]:
+        more = {"ContinuationToken": token} if token else {}
+        page: dict[str, Any] = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **more)
+        return page
 
     def _download(self, key: str, path: Path, max_bytes: int) -> ObjectVersion:
         answer = self._client.get_object(Bucket=self._bucket, Key=key)
@@ -93,9 +96,12 @@ class S3Bucket:
 async def open_s3_bucket(bucket: str) -> AsyncIterator[S3Bucket]:
     """The bucket of that name, with the credentials, region and endpoint that boto3 finds in its own way."""
     config = Config(
-        connect_timeout=5, read_timeout=60, max_pool_connections=THREADS, retries={"mode": "standard", "max_attempts": 4}
+        connect_timeout=5,
+        read_timeout=60,
+        max_pool_connections=THREADS,
+        retries={"mode": "standard", "max_attempts": 4},
     )
-    with ThreadPoolExecutor(THREADS, "s3") as executor:
+    async with open_threads(THREADS, "s3") as executor:
         client = await asyncio.get_running_loop().run_in_executor(executor, lambda: boto3.client("s3", config=config))
         try:
             yield S3Bucket(client, bucket, executor)

@@ -44,7 +44,7 @@ class RedisCache:
     async def find(self, key: CacheKey) -> CachedAnswer | None:
         tenant = key.scope.tenant
         found = await self._within_deadline(self._client.mget(tenant_key(tenant, "revision"), _entry_key(key)))
-        if not found or found[1] is None:
+        if not found or not isinstance(found[1], bytes):
             return None
         answer = _decode(found[1])
         return answer if answer is not None and answer.revision == int(found[0] or 0) else None

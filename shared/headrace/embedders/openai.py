@@ -7,7 +7,7 @@ import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from headrace.errors import EmbedderUnavailableError
+from headrace.errors import EmbedderUnavailableError, HeadraceError
 from headrace.openai_client import LazyOpenAI, open_openai, openai_faults
 
 CONCURRENT_BATCHES = 4
@@ -34,18 +34,20 @@ class OpenAIEmbedder:
             async with gate:
                 return await self._embed_batch(batch)
 
+        batches = [texts[start : start + self._batch] for start in range(0, len(texts), self._batch)]
         try:
             async with asyncio.TaskGroup() as group:
-                starts = range(0, len(texts), self._batch)
-                tasks = [group.create_task(embed_batch(texts[start : start + self._batch])) for start in starts]
-        except* Exception as failures:
+                tasks = [group.create_task(embed_batch(batch)) for batch in batches]
+        except* HeadraceError as failures:
+            # The batches were cancelled at the first failure; that one is the cause.
             raise failures.exceptions[0] from None
         return [vector for task in tasks for vector in task.result()]
 
     async def _embed_batch(self, batch: Sequence[str]) -> list[Sequence[float]]:
         what = f"The embedding model {self.model!r}"
+        client = await self._openai.client()
         with openai_faults(what, EmbedderUnavailableError):
-            answer = await self._openai.client().embeddings.create(model=self.model, input=list(batch))
+            answer = await client.embeddings.create(model=self.model, input=list(batch))
         if len(answer.data) != len(batch):
             raise EmbedderUnavailableError(f"{what} returned {len(answer.data)} vectors for {len(batch)} texts.")
         return [_unit(item.embedding) for item in sorted(answer.data, key=lambda item: item.index)]

@@ -48,7 +48,9 @@ class ExtractiveModel:
 def _best_quotes(question: str, passages: Sequence[Passage]) -> list[_Candidate]:
     wanted = content_stems(question)
     weights = _rarity(wanted, passages)
-    candidates = [c for number, passage in enumerate(passages, 1) for c in _candidates(number, passage, wanted, weights)]
+    candidates = [
+        c for number, passage in enumerate(passages, 1) for c in _candidates(number, passage, wanted, weights)
+    ]
     candidates.sort(key=lambda c: (-c.score, c.number, c.start))
     floor = candidates[0].score * RELATIVE_SCORE if candidates else 0.0
     chosen: list[_Candidate] = []
@@ -59,11 +61,9 @@ def _best_quotes(question: str, passages: Sequence[Passage]) -> list[_Candidate]
     return chosen
 
 
-def _candidates(
-    number: int, passage: Passage, wanted: frozenset[str], weights: dict[str, float]
-) -> list[_Candidate]:
+def _candidates(number: int, passage: Passage, wanted: frozenset[str], weights: dict[str, float]) -> list[_Candidate]:
     text = passage.chunk.text
-    heading = content_stems(" ".join((passage.chunk.name, *passage.chunk.section)))
+    heading = content_stems(passage.chunk.text_to_embed)
     total = sum(weights.values()) or 1.0
     found = []
     for start, end in sentence_spans(text):
@@ -79,11 +79,15 @@ def _candidates(
 
 
 def _rarity(wanted: frozenset[str], passages: Sequence[Passage]) -> dict[str, float]:
-    counts = Counter(stem for passage in passages for stem in wanted & content_stems(passage.chunk.text))
+    counts = Counter(stem for passage in passages for stem in wanted & content_stems(passage.chunk.text_to_embed))
     return {stem: math.log(1 + (len(passages) + 1) / (counts[stem] + 0.5)) for stem in wanted if counts[stem]}
 
 
 def _shorten(sentence: str) -> str:
     if len(sentence) <= MAX_QUOTE_CHARACTERS:
         return sentence
-    return sentence[: sentence.rfind(" ", 0, MAX_QUOTE_CHARACTERS) if " " in sentence[:MAX_QUOTE_CHARACTERS] else MAX_QUOTE_CHARACTERS]
+    return sentence[
+        : sentence.rfind(" ", 0, MAX_QUOTE_CHARACTERS)
+        if " " in sentence[:MAX_QUOTE_CHARACTERS]
+        else MAX_QUOTE_CHARACTERS
+    ]

@@ -11,7 +11,7 @@ from headrace.openai_client import LazyOpenAI, open_openai, openai_faults
 from headrace.types import ChatRequest, ModelChunk, Usage
 
 if TYPE_CHECKING:
-    from openai import AsyncStream
+    from openai import AsyncOpenAI, AsyncStream
     from openai.types.chat import ChatCompletionChunk
 
 
@@ -22,17 +22,19 @@ class OpenAIModel:
 
     def __init__(self, openai: LazyOpenAI, *, model: str) -> None:
         self._openai = openai
-        self._token_limit = "max_completion_tokens"
+        self._limit_field = "max_completion_tokens"
         self.name = model
 
     async def check(self) -> None:
+        client = await self._openai.client()
         with openai_faults(self._what, ModelUnavailableError):
-            await self._openai.client().models.list()
+            await client.models.list()
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ModelChunk, None]:
         finished = False
+        client = await self._openai.client()
         with openai_faults(self._what, ModelUnavailableError):
-            upstream = await self._open(request)
+            upstream = await self._open(client, request)
             # A plain break out of the stream would leave the upstream running, and billed.
             async with aclosing(cast("Any", upstream)):
                 async for chunk in upstream:
@@ -50,26 +52,26 @@ class OpenAIModel:
     def _what(self) -> str:
         return f"The language model {self.name!r}"
 
-    async def _open(self, request: ChatRequest) -> AsyncStream[ChatCompletionChunk]:
+    async def _open(self, client: AsyncOpenAI, request: ChatRequest) -> AsyncStream[ChatCompletionChunk]:
         from openai import BadRequestError
 
         try:
-            return await self._create(request)
+            return await self._create(client, request)
         except BadRequestError as error:
             # Older servers know the limit as max_tokens. Learn it once.
-            if self._token_limit not in str(error) or self._token_limit == "max_tokens":
+            if self._limit_field not in str(error) or self._limit_field == "max_tokens":
                 raise
-            self._token_limit = "max_tokens"
-            return await self._create(request)
+            self._limit_field = "max_tokens"
+            return await self._create(client, request)
 
-    async def _create(self, request: ChatRequest) -> AsyncStream[ChatCompletionChunk]:
+    async def _create(self, client: AsyncOpenAI, request: ChatRequest) -> AsyncStream[ChatCompletionChunk]:
         messages = [{"role": message.role, "content": message.content} for message in request.messages]
-        return await self._openai.client().chat.completions.create(
+        return await client.chat.completions.create(
             model=self.name,
             messages=cast("Any", messages),
             stream=True,
             stream_options={"include_usage": True},
-            extra_body={self._token_limit: request.max_tokens},
+            extra_body={self._limit_field: request.max_tokens},
         )
 
 

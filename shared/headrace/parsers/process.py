@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
@@ -11,9 +12,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from headrace.errors import DocumentError, ParserUnavailableError
+from headrace.errors import DocumentError, HeadraceError, ParserUnavailableError
 from headrace.types import Block
 
+# The worker imports from where this process does: on Lambda that is more than Python finds by itself.
+START = (
+    "import os, sys; sys.path[:] = sys.argv.pop(1).split(os.pathsep); from headrace.parsers.worker import main; main()"
+)
 MAX_ANSWER_BYTES = 512 * 1024 * 1024
 
 
@@ -62,19 +67,27 @@ class ProcessParser:
         await process.stdin.drain()
         line = await process.stdout.readline()
         if not line:
-            # The kernel ended it, most likely for its memory; the next file gets a new worker.
-            raise DocumentError("Reading the file took more memory than one file may have. Split it into smaller files.")
+            raise _death(await process.wait())
         answer: dict[str, Any] = await asyncio.to_thread(json.loads, line)
         return answer
 
     async def _worker(self) -> Process:
         if self._process is None or self._process.returncode is not None:
-            command = (sys.executable, "-m", "headrace.parsers.worker", str(self._memory_bytes))
+            command = (sys.executable, "-c", START, os.pathsep.join(sys.path), str(self._memory_bytes))
             try:
-                self._process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, limit=MAX_ANSWER_BYTES)
+                self._process = await asyncio.create_subprocess_exec(
+                    *command, stdin=PIPE, stdout=PIPE, limit=MAX_ANSWER_BYTES
+                )
             except OSError as error:
                 raise ParserUnavailableError(f"The parser's process could not be started ({error}).") from error
         return self._process
+
+
+def _death(exit_code: int) -> HeadraceError:
+    if exit_code < 0:
+        # A signal ended it: the kernel for its memory, or a crash inside a library that reads this file.
+        return DocumentError("Reading the file took too much memory or crashed the reader. Save it anew, or split it.")
+    return ParserUnavailableError("The parser's process could not start; its log says why.")
 
 
 @asynccontextmanager

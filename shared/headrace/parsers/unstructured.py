@@ -23,6 +23,8 @@ language.install()
 
 MAX_UNZIPPED_BYTES = 500 * 1024 * 1024
 MAX_JSON_DEPTH = 100
+# What text that is not UTF-8 is likely to be; left to itself the detector finds rarer ones too easily.
+ENCODINGS = ["cp1252", "utf_16", "cp1251", "cp1253", "shift_jis", "gb18030", "big5", "euc_kr"]
 NO_TEXT = "No text was found in the file. If it is a picture or a scan, run OCR on it and upload the result."
 NEEDS_OCR = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".heic", ".gif", ".webp"})
 
@@ -43,7 +45,9 @@ def read_file(path: Path, *, name: str, content_type: str) -> list[Block]:
     if head.startswith(b"PK"):
         _refuse_bomb(path)
     if head.startswith(b"\xd0\xcf\x11\xe0") and suffix in {".docx", ".pptx", ".xlsx"}:
-        raise DocumentError("The file is protected by a password (or is an old Office file renamed). Upload an unprotected copy.")
+        raise DocumentError(
+            "The file is protected by a password (or is an old Office file renamed). Upload an unprotected copy."
+        )
     blocks = _json_blocks(path) if suffix == ".json" else list(_blocks(_partition(path, name, content_type)))
     if not blocks:
         raise DocumentError(NO_TEXT)
@@ -59,17 +63,27 @@ def _partition(path: Path, name: str, content_type: str) -> list[Any]:
     try:
         with path.open("rb") as file:
             return partition(
-                file=file, metadata_filename=name, content_type=known, languages=["eng"], strategy="fast",
+                file=file,
+                metadata_filename=name,
+                content_type=known,
+                languages=["eng"],
+                strategy="fast",
                 encoding=_text_encoding(path),
             )
     except DocumentError:
         raise
     except (UnsupportedFileFormatError, UnprocessableEntityError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DocumentError(f"The file can't be read as {Path(name).suffix or 'a document'}: {_one_line(error)}") from error
+        raise DocumentError(
+            f"The file can't be read as {Path(name).suffix or 'a document'}: {_one_line(error)}"
+        ) from error
     except ImportError as error:
-        raise DocumentError(f"Files of the type {Path(name).suffix or name} are not supported in this deployment.") from error
+        raise DocumentError(
+            f"Files of the type {Path(name).suffix or name} are not supported in this deployment."
+        ) from error
     except Exception as error:
-        raise DocumentError(f"The file can't be read: it is damaged or not what its name says ({type(error).__name__}).") from error
+        raise DocumentError(
+            f"The file can't be read: it is damaged or not what its name says ({type(error).__name__})."
+        ) from error
 
 
 def _text_encoding(path: Path) -> str | None:
@@ -83,8 +97,8 @@ def _text_encoding(path: Path) -> str | None:
     try:
         sample[: sample.rfind(b"\n") + 1 or None].decode("utf-8")
     except UnicodeDecodeError:
-        best = from_bytes(sample).best()
-        return best.encoding if best else "latin-1"
+        best = from_bytes(sample, cp_isolation=ENCODINGS).best()
+        return best.encoding if best else "cp1252"
     return "utf-8"
 
 
@@ -133,11 +147,16 @@ def _json_blocks(path: Path) -> list[Block]:
     try:
         value = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise DocumentError(f"The file is not valid JSON: {_one_line(error)}. Correct it and upload it again.") from error
+        raise DocumentError(
+            f"The file is not valid JSON: {_one_line(error)}. Correct it and upload it again."
+        ) from error
+    groups: list[tuple[tuple[str, ...], Any]]
     if isinstance(value, list):
         groups = [((), item) for item in value]
     elif isinstance(value, dict):
-        groups = [((str(key),), item) if isinstance(item, dict | list) else ((), {key: item}) for key, item in value.items()]
+        groups = [
+            ((str(key),), item) if isinstance(item, dict | list) else ((), {key: item}) for key, item in value.items()
+        ]
     else:
         groups = [((), value)]
     texts = ((section, "; ".join(_leaves(item, "", 0))) for section, item in groups)
@@ -170,7 +189,9 @@ def _refuse_bomb(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             total = sum(entry.file_size for entry in archive.infolist())
     except zipfile.BadZipFile as error:
-        raise DocumentError("The file is damaged: its archive can't be opened. Save it anew and upload it again.") from error
+        raise DocumentError(
+            "The file is damaged: its archive can't be opened. Save it anew and upload it again."
+        ) from error
     if total > MAX_UNZIPPED_BYTES:
         raise DocumentError(f"The file unpacks to {total:,} bytes, more than the limit of {MAX_UNZIPPED_BYTES:,}.")
 

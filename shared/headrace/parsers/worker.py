@@ -1,7 +1,6 @@
 """The parser's process: reads a request a line on standard input, answers a line on standard output.
 
-Started by headrace.parsers.process as `python -m headrace.parsers.worker
-MEMORY_BYTES`. A request is `{"path", "name", "content_type"}`; an answer is
+Started by headrace.parsers.process, with the memory limit in bytes as its argument. A request is `{"path", "name", "content_type"}`; an answer is
 `{"blocks": [[text, page, section], …]}` or `{"error": sentence}`.
 """
 
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from headrace.errors import DocumentError
+
+logger = logging.getLogger(__name__)
 
 TOO_LARGE = "Reading the file took more memory than one file may have. Split it into smaller files."
 
@@ -44,10 +45,6 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     except RecursionError:
         return {"error": "The file is nested too deeply to be read. Flatten it."}
     except Exception as error:
-        logging.exception("Reading %r failed", request["name"])
+        logger.exception("Reading %r failed", request["name"])
         return {"error": f"The file can't be read: it is damaged or not what its name says ({type(error).__name__})."}
     return {"blocks": [[block.text, block.page, block.section] for block in blocks]}
-
-
-if __name__ == "__main__":
-    main()

@@ -20,15 +20,30 @@ from headrace.types import Document, DocumentKey, DocumentState
 
 TENANTS = "headrace:tenants"
 
-# KEYS attempts, counter; ARGV document key.
-BEGIN = """
-local attempt = redis.call('INCR', KEYS[2])
+# Numbers are microseconds since the epoch, or one more than the last: they rise even when the registry was lost.
+NEXT = """
+local function next_number(key)
+  local now = redis.call('TIME')
+  local number = math.max(now[1] * 1000000 + now[2], tonumber(redis.call('GET', key) or 0) + 1)
+  redis.call('SET', key, string.format('%.0f', number))
+  return string.format('%.0f', number)
+end
+"""
+
+# KEYS attempts, newest attempt; ARGV document key.
+BEGIN = (
+    NEXT
+    + """
+local attempt = next_number(KEYS[2])
 redis.call('HSET', KEYS[1], ARGV[1], attempt)
 return attempt
 """
+)
 
 # KEYS attempts, documents, generations, revision; ARGV document key, attempt, record ('' removes it), generation ('' for none).
-SAVE = """
+SAVE = (
+    NEXT
+    + """
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 local old = redis.call('HGET', KEYS[3], ARGV[1]) or ''
 if ARGV[4] == '' then redis.call('HDEL', KEYS[3], ARGV[1])
@@ -37,9 +52,10 @@ if ARGV[3] == '' then
   redis.call('HDEL', KEYS[2], ARGV[1])
   redis.call('HDEL', KEYS[1], ARGV[1])
 else redis.call('HSET', KEYS[2], ARGV[1], ARGV[3]) end
-if old ~= ARGV[4] then redis.call('INCR', KEYS[4]) end
+if old ~= ARGV[4] then next_number(KEYS[4]) end
 return 1
 """
+)
 
 
 class RedisRegistry:
@@ -63,7 +79,8 @@ class RedisRegistry:
 
     async def save(self, document: Document, *, attempt: int) -> None:
         record = json.dumps(dataclasses.asdict(document), separators=(",", ":"))
-        await self._write(DocumentKey(document.key), attempt, record, document.generation or "")
+        generation = "" if document.generation is None else str(document.generation)
+        await self._write(DocumentKey(document.key), attempt, record, generation)
 
     async def remove(self, key: DocumentKey, *, attempt: int) -> None:
         await self._write(key, attempt, "", "")
@@ -85,13 +102,13 @@ class RedisRegistry:
             records = await self._client.hvals(tenant_key(tenant, "documents"))
         return sorted((_document(record) for record in records), key=lambda document: document.key)
 
-    async def generations(self, tenant: str, keys: Collection[str]) -> dict[str, str]:
+    async def generations(self, tenant: str, keys: Collection[str]) -> dict[str, int]:
         wanted = list(keys)
         if not wanted:
             return {}
         with registry_faults():
             found = await self._client.hmget(tenant_key(tenant, "generations"), wanted)
-        return {key: generation.decode() for key, generation in zip(wanted, found, strict=True) if generation}
+        return {key: int(generation) for key, generation in zip(wanted, found, strict=True) if generation}
 
     async def revision(self, tenant: str) -> int:
         with registry_faults():
@@ -99,9 +116,13 @@ class RedisRegistry:
 
     async def tenants(self) -> list[str]:
         with registry_faults():
-            return sorted(name.decode() for name in await self._client.smembers(TENANTS))
+            return sorted(_text(name) for name in await self._client.smembers(TENANTS))
 
 
-def _document(record: bytes) -> Document:
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _document(record: bytes | str) -> Document:
     fields = json.loads(record)
     return Document(**{**fields, "state": DocumentState(fields["state"])})

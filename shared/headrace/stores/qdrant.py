@@ -29,7 +29,7 @@ WRITE_DEADLINE_SECONDS = 30.0
 PAYLOAD_INDEXES: Mapping[str, object] = {
     "tenant": {"type": "keyword", "is_tenant": True},
     "document": "keyword",
-    "generation": "keyword",
+    "generation": "integer",
     "name": "keyword",
     "section": "keyword",
     "page": "integer",
@@ -43,21 +43,29 @@ class QdrantStore:
         self._session = session
         self._collection = collection
         self._path = f"/collections/{collection}"
+        self._ensured: int | None = None
 
     async def check(self) -> None:
         await self._call("GET", "/collections", deadline_seconds=READ_DEADLINE_SECONDS)
 
     async def ensure(self, dimensions: int) -> None:
+        if self._ensured == dimensions:
+            return
         found = await self._call("GET", self._path, missing_ok=True)
         if found is None:
             await self._create(dimensions)
-            return
+            found = await self._call("GET", self._path)
         size = found["config"]["params"]["vectors"][VECTOR]["size"]
         if size != dimensions:
             raise ConfigurationError(
                 f"The collection {self._collection!r} holds vectors of {size} dimensions, but the embedding model "
                 f"makes {dimensions}. Set COLLECTION_PREFIX to a new name, and the documents are embedded anew."
             )
+        # Somebody else may have made the collection, and ended before its indexes.
+        for field in PAYLOAD_INDEXES.keys() - found["payload_schema"].keys():
+            index = {"field_name": field, "field_schema": PAYLOAD_INDEXES[field]}
+            await self._call("PUT", f"{self._path}/index?wait=true", index)
+        self._ensured = dimensions
 
     async def _create(self, dimensions: int) -> None:
         config = {
@@ -66,19 +74,22 @@ class QdrantStore:
             "hnsw_config": {"m": 0, "payload_m": 16},
         }
         await self._call("PUT", self._path, config, exists_ok=True)
-        for field, schema in PAYLOAD_INDEXES.items():
-            await self._call("PUT", f"{self._path}/index?wait=true", {"field_name": field, "field_schema": schema})
 
     async def upsert(self, chunks: Sequence[EmbeddedChunk]) -> None:
         for start in range(0, len(chunks), UPSERT_BATCH):
             points = [_point(chunk) for chunk in chunks[start : start + UPSERT_BATCH]]
             await self._call("PUT", f"{self._path}/points?wait=true", {"points": points})
 
-    async def retire(self, key: DocumentKey, *, keep_generation: str | None) -> None:
-        doomed: dict[str, Any] = {"must": [_match("tenant", key.tenant), _match("document", key.key)]}
-        if keep_generation is not None:
-            doomed["must_not"] = [_match("generation", keep_generation)]
-        await self._call("POST", f"{self._path}/points/delete?wait=true", {"filter": doomed}, missing_ok=True)
+    async def retire(self, key: DocumentKey, *, before: int) -> None:
+        await self._delete(key, {"range": {"lt": before}})
+
+    async def discard(self, key: DocumentKey, *, generation: int) -> None:
+        await self._delete(key, {"match": {"value": generation}})
+
+    async def _delete(self, key: DocumentKey, generations: Mapping[str, Any]) -> None:
+        doomed = [_match("tenant", key.tenant), _match("document", key.key), {"key": "generation", **generations}]
+        body = {"filter": {"must": doomed}}
+        await self._call("POST", f"{self._path}/points/delete?wait=true", body, missing_ok=True)
 
     async def search(self, request: SearchRequest) -> list[Passage]:
         wanted = {"must": [_match("tenant", request.scope.tenant), _compile(parse_filter(request.filter))]}
@@ -87,7 +98,10 @@ class QdrantStore:
             for vector in request.vectors
         ]
         results = await self._call(
-            "POST", f"{self._path}/points/query/batch", {"searches": searches}, missing_ok=True,
+            "POST",
+            f"{self._path}/points/query/batch",
+            {"searches": searches},
+            missing_ok=True,
             deadline_seconds=READ_DEADLINE_SECONDS,
         )
         return _best(results or [], request.limit)
@@ -107,8 +121,8 @@ class QdrantStore:
         missing_ok: bool = False,
         exists_ok: bool = False,
         deadline_seconds: float = WRITE_DEADLINE_SECONDS,
-    ) -> Any:  # noqa: ANN401 - Qdrant's `result`, whose shape depends on the path
-        async def once() -> Any:  # noqa: ANN401
+    ) -> Any:
+        async def once() -> Any:
             try:
                 async with self._session.request(method, path, json=body) as response:
                     text = await response.text()
@@ -151,7 +165,7 @@ def _point(embedded: EmbeddedChunk) -> dict[str, Any]:
         "section": list(chunk.section),
         "page": chunk.page,
     }
-    identity = "\x1f".join((chunk.document_key, chunk.generation, str(chunk.index)))
+    identity = "\x1f".join((chunk.document_key, str(chunk.generation), str(chunk.index)))
     return {
         "id": str(uuid.uuid5(uuid.NAMESPACE_URL, identity)),
         "vector": {VECTOR: [float(x) for x in embedded.vector]},
@@ -213,7 +227,8 @@ def _equals(field: str, value: str | float) -> dict[str, Any]:
 def _fault(status: int, text: str, retry_after: str | None) -> HeadraceError:
     if status in {401, 403}:
         return ConfigurationError("The vector store refused the key. Check QDRANT_API_KEY.")
-    if status == 429 or status >= 500:
+    # A collection whose indexes are being made refuses to filter: that passes.
+    if status == 429 or status >= 500 or "Index required" in text:
         seconds = float(retry_after) if retry_after and retry_after.replace(".", "", 1).isdigit() else None
         return StoreUnavailableError(f"The vector store answered with status {status}.", retry_after_seconds=seconds)
     return ConfigurationError(f"The vector store refused a request (status {status}): {text[:200]}")

@@ -1,0 +1,74 @@
+"""What every embedder promises."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+import pytest
+
+from headrace.embedders.minilm import MiniLMEmbedder
+from headrace.embedders.openai import OpenAIEmbedder, open_openai_embedder
+from headrace.errors import ConfigurationError, EmbedderUnavailableError
+from headrace.protocols import Embedder
+from tests.support.openai_server import Script
+
+TEXTS = ["the pump takes oil", "parents may take leave", "oil for the pump", "x" * 4000, "", "déjà vu 你好 🙂"] * 4
+
+
+@pytest.fixture
+async def openai_embedder(openai_url: str, stack: AsyncExitStack) -> OpenAIEmbedder:
+    opening = open_openai_embedder(api_key="k", base_url=openai_url, model="test-embedding", batch=5)
+    return await stack.enter_async_context(opening)
+
+
+@pytest.fixture(params=["minilm", "openai"])
+def any_embedder(request: pytest.FixtureRequest, embedder: MiniLMEmbedder, openai_embedder: OpenAIEmbedder) -> Embedder:
+    embedders: dict[str, Embedder] = {"minilm": embedder, "openai": openai_embedder}
+    return embedders[request.param]
+
+
+def cosine(a: Sequence[float], b: Sequence[float]) -> float:
+    return sum(x * y for x, y in zip(a, b, strict=True))
+
+
+async def test_vectors_come_in_order_with_length_one_and_one_dimension(any_embedder: Embedder) -> None:
+    vectors = await any_embedder.embed(TEXTS)
+    assert len(vectors) == len(TEXTS)
+    assert len({len(vector) for vector in vectors}) == 1
+    assert all(math.isclose(cosine(v, v), 1.0, abs_tol=1e-4) for v in vectors)
+    assert all(cosine(vectors[i], vectors[i + 6]) > 0.9999 for i in range(6)), "equal texts, equal vectors"
+
+
+async def test_texts_that_speak_of_the_same_are_near(any_embedder: Embedder) -> None:
+    pump, leave, oil = (await any_embedder.embed(TEXTS))[:3]
+    assert cosine(pump, oil) > cosine(pump, leave) + 0.2
+
+
+async def test_no_texts_no_vectors(any_embedder: Embedder) -> None:
+    assert await any_embedder.embed([]) == []
+
+
+async def test_a_batch_does_not_change_a_vector(any_embedder: Embedder) -> None:
+    together = await any_embedder.embed(TEXTS[:6])
+    (alone,) = await any_embedder.embed(TEXTS[:1])
+    assert cosine(alone, together[0]) > 0.99999
+
+
+async def test_minilm_agrees_with_the_published_model(embedder: MiniLMEmbedder) -> None:
+    """Reference values: sentence-transformers 5 with torch, all-MiniLM-L6-v2, for these two sentences."""
+    first, second = await embedder.embed(["That is a happy person", "That is a very happy person"])
+    assert cosine(first, second) == pytest.approx(0.9429, abs=2e-3)
+
+
+async def test_a_failing_server_is_unavailable(openai_embedder: OpenAIEmbedder, script: Script) -> None:
+    script.fail = ["broken"] * 30
+    with pytest.raises(EmbedderUnavailableError, match="test-embedding"):
+        await openai_embedder.embed(TEXTS)
+
+
+async def test_a_refused_key_is_a_configuration_error(openai_embedder: OpenAIEmbedder, script: Script) -> None:
+    script.api_key = "another"
+    with pytest.raises(ConfigurationError, match="OPENAI_API_KEY"):
+        await openai_embedder.check()

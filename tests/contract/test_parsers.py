@@ -1,0 +1,145 @@
+"""What every parser promises, and what becomes of files that can't be read."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import zipfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from headrace.errors import DocumentError
+from headrace.parsers.process import ProcessParser, open_process_parser
+from headrace.protocols import Parser
+from headrace.types import Block
+from tests.support import files
+
+TEXT = "The shaft seal of the feed pump is replaced every four thousand operating hours."
+FILES = files.of_every_format(TEXT)
+LIMIT_BYTES = 2 * 1024**3
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def process_parser() -> AsyncIterator[ProcessParser]:
+    async with open_process_parser(timeout_seconds=60, memory_bytes=LIMIT_BYTES) as parser:
+        yield parser
+
+
+@pytest.fixture(params=["unstructured"])
+def any_parser(request: pytest.FixtureRequest, process_parser: ProcessParser) -> Parser:
+    return {"unstructured": process_parser}[request.param]
+
+
+async def parse(parser: Parser, folder: Path, name: str, content: bytes, content_type: str = "") -> list[Block]:
+    path = folder / "document"
+    await asyncio.to_thread(path.write_bytes, content)
+    return await parser.parse(path, name=name, content_type=content_type)
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.mark.parametrize("name", FILES)
+async def test_the_text_of_every_format_comes_out_in_one_block(any_parser: Parser, tmp_path: Path, name: str) -> None:
+    blocks = await parse(any_parser, tmp_path, name, FILES[name])
+    assert any(TEXT in block.text for block in blocks)
+    assert not any("alert" in block.text for block in blocks)
+
+
+@pytest.mark.parametrize(
+    ("name", "page", "section"),
+    [
+        ("a.pdf", 2, ("Chapter 2",)),
+        ("a.pptx", 1, ("Part",)),
+        ("a.docx", None, ("Part",)),
+        ("a.md", None, ("Title", "Part")),
+        ("a.html", None, ("Title",)),
+        ("a.xlsx", 1, ("Sheet",)),
+        ("a.json", None, ("part",)),
+    ],
+)
+async def test_a_block_knows_its_page_and_its_section(
+    any_parser: Parser, tmp_path: Path, name: str, page: int | None, section: tuple[str, ...]
+) -> None:
+    blocks = await parse(any_parser, tmp_path, name, FILES[name])
+    (block,) = [block for block in blocks if TEXT in block.text]
+    assert (block.page, block.section) == (page, section)
+
+
+async def test_a_table_row_says_what_its_values_are(any_parser: Parser, tmp_path: Path) -> None:
+    blocks = await parse(any_parser, tmp_path, "t.csv", b"Part,Price\nSeal,12\nValve,40\n")
+    assert [block.text for block in blocks] == ["Part: Seal; Price: 12", "Part: Valve; Price: 40"]
+
+
+async def test_the_type_is_in_the_bytes_not_in_the_name(any_parser: Parser, tmp_path: Path) -> None:
+    for name in ("a.docx", "a.pdf"):
+        blocks = await parse(any_parser, tmp_path, "misnamed.txt", FILES[name], "text/plain")
+        assert any(TEXT in block.text for block in blocks)
+
+
+async def test_other_encodings_are_read(any_parser: Parser, tmp_path: Path) -> None:
+    text = "Die Öffnungszeiten der Bücherei ändern sich übermorgen für längere Zeit."
+    for encoding in ("utf-8", "latin-1", "cp1252", "utf-16"):
+        blocks = await parse(any_parser, tmp_path, "a.txt", text.encode(encoding))
+        assert text in blocks[0].text
+
+
+def bomb() -> bytes:
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("word/document.xml", b"0" * (600 * 1024 * 1024))
+    return target.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.txt", b"", "empty"),
+        ("a.txt", b" \n\t ", "No text"),
+        ("a.pdf", files.pdf("secret", password="x"), "password"),
+        ("a.pdf", b"%PDF-1.7 and then nothing", "damaged"),
+        ("a.pdf", files.pdf(""), "no text layer"),
+        ("a.docx", FILES["a.docx"][:900], "damaged"),
+        ("a.docx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\x00" * 600, "password"),
+        ("a.docx", bomb(), "unpacks"),
+        ("a.json", b"{not json", "not valid JSON"),
+        ("a.json", b'{"a":' * 200 + b"1" + b"}" * 200, "deep"),
+        ("a.png", b"\x89PNG\r\n\x1a\n" + b"\x00" * 100, "OCR"),
+        ("a.bin", bytes(range(256)) * 20, "can't be read|not supported|No text"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and len(value) < 20 else None,
+)
+async def test_what_cannot_be_read_says_why(
+    any_parser: Parser, tmp_path: Path, name: str, content: bytes, reason: str
+) -> None:
+    with pytest.raises(DocumentError, match=reason) as raised:
+        await parse(any_parser, tmp_path, name, content)
+    assert str(raised.value).endswith((".", ")"))
+    assert str(tmp_path) not in str(raised.value)
+
+
+async def test_a_file_that_takes_too_long_fails_and_the_next_one_is_read(tmp_path: Path) -> None:
+    async with open_process_parser(timeout_seconds=0.5, memory_bytes=LIMIT_BYTES) as parser:
+        with pytest.raises(DocumentError, match=r"longer than 0\.5 seconds"):
+            await parse(parser, tmp_path, "a.docx", FILES["a.docx"])  # a cold worker needs longer
+    async with open_process_parser(timeout_seconds=60, memory_bytes=LIMIT_BYTES) as parser:
+        assert await parse(parser, tmp_path, "a.txt", TEXT.encode())
+
+
+async def test_a_file_that_takes_too_much_memory_fails_and_the_next_one_is_read(tmp_path: Path) -> None:
+    async with open_process_parser(timeout_seconds=120, memory_bytes=700 * 1024**2) as parser:
+        with pytest.raises(DocumentError, match="memory"):
+            await parse(parser, tmp_path, "a.json", b"[" + b'{"a": 1},' * 8_000_000 + b"1]")
+        assert await parse(parser, tmp_path, "a.txt", TEXT.encode())
+
+
+async def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
+    async with open_process_parser(timeout_seconds=60, memory_bytes=LIMIT_BYTES) as parser:
+        await parse(parser, tmp_path, "a.txt", TEXT.encode())
+        assert parser._process is not None
+        parser._process.kill()
+        await parser._process.wait()
+        assert await parse(parser, tmp_path, "a.txt", TEXT.encode())

@@ -1,0 +1,206 @@
+"""Ingest keeps registry and store in line with the bucket, whatever the events say."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote_plus
+
+import pytest
+
+from functions.ingest.events import changed_documents
+from functions.ingest.main import handle_batch
+from functions.ingest.pipeline import IngestParts, synchronise
+from headrace.errors import EmbedderUnavailableError, InvalidInputError
+from headrace.types import Document, DocumentKey, DocumentState
+from tests.functions.conftest import FolderBucket
+
+
+@pytest.fixture
+def key(tenant: str) -> DocumentKey:
+    return DocumentKey(f"documents/{tenant}/a.txt")
+
+
+async def record(key: DocumentKey, parts: IngestParts) -> Document:
+    found = await parts.registry.get(key)
+    assert found is not None
+    return found
+
+
+def batch(*keys: DocumentKey, receives: int = 1) -> dict[str, Any]:
+    """An SQS batch, one S3 notification a message."""
+    return {
+        "Records": [
+            {
+                "messageId": f"m{i}",
+                "body": json.dumps({"Records": [{"s3": {"object": {"key": quote_plus(key.key)}}}]}),
+                "attributes": {"ApproximateReceiveCount": str(receives)},
+            }
+            for i, key in enumerate(keys)
+        ]
+    }
+
+
+async def test_a_put_makes_a_document_ready(bucket: FolderBucket, ingest_parts: IngestParts, key: DocumentKey) -> None:
+    bucket.put(key.key, b"one line\nanother line")
+    assert await handle_batch(batch(key), ingest_parts) == {"batchItemFailures": []}
+    document = await record(key, ingest_parts)
+    assert (document.state, document.chunks, document.size_bytes) == (DocumentState.READY, 1, 21)
+    assert document.generation is not None
+    assert document.ready_at is not None
+    assert await ingest_parts.store.count(key.tenant) == 1
+
+
+async def test_an_overwrite_leaves_only_the_new_version(
+    bucket: FolderBucket, ingest_parts: IngestParts, key: DocumentKey
+) -> None:
+    for content in (b"x " * 2000, b"short"):
+        bucket.put(key.key, content)
+        await synchronise(key, ingest_parts)
+    document = await record(key, ingest_parts)
+    assert document.chunks == await ingest_parts.store.count(key.tenant) == 1
+    assert document.size_bytes == 5
+
+
+async def test_a_delete_leaves_nothing_even_when_the_put_comes_late(
+    bucket: FolderBucket, ingest_parts: IngestParts, key: DocumentKey
+) -> None:
+    bucket.put(key.key, b"text")
+    await synchronise(key, ingest_parts)
+    del bucket.files[key.key]
+    for _ in range(2):  # the delete's event, then the put's, late
+        await synchronise(key, ingest_parts)
+        assert await ingest_parts.registry.get(key) is None
+        assert await ingest_parts.store.count(key.tenant) == 0
+
+
+async def test_the_same_event_twice_embeds_once(
+    bucket: FolderBucket, ingest_parts: IngestParts, key: DocumentKey
+) -> None:
+    bucket.put(key.key, b"text")
+    await synchronise(key, ingest_parts)
+    revision = await ingest_parts.registry.revision(key.tenant)
+    before = await record(key, ingest_parts)
+    await synchronise(key, replace(ingest_parts, embedder=FailingEmbedder()))
+    assert await record(key, ingest_parts) == before
+    assert await ingest_parts.registry.revision(key.tenant) == revision
+
+
+async def test_the_old_version_stays_searchable_until_the_new_one_is_ready(
+    bucket: FolderBucket, ingest_parts: IngestParts, key: DocumentKey
+) -> None:
+    bucket.put(key.key, b"old")
+    await synchronise(key, ingest_parts)
+    old = await record(key, ingest_parts)
+    bucket.put(key.key, b"new")
+    with pytest.raises(EmbedderUnavailableError):
+        await synchronise(key, replace(ingest_parts, embedder=FailingEmbedder()))
+    late = await record(key, ingest_parts)
+    assert late.generation == old.generation
+    assert late.state == DocumentState.QUEUED
+    assert "tried again" in late.reason
+    await synchronise(key, ingest_parts)
+    assert (await record(key, ingest_parts)).generation != old.generation
+
+
+async def test_an_unreadable_file_fails_with_a_reason_and_its_old_version_is_gone(
+    bucket: FolderBucket, ingest_parts: IngestParts, key: DocumentKey
+) -> None:
+    bucket.put(key.key, b"fine")
+    await synchronise(key, ingest_parts)
+    bucket.put(key.key, b"! not fine")
+    assert await handle_batch(batch(key), ingest_parts) == {"batchItemFailures": []}
+    document = await record(key, ingest_parts)
+    assert (document.state, document.generation, document.chunks) == (DocumentState.FAILED, None, 0)
+    assert document.reason == "The file begins with a bang. Take it away."
+    assert await ingest_parts.store.count(key.tenant) == 0
+
+
+async def test_a_file_without_text_or_over_the_limit_fails(
+    bucket: FolderBucket, ingest_parts: IngestParts, key: DocumentKey
+) -> None:
+    for content in (b"\n\n", b"x" * 10_001):
+        bucket.put(key.key, content)
+        await synchronise(key, ingest_parts)
+        assert (await record(key, ingest_parts)).state == DocumentState.FAILED
+
+
+async def test_only_the_messages_that_may_succeed_later_come_again(
+    bucket: FolderBucket, ingest_parts: IngestParts, key: DocumentKey, tenant: str
+) -> None:
+    good, bad = key, DocumentKey(f"documents/{tenant}/bad.txt")
+    bucket.put(good.key, b"text")
+    await handle_batch(batch(good), ingest_parts)
+    bucket.put(bad.key, b"text too")
+    answer = await handle_batch(batch(good, bad), replace(ingest_parts, embedder=FailingEmbedder()))
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
+    await handle_batch(batch(bad, receives=5), replace(ingest_parts, embedder=FailingEmbedder()))
+    lost = await record(bad, ingest_parts)
+    assert lost.state == DocumentState.FAILED
+    assert "Given up" in lost.reason
+    await handle_batch(batch(bad), ingest_parts)
+    assert (await record(bad, ingest_parts)).state == DocumentState.READY
+
+
+async def test_what_s3_did_not_write_is_dropped(ingest_parts: IngestParts) -> None:
+    messages = ['{"Event": "s3:TestEvent"}', "not json", "[]", '{"Records": [{}]}', "null"]
+    event = {"Records": [{"messageId": str(i), "body": body, "attributes": {}} for i, body in enumerate(messages)]}
+    assert await handle_batch(event, ingest_parts) == {"batchItemFailures": []}
+
+
+def test_keys_are_decoded_and_only_documents_count() -> None:
+    names = ["documents/a b+ü.txt", "documents/t/x/y.pdf", "documents/", "documents/t/", "documents//x", "other/x"]
+    body = json.dumps({"Records": [{"s3": {"object": {"key": quote_plus(name)}}} for name in [*names, names[0]]]})
+    found = changed_documents(body)
+    assert [(k.tenant, k.name) for k in found] == [("default", "a b+ü.txt"), ("t", "x/y.pdf")]
+    with pytest.raises(InvalidInputError):
+        changed_documents("{}")
+
+
+class FailingEmbedder:
+    """An embedder whose server is gone."""
+
+    model = "all-MiniLM-L6-v2"
+    relevance_floor = 0.25
+
+    async def check(self) -> None:
+        """Says nothing."""
+
+    async def embed(self, texts: Any) -> Any:
+        raise EmbedderUnavailableError("The embedding model does not answer.")
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_whatever_order_events_come_in_the_end_is_what_the_bucket_holds(
+    bucket: FolderBucket, ingest_parts: IngestParts, tenant: str, seed: int
+) -> None:
+    """Random puts, overwrites and deletes, with events duplicated, reordered and handled at the same time."""
+    generator = random.Random(seed)
+    keys = [DocumentKey(f"documents/{tenant}/{name}") for name in "ab"]
+    events: list[asyncio.Task[None]] = []
+    for step in range(14):
+        key = generator.choice(keys)
+        if generator.random() < 0.3:
+            bucket.files.pop(key.key, None)
+        else:
+            bucket.put(key.key, generator.choice([b"! bad", b"alpha", b"beta", f"text {step}".encode()]))
+        for _ in range(generator.choice([1, 1, 2])):
+            events.append(asyncio.create_task(synchronise(key, ingest_parts)))
+        for _ in range(generator.randrange(30)):
+            await asyncio.sleep(0)
+    await asyncio.gather(*events)
+    for key in keys:
+        document = await ingest_parts.registry.get(key)
+        content = bucket.files.get(key.key)
+        stored = await ingest_parts.store.count(tenant, document_key=key.key)
+        if content is None:
+            assert (document, stored) == (None, 0)
+        elif content.startswith(b"!"):
+            assert document is not None
+            assert (document.state, stored) == (DocumentState.FAILED, 0)
+        else:
+            assert document is not None
+            assert (document.state, stored) == (DocumentState.READY, document.chunks)

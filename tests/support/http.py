@@ -1,0 +1,65 @@
+"""An ASGI application behind a real HTTP server in the test's own event loop, and a reader of its SSE streams."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import uvicorn
+
+
+@asynccontextmanager
+async def served(app: Any) -> AsyncIterator[str]:
+    """Serve the application, lifespan included; gives its URL."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    config = uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=2, ws="none")
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started and not task.done():
+        await asyncio.sleep(0.005)
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await task
+        listener.close()
+
+
+@dataclass(frozen=True)
+class SseEvent:
+    """One Server-Sent Event as a client sees it."""
+
+    name: str
+    data: Any
+    raw: str
+
+
+async def sse_events(response: aiohttp.ClientResponse) -> AsyncIterator[SseEvent]:
+    """The response's events as they arrive; comments are passed over. A truncated last event is an error."""
+    buffer = b""
+    async for piece in response.content.iter_any():
+        buffer += piece
+        while b"\n\n" in buffer:
+            block, _, buffer = buffer.partition(b"\n\n")
+            event = _parse(block.decode())
+            if event is not None:
+                yield event
+    assert not buffer, f"the stream ends inside an event: {buffer!r}"
+
+
+def _parse(block: str) -> SseEvent | None:
+    fields: dict[str, list[str]] = {}
+    for line in block.split("\n"):
+        name, _, value = line.partition(":")
+        fields.setdefault(name, []).append(value.removeprefix(" "))
+    if "data" not in fields:
+        return None
+    raw = "\n".join(fields["data"])
+    return SseEvent(fields.get("event", ["message"])[0], None if raw == "[DONE]" else json.loads(raw), raw)

@@ -1,0 +1,48 @@
+"""Catches a blocked event loop: blocking calls by name, and long computations by the CPU time of one loop step."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from blockbuster import BlockBuster
+
+# CPU time, not wall time: a busy machine stretches the latter at will.
+MAX_STEP_CPU_SECONDS = 0.25
+# redis-py reads its own version from its metadata when it opens a connection; imports read files once.
+TOLERATED = (("redis/utils.py", {"get_lib_version"}), ("<frozen importlib._bootstrap>", {"_find_and_load"}))
+
+
+class BlockedLoopError(AssertionError):
+    """A step of the event loop computed for too long."""
+
+
+@contextmanager
+def guarded_loop() -> Iterator[None]:
+    """Fail on blocking calls under our code, and on a loop step that takes more than a quarter of a CPU second."""
+    slow: list[str] = []
+    original = asyncio.events.Handle._run
+
+    def measured(handle: Any) -> None:
+        started = time.thread_time()
+        original(handle)
+        seconds = time.thread_time() - started
+        if seconds > MAX_STEP_CPU_SECONDS:
+            slow.append(f"{seconds:.2f} s of CPU in {handle!r}")
+
+    blocking = BlockBuster(scanned_modules=["headrace", "functions"])
+    for function in blocking.functions.values():
+        for file, names in TOLERATED:
+            function.can_block_in(file, names)
+    blocking.activate()
+    asyncio.events.Handle._run = measured  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        asyncio.events.Handle._run = original  # type: ignore[method-assign]
+        blocking.deactivate()
+    if slow:
+        raise BlockedLoopError("The event loop was blocked: " + "; ".join(slow))

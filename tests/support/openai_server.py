@@ -1,0 +1,186 @@
+"""A small server that speaks OpenAI's API for real: it streams at a set pace and fails in every way a real one does.
+
+`/models`, `/chat/completions` (streamed and whole) and `/embeddings` (floats
+and base64). What it answers is set on its `Script`. Its shapes are held
+against the official SDK's own types in tests/contract/test_openai_server.py.
+Reference: https://platform.openai.com/docs/api-reference
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import math
+import random
+import struct
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+# How a call may fail: before the first byte with a status, or in the middle of the stream.
+STATUS_FAILURES = {"unauthorized": 401, "not_found": 404, "rate_limited": 429, "broken": 500, "overloaded": 503}
+STREAM_FAILURES = ("cut", "no_finish_reason", "error_event", "garbage")
+
+
+@dataclass
+class Script:
+    """What the server does. `fail` lists failures, used up one a call; `reply` makes the text from the last message."""
+
+    reply: Callable[[str], str] = lambda prompt: "Hello from the model [1]."
+    first_token_seconds: float = 0.0
+    token_gap_seconds: float = 0.0
+    fail: list[str] = field(default_factory=list)
+    api_key: str | None = None
+    dimensions: int = 32
+    token_limit_field: str = "max_completion_tokens"
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    open_streams: int = 0
+
+
+def openai_app(script: Script) -> Starlette:
+    """The server's ASGI application."""
+
+    async def models(request: Request) -> Response:
+        refused = _refused(script, request)
+        entry = {"id": "test-model", "object": "model", "created": 1, "owned_by": "test"}
+        return refused or JSONResponse({"object": "list", "data": [entry]})
+
+    async def chat(request: Request) -> Response:
+        body = await request.json()
+        script.requests.append(body)
+        failure = script.fail.pop(0) if script.fail else None
+        refused = _refused(script, request) or _failed(failure) or _unsupported(script, body)
+        if refused:
+            return refused
+        prompt = body["messages"][-1]["content"]
+        if not body.get("stream"):
+            return JSONResponse(_whole(body, script.reply(prompt)))
+        return StreamingResponse(_stream(script, body, failure), media_type="text/event-stream")
+
+    async def embeddings(request: Request) -> Response:
+        body = await request.json()
+        script.requests.append(body)
+        failure = script.fail.pop(0) if script.fail else None
+        refused = _refused(script, request) or _failed(failure)
+        return refused or JSONResponse(_embeddings(script, body))
+
+    routes = [
+        Route("/v1/models", models),
+        Route("/v1/chat/completions", chat, methods=["POST"]),
+        Route("/v1/embeddings", embeddings, methods=["POST"]),
+    ]
+    return Starlette(routes=routes)
+
+
+def _error(status: int, message: str, code: str, param: str | None = None) -> JSONResponse:
+    headers = {"retry-after": "0"} if status == 429 else None
+    error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
+    return JSONResponse({"error": error}, status_code=status, headers=headers)
+
+
+def _refused(script: Script, request: Request) -> Response | None:
+    if script.api_key and request.headers.get("authorization") != f"Bearer {script.api_key}":
+        return _error(401, "Incorrect API key provided.", "invalid_api_key")
+    return None
+
+
+def _failed(failure: str | None) -> Response | None:
+    if failure in STATUS_FAILURES:
+        return _error(STATUS_FAILURES[failure], f"The server was told to be {failure}.", failure)
+    return None
+
+
+def _unsupported(script: Script, body: dict[str, Any]) -> Response | None:
+    other = {"max_tokens", "max_completion_tokens"} - {script.token_limit_field}
+    wrong = next(iter(other & set(body)), None)
+    return _error(400, f"Unsupported parameter: '{wrong}'.", "unsupported_parameter", wrong) if wrong else None
+
+
+def _tokens(text: str) -> list[str]:
+    words = text.split(" ")
+    return [word if i == 0 else f" {word}" for i, word in enumerate(words)]
+
+
+def _usage(body: dict[str, Any], text: str) -> dict[str, int]:
+    prompt = sum(len(str(m["content"]).split()) for m in body["messages"])
+    written = len(_tokens(text))
+    return {"prompt_tokens": prompt, "completion_tokens": written, "total_tokens": prompt + written}
+
+
+async def _stream(script: Script, body: dict[str, Any], failure: str | None) -> AsyncIterator[bytes]:
+    script.open_streams += 1
+    try:
+        text = script.reply(body["messages"][-1]["content"])
+        tokens = _tokens(text)
+        head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": body["model"]}
+
+        def chunk(delta: dict[str, Any] | None, reason: str | None = None, **extra: Any) -> bytes:
+            choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": reason}]
+            return f"data: {json.dumps({**head, 'choices': choices, **extra})}\n\n".encode()
+
+        yield chunk({"role": "assistant", "content": ""})
+        await asyncio.sleep(script.first_token_seconds)
+        for position, token in enumerate(tokens):
+            if position == len(tokens) // 2:
+                if failure == "cut":
+                    raise ConnectionAbortedError("told to cut the connection")
+                if failure == "error_event":
+                    yield b'data: {"error": {"message": "upstream overloaded", "type": "server_error"}}\n\n'
+                    return
+                if failure == "garbage":
+                    yield b"data: {not json\n\n"
+            yield chunk({"content": token})
+            await asyncio.sleep(script.token_gap_seconds)
+        if failure == "no_finish_reason":
+            return
+        yield chunk({}, "stop")
+        if (body.get("stream_options") or {}).get("include_usage"):
+            yield chunk(None, usage=_usage(body, text))
+        yield b"data: [DONE]\n\n"
+    finally:
+        script.open_streams -= 1
+
+
+def _whole(body: dict[str, Any], text: str) -> dict[str, Any]:
+    message = {"role": "assistant", "content": text, "refusal": None}
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": body["model"],
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
+        "usage": _usage(body, text),
+    }
+
+
+def _embeddings(script: Script, body: dict[str, Any]) -> dict[str, Any]:
+    texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+    data = []
+    for index, text in enumerate(texts):
+        vector = bag_of_words(text, script.dimensions)
+        packed = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+        value = packed if body.get("encoding_format") == "base64" else vector
+        data.append({"object": "embedding", "index": index, "embedding": value})
+    return {
+        "object": "list",
+        "data": data[::-1],
+        "model": body["model"],
+        "usage": {"prompt_tokens": 1, "total_tokens": 1},
+    }
+
+
+def bag_of_words(text: str, dimensions: int) -> list[float]:
+    """A crude embedding in which texts that share words are near: each word adds a random direction of its own."""
+    total = [1e-6] * dimensions
+    for word in text.lower().split():
+        direction = random.Random(hashlib.sha256(word.strip(".,?!").encode()).digest())
+        total = [x + direction.gauss(0, 1) for x in total]
+    length = math.sqrt(sum(x * x for x in total))
+    return [3.0 * x / length for x in total]
