@@ -1,15 +1,12 @@
-# The verbs of Headrace. Needs Python 3.11, 3.12 or 3.13, and make; everything else it sets up itself, in .venv.
+# The verbs of Headrace. Needs Python 3.11, 3.12 or 3.13, and make; everything else it sets up itself, in .uv and .venv.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
 UV_VERSION := 0.13.9
-TOOLS := .venv/tools
-UV := $(TOOLS)/bin/uv
+UV := .uv/bin/uv
 PYTHON := .venv/bin/python
 READY := .venv/.ready
-SAM := $(UV) tool run --quiet --python $(LAMBDA_PYTHON) --from aws-sam-cli==1.170.0 sam
-# sam builds for Lambda's Python, which must be on the PATH.
-LAMBDA_PYTHON ?= python3.13
+SAM := $(UV) tool run --quiet --python .venv/bin/python --from aws-sam-cli==1.170.0 sam
 
 export PYTHONPATH := $(CURDIR):$(CURDIR)/shared
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
@@ -43,14 +40,14 @@ bench: $(READY) ## Measure: prints tables, asserts nothing
 validate: $(READY) ## Check template.yaml with sam
 	@$(SAM) validate --lint
 
-build: $(READY) ## Build the Lambda artifacts into .aws-sam
+build: $(READY) ## Build the Lambda artifacts into .aws-sam (needs python3.13 on the PATH)
 	@$(SAM) build
 
 clean: ## Remove the environment and the local state
-	rm -rf .venv .headrace .aws-sam
+	rm -rf .venv .uv .headrace .aws-sam
 
 # A suitable interpreter: PYTHON3 if given, else the first of these that runs and has venv.
-$(READY): pyproject.toml uv.lock Makefile
+$(READY): pyproject.toml uv.lock
 	@python=""; for candidate in $(PYTHON3) python3 python3.13 python3.12 python3.11; do \
 		if $$candidate -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; \
 		then python=$$candidate; break; fi; done; \
@@ -58,6 +55,6 @@ $(READY): pyproject.toml uv.lock Makefile
 		echo "Headrace needs Python 3.11, 3.12 or 3.13 with its venv module (on Debian: apt install python3-venv)." >&2; \
 		echo "If you have one under another name, say: make $(MAKECMDGOALS) PYTHON3=/path/to/python" >&2; exit 1; fi; \
 	echo "Setting up .venv with $$($$python --version) (once, about a minute) …"; \
-	$$python -m venv .venv && $$python -m venv $(TOOLS) && \
-	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) && \
-	$(UV) sync --frozen --quiet --python .venv/bin/python && touch $(READY)
+	$$python -m venv --clear .uv && \
+	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) && \
+	$(UV) sync --frozen --quiet --python "$$(command -v $$python)" && touch $(READY)

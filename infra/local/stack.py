@@ -7,7 +7,7 @@ import fcntl
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +25,9 @@ from infra.local.processes import Processes, StackError, answers_http, free_port
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = Path(__file__).with_name("samples")
 SAMPLES_SECONDS = 120.0
+
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Stack:
 
 
 @asynccontextmanager
-async def run_stack(options: StackOptions, *, environ: Mapping[str, str], say: Progress) -> AsyncIterator[Stack]:
+async def run_stack(options: StackOptions, *, environ: Mapping[str, str], say: Say) -> AsyncIterator[Stack]:
     """Start everything, yield when questions can be asked, end everything. Raises StackError with a sentence."""
     options.folder.mkdir(parents=True, exist_ok=True)
     with _only_one(options.folder):
@@ -175,7 +178,7 @@ async def _start_aws(options: StackOptions, processes: Processes, environment: M
     child = await processes.start("aws", [sys.executable, "-m", "ministack"], {**environment, **ministack})
     url = environment["AWS_ENDPOINT_URL"]
     await processes.until_ready(child, partial(answers_http, f"{url}/_ministack/health"))
-    return LocalBucket(url, options.bucket)
+    return await asyncio.to_thread(LocalBucket, url, options.bucket)
 
 
 async def _start_functions(options: StackOptions, processes: Processes, environment: Mapping[str, str]) -> None:
@@ -188,7 +191,7 @@ async def _start_functions(options: StackOptions, processes: Processes, environm
     await processes.until_ready(chat, partial(answers_http, f"http://127.0.0.1:{options.port}/readyz"))
 
 
-async def _fill(bucket: LocalBucket, settings: Settings, filled: Path, say: Progress) -> None:
+async def _fill(bucket: LocalBucket, settings: Settings, filled: Path, say: Say) -> None:
     if filled.exists():
         behind = await bucket.enqueue_differences(settings)
         say(f"the bucket is kept from the last run; {behind} documents to catch up with")

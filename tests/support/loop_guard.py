@@ -31,7 +31,8 @@ def guarded_loop() -> Iterator[None]:
         original(handle)
         seconds = time.thread_time() - started
         if seconds > MAX_STEP_CPU_SECONDS:
-            slow.append(f"{seconds:.2f} s of CPU in {handle!r}")
+            owner = getattr(handle._callback, "__self__", None)
+            slow.append(f"{seconds:.2f} s of CPU in {owner or handle!r}")
 
     blocking = BlockBuster(scanned_modules=["headrace", "functions"])
     for function in blocking.functions.values():

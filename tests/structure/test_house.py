@@ -1,0 +1,162 @@
+"""The rules of the house, held by machine: arrows, vendors, the environment, sizes, and what a cold start loads."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PRODUCT = sorted(path for folder in ("functions", "shared/headrace", "infra") for path in (ROOT / folder).rglob("*.py"))
+# The floors of headrace, from the ground up: a module imports from floors below its own, or from its own.
+FLOORS = {
+    "types": 0, "errors": 0, "sentences": 0, "lambda_runtime": 0,
+    "protocols": 1, "filters": 1, "retries": 1, "settings": 1, "threads": 1, "sandbox": 1, "event_codec": 1,
+    "redis_client": 2, "openai_client": 2,
+    "stores": 3, "registries": 3, "caches": 3, "conversations": 3, "models": 3, "embedders": 3, "parsers": 3, "buckets": 3,
+    "wiring": 4,
+}  # fmt: skip
+VENDORS = {
+    "aiohttp": {"headrace.stores.qdrant"},
+    "boto3": {"headrace.buckets.s3"},
+    "botocore": {"headrace.buckets.s3"},
+    "openai": {"headrace.openai_client", "headrace.models.openai"},
+    "redis": {"headrace.redis_client", "headrace.registries.redis", "headrace.caches.redis",
+              "headrace.conversations.redis", "headrace.wiring"},
+    "unstructured": {"headrace.parsers.unstructured"},
+    "pypdfium2": {"headrace.parsers.pdf"},
+    "tokenizers": {"headrace.embedders.minilm"},
+    "pydantic": {"functions.chat.schemas"},
+    "mangum": {"functions.chat.main"},
+}  # fmt: skip
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = parts[1:] if parts[0] == "shared" else parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            found |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+MODULES = {module_of(path): imports_of(path) for path in PRODUCT}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_arrows_point_one_way(module: str) -> None:
+    allowed = {
+        "headrace": ("headrace",),
+        "functions": ("headrace", "functions"),
+        "infra": ("headrace", "functions", "infra"),
+    }
+    inside = {name for name in MODULES[module] if name.split(".")[0] in {"headrace", "functions", "infra", "tests"}}
+    house = module.split(".")[0]
+    for name in inside:
+        assert name.split(".")[0] in allowed[house], f"{module} imports {name}, which stands above it"
+        if house == "functions":
+            assert name.startswith("headrace") or name.split(".")[1:2] in ([module.split(".")[1]], []), (
+                f"{module} imports {name}, another function"
+            )
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("headrace.")])
+def test_headrace_stands_on_its_floors(module: str) -> None:
+    own = module.split(".")[1]
+    for name in MODULES[module]:
+        if name.startswith("headrace."):
+            other = name.split(".")[1]
+            assert other == own or FLOORS[other] < FLOORS[own], f"{module} imports {name} from its own floor or above"
+        assert not (own == "lambda_runtime" and name.startswith("headrace") and other != "lambda_runtime")
+
+
+def test_a_vendor_is_imported_where_it_belongs() -> None:
+    for module, names in MODULES.items():
+        if module.startswith("infra."):
+            continue
+        for name in names:
+            vendor = name.split(".")[0]
+            assert module in VENDORS.get(vendor, {module}), f"{module} imports {vendor}"
+
+
+def test_the_environment_is_read_by_the_composition_roots_and_by_nobody_else() -> None:
+    for path in PRODUCT:
+        module = module_of(path)
+        source = path.read_text()
+        if "os.environ" in source or "getenv" in source:
+            whole_process = module == "headrace.parsers.unstructured" and "os.environ.update(" in source
+            runtime = module.startswith("headrace.lambda_runtime")
+            assert module.endswith(".main") or module.startswith("infra.local") or whole_process or runtime, module
+
+
+def test_no_room_is_too_large_and_each_says_what_it_is() -> None:
+    for path in PRODUCT:
+        source = path.read_text()
+        assert len(source.splitlines()) <= 400, path
+        assert ast.get_docstring(ast.parse(source)), path
+
+
+COLD_START = """
+import json, sys, time
+started = time.process_time()
+import {module}
+print(json.dumps({{"modules": sorted(sys.modules), "cpu_seconds": time.process_time() - started}}))
+"""
+HEAVY = {
+    "boto3", "openai", "numpy", "tokenizers", "unstructured", "pypdfium2", "qdrant_edge", "uvicorn", "grpc", "pandas",
+    "lxml", "httpx", "huggingface_hub",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("module", "allowed"),
+    [
+        ("functions.chat.main", set()),
+        ("functions.ingest.main", set()),
+        ("functions.cache_maintenance.main", set()),
+    ],
+)
+def test_importing_a_function_loads_no_vendor_that_it_may_not_need(module: str, allowed: set[str]) -> None:
+    loaded = {name.split(".")[0] for name in cold_start(module)["modules"]}
+    assert loaded & HEAVY == allowed
+    assert not loaded & {"redis", "aiohttp"}, "opened by wiring, when its settings say so"
+
+
+def test_wiring_opens_one_vendor_a_seam() -> None:
+    source = """
+import json, sys
+from headrace import wiring
+from headrace.settings import Settings
+settings = Settings(chat_model="x", embedding_model="y")
+wiring.open_store(settings); wiring.open_chat_model(settings); wiring.open_embedder(settings)
+print(json.dumps({"modules": sorted(sys.modules)}))
+"""
+    loaded = {name.split(".")[0] for name in run(source)["modules"]}
+    assert "aiohttp" in loaded
+    assert not loaded & {"openai", "numpy", "tokenizers", "redis", "boto3"}, "openai is imported at its first use"
+
+
+def cold_start(module: str) -> dict[str, list[str]]:
+    return run(COLD_START.format(module=module))
+
+
+def run(source: str) -> dict[str, list[str]]:
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'shared'}"}
+    result = subprocess.run(
+        [sys.executable, "-c", source], env=environment, capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    answer: dict[str, list[str]] = json.loads(result.stdout.splitlines()[-1])
+    return answer

@@ -1,0 +1,81 @@
+"""The stream pings while quiet, says its failure, and is no faster than its reader."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from functions.chat import sse
+
+
+async def collect(events: AsyncGenerator[str, None], *, deadline: float = 5.0, ping: float = 5.0) -> list[bytes]:
+    stream = sse.stream(
+        events, write=str.encode, write_error=lambda error: type(error).__name__.encode(),
+        deadline_seconds=deadline, ping_seconds=ping,
+    )  # fmt: skip
+    return [chunk async for chunk in stream]
+
+
+def test_text_with_line_breaks_stays_one_event() -> None:
+    assert (
+        sse.encode({"text": "a\nb\r\u2028"}, event="token")
+        == b'event: token\ndata: {"text":"a\\nb\\r\xe2\x80\xa8"}\n\n'
+    )
+    assert sse.encode("[DONE]") == b"data: [DONE]\n\n"
+
+
+async def test_a_quiet_stream_pings() -> None:
+    async def slow() -> AsyncGenerator[str, None]:
+        yield "a"
+        await asyncio.sleep(0.1)
+        yield "b"
+
+    chunks = await collect(slow(), ping=0.03)
+    assert chunks[0] == b"a"
+    assert chunks[-1] == b"b"
+    assert set(chunks[1:-1]) == {sse.PING}
+
+
+async def test_a_failure_is_the_last_event() -> None:
+    async def failing() -> AsyncGenerator[str, None]:
+        yield "a"
+        raise LookupError
+
+    assert await collect(failing()) == [b"a", b"LookupError"]
+
+
+async def test_the_deadline_is_a_failure_and_ends_the_work() -> None:
+    ended = asyncio.Event()
+
+    async def endless() -> AsyncGenerator[str, None]:
+        try:
+            while True:
+                yield "a"
+                await asyncio.sleep(0.01)
+        finally:
+            ended.set()
+
+    assert (await collect(endless(), deadline=0.05))[-1] == b"TimeoutError"
+    assert ended.is_set()
+
+
+async def test_a_slow_reader_slows_the_writer_and_a_leaving_one_ends_it() -> None:
+    written = 0
+    ended = asyncio.Event()
+
+    async def eager() -> AsyncGenerator[str, None]:
+        nonlocal written
+        try:
+            while True:
+                written += 1
+                yield "x"
+        finally:
+            ended.set()
+
+    stream = sse.stream(eager(), write=str.encode, write_error=lambda _: b"", deadline_seconds=5)
+    for _ in range(10):
+        await anext(stream)
+        await asyncio.sleep(0.001)
+    assert written <= 13
+    await stream.aclose()  # type: ignore[attr-defined]
+    assert ended.is_set()
