@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from functions.chat.answer import AnswerParts
 from functions.chat.app import ChatParts, create_app
 from functions.chat.retrieve import RetrievalLimits, Retriever
 from headrace import wiring
+from headrace.sandbox import Sandbox
 from headrace.settings import Settings
 
 
@@ -39,3 +41,14 @@ async def open_parts() -> AsyncIterator[ChatParts]:
 
 
 app = create_app(open_parts)
+
+sandbox = Sandbox(lambda: app.router.lifespan_context(app))
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Answer one buffered invocation: API Gateway, a load balancer, a BUFFERED URL or `sam remote invoke`."""
+    from mangum import Mangum
+
+    # Mangum's own lifespan would start and end the application at every call. Ours opens once.
+    sandbox.open()
+    return Mangum(app, lifespan="off")(event, context)

@@ -27,6 +27,10 @@ class Sandbox(Generic[P]):
         """Run `task` with the parts and return what it returns. A failed opening is tried again at the next call."""
         return self._runner.run(self._run(task))
 
+    def open(self) -> None:
+        """Open the parts now, on a loop that stays the thread's current one."""
+        self._runner.run(self._open())
+
     def close(self) -> None:
         """Close the parts and the loop."""
         if self._opened is not None:
@@ -35,10 +39,13 @@ class Sandbox(Generic[P]):
         self._runner.close()
 
     async def _run(self, task: Callable[[P], Awaitable[T]]) -> T:
+        return await task(await self._open())
+
+    async def _open(self) -> P:
         if self._opened is None:
             context = self._open_parts()
             self._opened = (context, await context.__aenter__())
-        return await task(self._opened[1])
+        return self._opened[1]
 
 
 async def _exit(context: AbstractAsyncContextManager[P]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ def chunks(tenant: str, name: str = "a.txt", *, generation: int = 1, count: int 
     return [EmbeddedChunk(chunk, vector(chunk.text)) for chunk in made]
 
 
-def request(tenant: str, near: object, *, limit: int = 5, **filter_: object) -> SearchRequest:
+def request(tenant: str, near: object, *, limit: int = 5, **filter_: Any) -> SearchRequest:
     return SearchRequest(Scope(tenant), [vector(near)], limit, filter_)
 
 
@@ -126,7 +127,7 @@ async def test_discarding_takes_one_generation_alone(any_store: VectorStore, ten
     ],
 )
 async def test_a_filter_keeps_what_it_says(
-    any_store: VectorStore, tenant: str, filter_: dict[str, object], expected: set[int]
+    any_store: VectorStore, tenant: str, filter_: dict[str, Any], expected: set[int]
 ) -> None:
     await any_store.ensure(DIMENSIONS)
     await any_store.upsert(chunks(tenant))

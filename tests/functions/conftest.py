@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from functions.chat.answer import AnswerParts
 from functions.chat.app import ChatParts, create_app
 from functions.chat.retrieve import RetrievalLimits, Retriever
+from functions.ingest.chunk import chunk_blocks
 from functions.ingest.pipeline import IngestParts
 from headrace.caches.redis import RedisCache
 from headrace.conversations.redis import RedisConversations
@@ -25,7 +26,6 @@ from headrace.protocols import ChatModel
 from headrace.registries.redis import RedisRegistry
 from headrace.stores.qdrant import QdrantStore
 from headrace.types import Block, Document, DocumentKey, DocumentState, EmbeddedChunk, ObjectVersion, Principal
-from functions.ingest.chunk import chunk_blocks
 
 
 @dataclass

@@ -187,8 +187,7 @@ async def test_whatever_order_events_come_in_the_end_is_what_the_bucket_holds(
             bucket.files.pop(key.key, None)
         else:
             bucket.put(key.key, generator.choice([b"! bad", b"alpha", b"beta", f"text {step}".encode()]))
-        for _ in range(generator.choice([1, 1, 2])):
-            events.append(asyncio.create_task(synchronise(key, ingest_parts)))
+        events += [asyncio.create_task(synchronise(key, ingest_parts)) for _ in range(generator.choice([1, 1, 2]))]
         for _ in range(generator.randrange(30)):
             await asyncio.sleep(0)
     await asyncio.gather(*events)

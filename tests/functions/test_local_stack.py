@@ -40,9 +40,8 @@ def s3_of(stack: Stack) -> Any:
 
 
 async def put(stack: Stack, name: str, content: bytes) -> None:
-    await asyncio.to_thread(
-        s3_of(stack).put_object, Bucket=stack.settings.bucket, Key=f"documents/{name}", Body=content
-    )
+    target = {"Bucket": stack.settings.bucket, "Key": f"documents/{name}"}
+    await asyncio.to_thread(lambda: s3_of(stack).put_object(**target, Body=content))
 
 
 async def get(stack: Stack, path: str) -> Any:

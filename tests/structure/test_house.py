@@ -64,7 +64,7 @@ def test_arrows_point_one_way(module: str) -> None:
         "infra": ("headrace", "functions", "infra"),
     }
     inside = {name for name in MODULES[module] if name.split(".")[0] in {"headrace", "functions", "infra", "tests"}}
-    house = module.split(".")[0]
+    house = module.split(".", maxsplit=1)[0]
     for name in inside:
         assert name.split(".")[0] in allowed[house], f"{module} imports {name}, which stands above it"
         if house == "functions":

@@ -39,7 +39,7 @@ def guarded_loop() -> Iterator[None]:
         for file, names in TOLERATED:
             function.can_block_in(file, names)
     blocking.activate()
-    asyncio.events.Handle._run = measured  # type: ignore[method-assign]
+    asyncio.events.Handle._run = measured  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:

@@ -16,6 +16,7 @@ from typing import Any
 
 from headrace.errors import DocumentError
 from headrace.parsers import language
+from headrace.parsers.tables import label_rows, read_csv, read_xlsx
 from headrace.types import Block
 
 os.environ.update(DO_NOT_TRACK="1", SCARF_NO_ANALYTICS="true", UNSTRUCTURED_DISABLE_NOTICE="1", HF_HUB_OFFLINE="1")
@@ -48,7 +49,15 @@ def read_file(path: Path, *, name: str, content_type: str) -> list[Block]:
         raise DocumentError(
             "The file is protected by a password (or is an old Office file renamed). Upload an unprotected copy."
         )
-    blocks = _json_blocks(path) if suffix == ".json" else list(_blocks(_partition(path, name, content_type)))
+    match suffix:
+        case ".json":
+            blocks = _json_blocks(path)
+        case ".csv" | ".tsv":
+            blocks = read_csv(path, encoding=_text_encoding(path) or "utf-8")
+        case ".xlsx" if head.startswith(b"PK"):
+            blocks = read_xlsx(path)
+        case _:
+            blocks = list(_blocks(_partition(path, name, content_type)))
     if not blocks:
         raise DocumentError(NO_TEXT)
     return [*_email_header(path), *blocks] if suffix == ".eml" else blocks
@@ -121,26 +130,14 @@ def _blocks(elements: list[Any]) -> Iterator[Block]:
         else:
             continue_with = [text] if not isinstance(element, EmailAddress) else [f"E-mail: {text}"]
         section = tuple(title for _, title in path)
-        sheet = element.metadata.page_name
-        yield from (Block(piece, page, (sheet, *section) if sheet else section) for piece in continue_with)
+        yield from (Block(piece, page, section) for piece in continue_with)
 
 
 def _table_rows(html: str) -> Iterator[str]:
-    """Each row as `Header: value; Header: value`, so that a chunk of a long table still says what its numbers are."""
     from lxml import html as lxml_html
 
-    rows = [
-        [" ".join(cell.text_content().split()) for cell in row.xpath("./td|./th")]
-        for row in lxml_html.fromstring(html).xpath(".//tr")
-    ]
-    rows = [row for row in rows if any(row)]
-    if len(rows) < 2 or len(rows[0]) < 2:
-        yield from (" ".join(filter(None, row)) for row in rows)
-        return
-    header = rows[0]
-    for row in rows[1:]:
-        pairs = ((header[i] if i < len(header) else "", value) for i, value in enumerate(row) if value)
-        yield "; ".join(f"{title}: {value}" if title else value for title, value in pairs)
+    rows = lxml_html.fromstring(html).xpath(".//tr")
+    return label_rows([cell.text_content() for cell in row.xpath("./td|./th")] for row in rows)
 
 
 def _json_blocks(path: Path) -> list[Block]:
