@@ -19,6 +19,7 @@ from tests.support import files
 
 TEXT = "The shaft seal of the feed pump is replaced every four thousand operating hours."
 FILES = files.of_every_format(TEXT)
+HUGE = b"[" + b'{"a": 1},' * 8_000_000 + b"1]"
 LIMIT_BYTES = 2 * 1024**3
 
 
@@ -132,7 +133,7 @@ async def test_a_file_that_takes_too_long_fails_and_the_next_one_is_read(tmp_pat
 async def test_a_file_that_takes_too_much_memory_fails_and_the_next_one_is_read(tmp_path: Path) -> None:
     async with open_process_parser(timeout_seconds=120, memory_bytes=700 * 1024**2) as parser:
         with pytest.raises(DocumentError, match="memory"):
-            await parse(parser, tmp_path, "a.json", b"[" + b'{"a": 1},' * 8_000_000 + b"1]")
+            await parse(parser, tmp_path, "a.json", HUGE)
         assert await parse(parser, tmp_path, "a.txt", TEXT.encode())
 
 

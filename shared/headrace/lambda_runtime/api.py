@@ -1,0 +1,220 @@
+"""The Runtime API over HTTP/1.1: a keep-alive connection for `/next`, and one connection a streamed response.
+
+Sources: https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html,
+https://docs.aws.amazon.com/lambda/latest/dg/runtimes-custom.html#runtimes-custom-response-streaming
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+VERSION = "2018-06-01"
+# Small: what a slow reader has not taken must press back on the application.
+WRITE_BUFFER_BYTES = 64 * 1024
+MAX_HEADER_BYTES = 128 * 1024
+ERROR_TYPE = "Lambda-Runtime-Function-Error-Type"
+ERROR_BODY = "Lambda-Runtime-Function-Error-Body"
+
+
+class RuntimeApiError(Exception):
+    """The Runtime API answered with what it should not, or is gone: the environment can't go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer of the Runtime API; header names are lower-case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def error_payload(kind: str, message: str) -> bytes:
+    """An error as the Runtime API takes it. The stack trace goes to the log, never to a caller."""
+    return json.dumps({"errorMessage": message, "errorType": kind, "stackTrace": []}).encode()
+
+
+class RuntimeApi:
+    """The Runtime API at `address` (host:port), for one poller."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        host, _, port = address.rpartition(":")
+        self._host = host or address
+        self._port = int(port) if host else 80
+        self._connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def next(self) -> Answer:
+        """The next invocation; waits for as long as there is none. Raises RuntimeApiError."""
+        return await self._call("GET", "/runtime/invocation/next", expected=200)
+
+    async def restore_next(self) -> None:
+        """Be ready for the snapshot; returns in the restored copy. Raises RuntimeApiError."""
+        await self._call("GET", "/runtime/restore/next", expected=200)
+
+    async def init_error(self, kind: str, message: str) -> None:
+        """Say that the start failed."""
+        await self._report("/runtime/init/error", kind, message)
+
+    async def restore_error(self, kind: str, message: str) -> None:
+        """Say that the hooks after a restore failed."""
+        await self._report("/runtime/restore/error", kind, message)
+
+    async def invocation_error(self, request_id: str, kind: str, message: str, extra: Mapping[str, str]) -> None:
+        """Say that an invocation failed before its response began."""
+        await self._report(f"/runtime/invocation/{request_id}/error", kind, message, extra)
+
+    async def open_response(self, request_id: str, extra: Mapping[str, str]) -> StreamedResponse:
+        """Connect for a streamed response; nothing is said before its first piece."""
+        reader, writer = await self._connect()
+        headers = {
+            "Host": self._address,
+            "Content-Type": "application/vnd.awslambda.http-integration-response",
+            "Lambda-Runtime-Function-Response-Mode": "streaming",
+            "Transfer-Encoding": "chunked",
+            "Trailer": f"{ERROR_TYPE}, {ERROR_BODY}",
+            "Connection": "close",
+            **extra,
+        }
+        head = _head("POST", f"/runtime/invocation/{request_id}/response", headers)
+        return StreamedResponse(reader, writer, head)
+
+    async def aclose(self) -> None:
+        """Close the keep-alive connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await _close(connection[1])
+
+    async def _report(self, path: str, kind: str, message: str, extra: Mapping[str, str] | None = None) -> None:
+        headers = {"Content-Type": "application/vnd.aws.lambda.error+json", ERROR_TYPE: kind, **(extra or {})}
+        await self._call("POST", path, headers=headers, body=error_payload(kind, message), expected=202)
+
+    async def _call(
+        self, method: str, path: str, *, expected: int, headers: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> Answer:
+        sized = {"Content-Length": str(len(body))} if method == "POST" else {}
+        request = _head(method, path, {"Host": self._address, **(headers or {}), **sized}) + body
+        answer = await self._exchange(request)
+        if answer.status != expected:
+            raise RuntimeApiError(f"{method} {path} answered {answer.status}: {answer.body[:200]!r}")
+        return answer
+
+    async def _exchange(self, request: bytes) -> Answer:
+        # A connection that was idle while the environment was frozen may be dead: then once more on a new one.
+        reused = self._connection is not None
+        try:
+            return await self._send(request)
+        except (OSError, asyncio.IncompleteReadError) as error:
+            await self.aclose()
+            if not reused:
+                raise RuntimeApiError(f"the Runtime API at {self._address} is gone ({type(error).__name__})") from error
+        try:
+            return await self._send(request)
+        except (OSError, asyncio.IncompleteReadError) as error:
+            raise RuntimeApiError(f"the Runtime API at {self._address} is gone ({type(error).__name__})") from error
+
+    async def _send(self, request: bytes) -> Answer:
+        if self._connection is None:
+            self._connection = await self._connect()
+        reader, writer = self._connection
+        try:
+            writer.write(request)
+            await writer.drain()
+            answer = await read_answer(reader)
+        except BaseException:
+            await self.aclose()
+            raise
+        if answer.headers.get("connection", "").lower() == "close":
+            await self.aclose()
+        return answer
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_connection(self._host, self._port, limit=MAX_HEADER_BYTES)
+        writer.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        writer.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        return reader, writer
+
+
+class StreamedResponse:
+    """A response under way. Pieces are sent at once; `write` waits while the reader has too much unread."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes) -> None:
+        self._reader = reader
+        self._writer = writer
+        # Sent with the first piece: until then this is a mere connection, which may be dropped.
+        self._head = head
+
+    async def write(self, *pieces: bytes) -> None:
+        """Send each piece as a chunk of its own. Raises OSError when Lambda has closed the stream."""
+        if self._reader.at_eof():
+            raise ConnectionResetError("Lambda closed the response stream")
+        head, self._head = self._head, b""
+        self._writer.write(head + b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces))
+        await self._writer.drain()
+
+    async def end(self) -> None:
+        """Complete the response and wait until Lambda has taken it. Raises RuntimeApiError."""
+        await self._finish(b"0\r\n\r\n")
+
+    async def fail(self, kind: str, message: str) -> None:
+        """End the response with the error in its trailers."""
+        body = base64.b64encode(error_payload(kind, message)).decode("ascii")
+        await self._finish(f"0\r\n{ERROR_TYPE}: {kind}\r\n{ERROR_BODY}: {body}\r\n\r\n".encode())
+
+    async def abandon(self) -> None:
+        """Close without an end, so that nobody takes what was sent for a whole response."""
+        self._writer.transport.abort()
+        await _close(self._writer)
+
+    async def _finish(self, last: bytes) -> None:
+        try:
+            self._writer.write(last)
+            await self._writer.drain()
+            answer = await read_answer(self._reader)
+        except (OSError, asyncio.IncompleteReadError) as error:
+            raise RuntimeApiError(f"the response stream was cut ({type(error).__name__})") from error
+        finally:
+            await _close(self._writer)
+        if answer.status != 202:
+            raise RuntimeApiError(f"the response was answered with {answer.status}: {answer.body[:200]!r}")
+
+
+async def read_answer(reader: asyncio.StreamReader) -> Answer:
+    """Read one HTTP answer. Raises IncompleteReadError or OSError when the connection ends in it."""
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    status_line, *lines = head[:-4].split("\r\n")
+    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    if headers.get("transfer-encoding", "").lower() == "chunked":
+        body = await _read_chunks(reader)
+    else:
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+    return Answer(int(status_line.split(" ", 2)[1]), headers, body)
+
+
+async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
+    body = b""
+    while True:
+        size = int((await reader.readuntil(b"\r\n")).split(b";")[0], 16)
+        if size == 0:
+            while (await reader.readuntil(b"\r\n")) != b"\r\n":
+                pass
+            return body
+        body += (await reader.readexactly(size + 2))[:-2]
+
+
+def _head(method: str, path: str, headers: Mapping[str, Any]) -> bytes:
+    lines = [f"{method} /{VERSION}{path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
