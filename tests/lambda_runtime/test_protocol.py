@@ -237,6 +237,7 @@ async def test_a_failure_after_the_end_is_logged_and_harms_nobody(
 
 async def test_the_reader_hears_of_a_disconnect_only_after_the_end(serve: Serve) -> None:
     heard: list[str] = []
+    ended = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -248,9 +249,11 @@ async def test_the_reader_hears_of_a_disconnect_only_after_the_end(serve: Serve)
         assert not listening.done()
         await send({"type": "http.response.body", "body": b"x"})
         heard.append((await listening)["type"])
+        ended.set()
 
     async with serve(app) as api:
         await api.run(url_event())
+        await ended.wait()
     assert heard == ["http.request", "http.disconnect"]
 
 
