@@ -14,13 +14,16 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help run test lint format bench validate build clean
+.PHONY: help run run-lambda test lint format bench validate build clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: $(READY) ## Run everything on this machine: S3, queue, Redis, vector engine and the functions
 	@$(PYTHON) -m infra.local
+
+run-lambda: $(READY) ## The same, with each function as a Lambda process behind a local function URL
+	@$(PYTHON) -m infra.local --lambda
 
 test: $(READY) lint ## Check style, types and behaviour
 	@$(PYTHON) -m pytest

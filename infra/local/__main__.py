@@ -15,8 +15,8 @@ from pathlib import Path
 
 from headrace.errors import HeadraceError
 from headrace.settings import EXTRACTIVE_MODEL
-from infra.local.processes import StackError
-from infra.local.stack import ROOT, Progress, Stack, StackOptions, run_stack
+from infra.local.processes import ROOT, StackError
+from infra.local.stack import Progress, Stack, StackOptions, run_stack
 
 
 def main() -> int:
@@ -71,8 +71,10 @@ def _options() -> StackOptions:
     parser.add_argument(
         "--s3-port", type=int, default=_port("S3_PORT", 4566), help="the S3 endpoint's port (default 4566)"
     )
+    parser.add_argument("--lambda", dest="as_lambda", action="store_true", help="run each function as a Lambda process")
     given = parser.parse_args()
-    return StackOptions(given.folder, given.port, given.s3_port, redis_url=os.environ.get("REDIS_URL", ""))
+    redis_url = os.environ.get("REDIS_URL", "")
+    return StackOptions(given.folder, given.port, given.s3_port, redis_url=redis_url, as_lambda=given.as_lambda)
 
 
 def _port(variable: str, default: int) -> int:
@@ -95,6 +97,7 @@ Headrace is running. Ctrl-C ends it.
   Documents      {stack.url}/documents
   S3 endpoint    {stack.s3_url}   (bucket {settings.bucket})
   Answers        {writer}
+  Functions      {"as Lambda processes" if stack.options.as_lambda else "in local servers"}
   Embeddings     {settings.embedding_model}
   Logs           {stack.options.folder / "logs"}
 

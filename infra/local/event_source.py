@@ -1,6 +1,6 @@
 """Lambda's event source mapping for SQS, on a laptop: polls the queue and hands batches to the ingest function.
 
-    python -m infra.local.event_source
+    python -m infra.local.event_source [--lambda]
 
 Takes QUEUE_URL and the AWS settings from the environment. Messages that the
 handler does not name in `batchItemFailures` are deleted, as Lambda does.
@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from typing import Any
 
 import boto3
 
-from functions.ingest.main import handler
 from headrace.settings import Settings
-from infra.local.lambda_context import LocalContext
+from infra.local.invoker import Invoke, invoker
 
 BATCH = 10
 WAIT_SECONDS = 10
@@ -31,17 +31,24 @@ def main() -> None:
     """Poll for ever."""
     queue_url = Settings.from_env(os.environ).queue_url
     sqs = boto3.client("sqs")
+    as_lambda = "--lambda" in sys.argv[1:]
+    handler = "functions.ingest.main.handler"
+    with invoker("ingest", handler, timeout_seconds=TIMEOUT_SECONDS, as_lambda=as_lambda) as invoke:
+        _poll(sqs, queue_url, invoke)
+
+
+def _poll(sqs: Any, queue_url: str, invoke: Invoke) -> None:
     while True:
         answer = sqs.receive_message(
             QueueUrl=queue_url, MaxNumberOfMessages=BATCH, WaitTimeSeconds=WAIT_SECONDS,
             MessageSystemAttributeNames=["All"], MessageAttributeNames=["All"],
         )  # fmt: skip
         if answer.get("Messages"):
-            _invoke(sqs, queue_url, answer["Messages"])
+            _hand_over(sqs, queue_url, answer["Messages"], invoke)
 
 
-def _invoke(sqs: Any, queue_url: str, messages: list[dict[str, Any]]) -> None:
-    failed = _failures(messages)
+def _hand_over(sqs: Any, queue_url: str, messages: list[dict[str, Any]], invoke: Invoke) -> None:
+    failed = _failures(messages, invoke)
     for message in messages:
         receipt = {"QueueUrl": queue_url, "ReceiptHandle": message["ReceiptHandle"]}
         if message["MessageId"] in failed:
@@ -50,10 +57,10 @@ def _invoke(sqs: Any, queue_url: str, messages: list[dict[str, Any]]) -> None:
             sqs.delete_message(**receipt)
 
 
-def _failures(messages: list[dict[str, Any]]) -> set[str]:
+def _failures(messages: list[dict[str, Any]], invoke: Invoke) -> set[str]:
     """The messages that are to come again: those that the handler names, or all when it fails."""
     try:
-        response = handler(sqs_event(messages), LocalContext("ingest", timeout_seconds=TIMEOUT_SECONDS))
+        response = invoke(sqs_event(messages))
     except Exception:
         logger.exception("the ingest function failed")
         return {message["MessageId"] for message in messages}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import os
 import signal
 import socket
 import sys
@@ -15,6 +16,7 @@ from typing import Self
 
 import aiohttp
 
+ROOT = Path(__file__).resolve().parents[2]
 STOP_SECONDS = 8.0
 PR_SET_PDEATHSIG = 1
 
@@ -45,14 +47,18 @@ class Child:
 
 
 class Processes:
-    """Every child of the stack. Use as an async context: leaving it ends them, the last started first."""
+    """Every child of the stack. Use as an async context: leaving it ends them, the last started first.
 
-    def __init__(self, log_folder: Path) -> None:
+    Without a log folder they write where this process does.
+    """
+
+    def __init__(self, log_folder: Path | None) -> None:
         self._log_folder = log_folder
         self._children: list[Child] = []
 
     async def __aenter__(self) -> Self:
-        self._log_folder.mkdir(parents=True, exist_ok=True)
+        if self._log_folder is not None:
+            self._log_folder.mkdir(parents=True, exist_ok=True)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -61,8 +67,9 @@ class Processes:
 
     async def start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> Child:
         """Start a child whose output goes to `<log folder>/<name>.log`."""
-        log = self._log_folder / f"{name}.log"
-        with log.open("wb") as output:
+        log = self._log_folder / f"{name}.log" if self._log_folder else Path(os.devnull)
+        with contextlib.ExitStack() as stack:
+            output = stack.enter_context(log.open("wb")) if self._log_folder else None
             process = await asyncio.create_subprocess_exec(
                 *command,
                 env=dict(environment),

@@ -20,9 +20,8 @@ from headrace import wiring
 from headrace.settings import Settings
 from headrace.types import DEFAULT_TENANT, DocumentState
 from infra.local.bucket import CREDENTIALS, LocalBucket
-from infra.local.processes import Processes, StackError, answers_http, free_port, port_is_free
+from infra.local.processes import ROOT, Processes, StackError, answers_http, free_port, port_is_free
 
-ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = Path(__file__).with_name("samples")
 SAMPLES_SECONDS = 120.0
 
@@ -40,6 +39,7 @@ class StackOptions:
     bucket: str = "headrace-documents"
     redis_url: str = ""
     maintenance_seconds: float = 300.0
+    as_lambda: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +183,14 @@ async def _start_aws(options: StackOptions, processes: Processes, environment: M
 
 async def _start_functions(options: StackOptions, processes: Processes, environment: Mapping[str, str]) -> None:
     python = sys.executable
-    await processes.start("ingest", [python, "-m", "infra.local.event_source"], environment)
-    timer = [python, "-m", "infra.local.timer", str(options.maintenance_seconds)]
+    as_lambda = ["--lambda"] if options.as_lambda else []
+    await processes.start("ingest", [python, "-m", "infra.local.event_source", *as_lambda], environment)
+    timer = [python, "-m", "infra.local.timer", "--seconds", str(options.maintenance_seconds), *as_lambda]
     await processes.start("cache_maintenance", timer, environment)
-    serve = ["-m", "uvicorn", "functions.chat.main:app", "--host", "127.0.0.1", "--port", str(options.port)]
-    chat = await processes.start("chat", [python, *serve, "--timeout-graceful-shutdown", "3"], environment)
+    serve = ["uvicorn", "functions.chat.main:app", "--host", "127.0.0.1", "--timeout-graceful-shutdown", "3"]
+    if options.as_lambda:
+        serve = ["infra.local.front_door", "functions.chat.main.app"]
+    chat = await processes.start("chat", [python, "-m", *serve, "--port", str(options.port)], environment)
     await processes.until_ready(chat, partial(answers_http, f"http://127.0.0.1:{options.port}/readyz"))
 
 

@@ -18,8 +18,8 @@ import boto3
 import pytest
 
 from infra.local.bucket import CREDENTIALS
-from infra.local.processes import StackError, free_port
-from infra.local.stack import ROOT, Stack, StackOptions, run_stack
+from infra.local.processes import ROOT, StackError, free_port
+from infra.local.stack import Stack, StackOptions, run_stack
 from tests.support import files
 
 READY_SECONDS = 60.0
