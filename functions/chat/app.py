@@ -22,6 +22,8 @@ from headrace.protocols import Checkable
 from headrace.types import AnswerEvent, Principal
 
 CHECK_TIMEOUT_SECONDS = 5.0
+# Time to say, in the stream, that the deadline has come.
+DEADLINE_MARGIN_SECONDS = 2.0
 PAGE = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
 SSE_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 
@@ -47,6 +49,15 @@ def parts_of(request: Request) -> ChatParts:
     return parts
 
 
+def deadline_of(request: Request) -> float:
+    """Seconds that an answer may take: the deployment's limit, or what Lambda leaves of the invocation if that is less."""
+    limit_seconds = parts_of(request).deadline_seconds
+    context = request.scope.get("aws.context")
+    if context is None:
+        return limit_seconds
+    return max(0.0, min(limit_seconds, context.get_remaining_time_in_millis() / 1000 - DEADLINE_MARGIN_SECONDS))
+
+
 def principal_of() -> Principal:
     """Who asks. No authentication is configured: everybody is the default tenant."""
     return Principal()
@@ -54,6 +65,7 @@ def principal_of() -> Principal:
 
 Parts = Annotated[ChatParts, Depends(parts_of)]
 Asker = Annotated[Principal, Depends(principal_of)]
+Deadline = Annotated[float, Depends(deadline_of)]
 
 
 def create_app(open_parts: OpenParts) -> FastAPI:
@@ -100,13 +112,15 @@ def _add_service_routes(app: FastAPI) -> None:
 
 def _add_chat_routes(app: FastAPI) -> None:
     @app.post("/chat")
-    async def chat(body: schemas.ChatBody, request: Request, parts: Parts, asker: Asker) -> Response:
+    async def chat(
+        body: schemas.ChatBody, request: Request, parts: Parts, asker: Asker, deadline_seconds: Deadline
+    ) -> Response:
         """Ask: typed Server-Sent Events, or one JSON value with `Accept: application/json`."""
         if not body.question.strip():
             raise InvalidInputError("The question is empty. Ask something.", param="question")
         question = Question(body.question, asker, conversation_id=body.conversation_id, filter=body.filter)
         if _wants_json(request):
-            return JSONResponse(schemas.answer_payload(await _whole(question, parts)))
+            return JSONResponse(schemas.answer_payload(await _whole(question, parts, deadline_seconds)))
 
         def write(event: AnswerEvent) -> bytes:
             return sse.encode(schemas.event_payload(event), event=schemas.event_name(event))
@@ -114,7 +128,7 @@ def _add_chat_routes(app: FastAPI) -> None:
         def write_error(error: Exception) -> bytes:
             return sse.encode(_fault(error)[1]["error"], event="error")
 
-        return await _streamed(question, parts, write, write_error)
+        return await _streamed(question, parts, write, write_error, deadline_seconds=deadline_seconds)
 
 
 def _add_openai_routes(app: FastAPI) -> None:
@@ -129,17 +143,20 @@ def _add_openai_routes(app: FastAPI) -> None:
         return completions.model(name)
 
     @app.post("/v1/chat/completions")
-    async def chat_completions(body: schemas.CompletionBody, parts: Parts, asker: Asker) -> Response:
+    async def chat_completions(
+        body: schemas.CompletionBody, parts: Parts, asker: Asker, deadline_seconds: Deadline
+    ) -> Response:
         """OpenAI's Chat Completions, with the citations beside the answer."""
         text, history = completions.question_of(body)
         question = Question(text, asker, history=history, filter=body.filter)
         if not body.stream:
-            return JSONResponse(completions.completion(body, await _whole(question, parts)))
+            return JSONResponse(completions.completion(body, await _whole(question, parts, deadline_seconds)))
 
         def write_error(error: Exception) -> bytes:
             return sse.encode(_fault(error)[1])
 
-        return await _streamed(question, parts, completions.CompletionWriter(body).write, write_error)
+        writer = completions.CompletionWriter(body)
+        return await _streamed(question, parts, writer.write, write_error, deadline_seconds=deadline_seconds)
 
 
 def _add_error_pages(app: FastAPI) -> None:
@@ -159,8 +176,8 @@ def _add_error_pages(app: FastAPI) -> None:
         app.add_exception_handler(kind, fault)
 
 
-async def _whole(question: Question, parts: ChatParts) -> list[AnswerEvent]:
-    async with asyncio.timeout(parts.deadline_seconds):
+async def _whole(question: Question, parts: ChatParts, deadline_seconds: float) -> list[AnswerEvent]:
+    async with asyncio.timeout(deadline_seconds):
         return [event async for event in answer(question, parts.answering)]
 
 
@@ -169,13 +186,13 @@ async def _streamed(
     parts: ChatParts,
     write: Callable[[AnswerEvent], bytes],
     write_error: Callable[[Exception], bytes],
+    *,
+    deadline_seconds: float,
 ) -> StreamingResponse:
     events = answer(question, parts.answering)
     # A fault before the first event can still have an honest status code.
     first = await anext(events)
-    body = sse.stream(
-        _chain(first, events), write=write, write_error=write_error, deadline_seconds=parts.deadline_seconds
-    )
+    body = sse.stream(_chain(first, events), write=write, write_error=write_error, deadline_seconds=deadline_seconds)
     cached = getattr(first, "stage", "") == "cached"
     headers = {**SSE_HEADERS, "X-Cache": "hit" if cached else "miss"}
     return StreamingResponse(body, media_type="text/event-stream", headers=headers)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -83,26 +82,6 @@ def test_settings_in_the_template_are_settings_of_the_code(template: dict[str, A
     variables = set(template["Globals"]["Function"]["Environment"]["Variables"])
     known = {name.upper() for name in Settings.__dataclass_fields__}
     assert variables - known == {"POWERTOOLS_SERVICE_NAME"}
-
-
-@pytest.fixture(scope="module")
-def layers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Both layers, built by their recipe for this machine's Python."""
-    built = {}
-    for name in ("RuntimeLayer", "ParsingLayer"):
-        folder = tmp_path_factory.mktemp(name)
-        version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        platform = f"{os.uname().machine}-manylinux_2_28"
-        variables = [
-            f"ARTIFACTS_DIR={folder}",
-            f"PYTHON_VERSION={version}",
-            f"PLATFORM={platform}",
-            f"COMPILER={sys.executable}",
-        ]
-        command = ["make", "-f", str(ROOT / "shared" / "Makefile"), f"build-{name}", *variables]
-        subprocess.run(command, check=True, cwd=folder, capture_output=True, text=True, timeout=300)
-        built[name] = folder / "python"
-    return built
 
 
 def test_the_layers_fit_lambda_with_room_to_spare(layers: dict[str, Path]) -> None:

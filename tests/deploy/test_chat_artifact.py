@@ -1,0 +1,103 @@
+"""The chat artifact as Lambda launches it: wrapper, task root and layer, and nothing else on the path."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from functions.ingest.chunk import chunk_blocks
+from headrace.embedders.openai import open_openai_embedder
+from headrace.registries.redis import RedisRegistry
+from headrace.stores.qdrant import open_qdrant_store
+from headrace.types import Block, Document, DocumentKey, DocumentState, EmbeddedChunk
+from tests.support.openai_server import Script
+from tests.support.runtime_api import RuntimeApiDouble, url_event
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = "The main bearing takes 18 litres of turbine oil."
+MODEL = "test-embedding"
+
+
+@pytest.fixture
+async def document(qdrant_url: str, openai_url: str, registry: RedisRegistry) -> None:
+    """One document of the default tenant, embedded by the OpenAI double."""
+    key = DocumentKey("documents/manual.txt")
+    attempt = await registry.begin(key)
+    chunks = chunk_blocks([Block(TEXT)], document_key=key.key, generation=attempt)
+    async with (
+        open_openai_embedder(api_key="k", base_url=openai_url, model=MODEL, batch=8) as embedder,
+        open_qdrant_store(qdrant_url, api_key="", collection=f"artifact-{MODEL}") as store,
+    ):
+        vectors = await embedder.embed([chunk.text_to_embed for chunk in chunks])
+        await store.ensure(len(vectors[0]))
+        await store.upsert([EmbeddedChunk(c, v) for c, v in zip(chunks, vectors, strict=True)])
+    await registry.save(Document(key.key, DocumentState.READY, generation=attempt, chunks=1), attempt=attempt)
+
+
+@pytest.fixture
+async def chat_function(
+    layers: dict[str, Path], tmp_path: Path, redis_url: str, qdrant_url: str, openai_url: str, document: None
+) -> AsyncIterator[RuntimeApiDouble]:
+    task_root = tmp_path / "task"
+    await asyncio.to_thread(shutil.copytree, ROOT / "functions" / "chat", task_root / "functions" / "chat")
+    # The interpreter without its site-packages, as the managed runtime has none of ours.
+    python = tmp_path / "python"
+    await asyncio.to_thread(python.write_text, f'#!/bin/sh\nexec {sys._base_executable} -S "$@"\n')  # type: ignore[attr-defined]
+    python.chmod(0o755)
+    async with RuntimeApiDouble().serve() as api:
+        environment = {
+            "PATH": "/usr/bin:/bin", "LANG": "en_US.UTF-8", "PYTHONPATH": str(layers["RuntimeLayer"]),
+            "AWS_LAMBDA_RUNTIME_API": api.address, "LAMBDA_TASK_ROOT": str(task_root), "_HANDLER": "functions.chat.main.app",
+            "REDIS_URL": redis_url, "QDRANT_URL": qdrant_url, "OPENAI_BASE_URL": openai_url, "OPENAI_API_KEY": "k",
+            "EMBEDDING_MODEL": MODEL, "CHAT_MODEL": "m", "COLLECTION_PREFIX": "artifact",
+        }  # fmt: skip
+        wrapper = layers["RuntimeLayer"].parent / "streaming-runtime"
+        process = await asyncio.create_subprocess_exec(str(wrapper), str(python), cwd=task_root, env=environment)
+        try:
+            async with asyncio.timeout(30):
+                await api.ready.wait()
+            yield api
+        finally:
+            process.terminate()
+            assert await process.wait() == 0
+        assert api.violations == []
+
+
+def asking(path: str, **body: Any) -> dict[str, Any]:
+    event = url_event("POST", path, body=json.dumps(body).encode())
+    event["headers"] |= {"content-type": "application/json"}
+    return event
+
+
+async def test_the_chat_artifact_answers_and_streams(chat_function: RuntimeApiDouble, script: Script) -> None:
+    health = await chat_function.run(url_event(path="/healthz"))
+    assert json.loads(health.body) == {"status": "ok"}
+
+    script.reply = lambda _: "It takes 18 litres of oil [1]."
+    script.token_gap_seconds = 0.04
+    outcome = await chat_function.run(asking("/chat", question="How much turbine oil does the main bearing take?"))
+    assert outcome.prelude["headers"]["content-type"].startswith("text/event-stream")
+    tokens = [(at, chunk) for at, chunk in outcome.chunks if chunk.startswith(b"event: token")]
+    assert len(tokens) > 4
+    assert tokens[-1][0] - tokens[0][0] > 0.1, "the tokens came while the model wrote"
+    assert b"The main bearing takes 18 litres" in outcome.body
+    assert outcome.body.count(b"event: done") == 1
+
+    deep = await chat_function.run(asking("/chat", question=""))
+    assert deep.prelude["statusCode"] == 400
+
+
+async def test_the_deadline_is_said_in_the_stream(chat_function: RuntimeApiDouble, script: Script) -> None:
+    script.first_token_seconds = 30
+    event = asking("/chat", question="How much turbine oil does the bearing take now?")
+    outcome = await chat_function.run(event, timeout_seconds=3.5)
+    assert b"event: error" in outcome.body
+    assert b"deadline_exceeded" in outcome.body
+    assert outcome.trailers == {}
