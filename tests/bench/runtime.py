@@ -7,6 +7,7 @@ serves the same FastAPI application.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import statistics
@@ -25,6 +26,7 @@ from tests.support.runtime_api import url_event
 
 OURS = "headrace.lambda_runtime"
 NAMES = (OURS, "mangum + awslambdaric", "proxy + uvicorn")
+START_SECONDS = 30.0
 COLD_ROUNDS = 7
 WARM_ROUNDS = 40
 WARM_CALLS = 25
@@ -95,8 +97,9 @@ async def _launched(
         process = await asyncio.create_subprocess_exec(
             sys.executable, *commands[name], env=environment, stdout=asyncio.subprocess.DEVNULL, start_new_session=True
         )
-        await api.ready.wait()
         try:
+            async with asyncio.timeout(START_SECONDS):
+                await api.ready.wait()
             yield api, time.perf_counter() - started, process
         finally:
             os.killpg(process.pid, 9)
@@ -127,8 +130,7 @@ async def _stream(api: RuntimeApiServer) -> tuple[float, list[float]]:
     """Milliseconds from the application's first byte to its arrival, and each gap's error, for 20 tokens 50 ms apart."""
     lines = _lines(await api.run(url_event(path="/tokens", rawQueryString="count=20&gap_ms=50")))
     first = (lines[0][1] - lines[0][0]) * 1000
-    pairs = zip(lines, lines[1:], strict=False)
-    return first, [abs((b[1] - a[1]) - (b[0] - a[0])) * 1000 for a, b in pairs]
+    return first, [abs((b[1] - a[1]) - (b[0] - a[0])) * 1000 for a, b in itertools.pairwise(lines)]
 
 
 async def _flood(api: RuntimeApiServer) -> float:

@@ -294,7 +294,7 @@ async def test_outcomes_are_told_apart(serve: Serve) -> None:
         writer.write(b"GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\nHost: x\r\n\r\n")
         await reader.readuntil(b"\r\n\r\n")
         other_reader, other = await asyncio.open_connection(*api.address.split(":"))
-        head = f"POST /2018-06-01/runtime/invocation/{outcome.request_id}/response HTTP/1.1\r\nHost: x\r\n\r\n"
+        head = f"POST /2018-06-01/runtime/invocation/{outcome.request_id}/response HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
         other.write(head.encode() + b"2\r\n{}\r\n")
         other.close()
         await outcome.done.wait()

@@ -11,9 +11,11 @@ import base64
 import contextlib
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 VERSION = "2018-06-01"
 # Small: what a slow reader has not taken must press back on the application.
@@ -49,7 +51,8 @@ class RuntimeApi:
         host, _, port = address.rpartition(":")
         self._host = host or address
         self._port = int(port) if host else 80
-        self._connection: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._connection: Connection | None = None
+        self._spare: asyncio.Task[Connection] | None = None
 
     async def next(self) -> Answer:
         """The next invocation; waits for as long as there is none. Raises RuntimeApiError."""
@@ -71,9 +74,14 @@ class RuntimeApi:
         """Say that an invocation failed before its response began."""
         await self._report(f"/runtime/invocation/{request_id}/error", kind, message, extra)
 
+    def prepare_response(self) -> None:
+        """Start to connect for the next response now, while there is nothing else to do."""
+        if self._spare is None:
+            self._spare = asyncio.create_task(self._connect())
+
     async def open_response(self, request_id: str, extra: Mapping[str, str]) -> StreamedResponse:
-        """Connect for a streamed response; nothing is said before its first piece."""
-        reader, writer = await self._connect()
+        """Take the prepared connection, or a new one; nothing is said before the response's first piece."""
+        reader, writer = await self._take_spare() or await self._connect()
         headers = {
             "Host": self._address,
             "Content-Type": "application/vnd.awslambda.http-integration-response",
@@ -87,7 +95,33 @@ class RuntimeApi:
         return StreamedResponse(reader, writer, head)
 
     async def aclose(self) -> None:
-        """Close the keep-alive connection."""
+        """Close what is open."""
+        await self._hang_up()
+        if self._spare is not None:
+            self._spare.cancel()
+            await asyncio.wait({self._spare})
+            spare = await self._take_spare()
+            if spare is not None:
+                await _close(spare[1])
+
+    async def _take_spare(self) -> Connection | None:
+        spare, self._spare = self._spare, None
+        if spare is None:
+            return None
+        try:
+            await asyncio.wait({spare})
+        except asyncio.CancelledError:
+            self._spare = spare  # aclose will see to it
+            raise
+        if spare.cancelled() or spare.exception() is not None:
+            return None
+        reader, writer = spare.result()
+        if reader.at_eof() or writer.is_closing():
+            await _close(writer)
+            return None
+        return reader, writer
+
+    async def _hang_up(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             await _close(connection[1])
@@ -112,7 +146,7 @@ class RuntimeApi:
         try:
             return await self._send(request)
         except (OSError, asyncio.IncompleteReadError) as error:
-            await self.aclose()
+            await self._hang_up()
             if not reused:
                 raise RuntimeApiError(f"the Runtime API at {self._address} is gone ({type(error).__name__})") from error
         try:
@@ -129,13 +163,13 @@ class RuntimeApi:
             await writer.drain()
             answer = await read_answer(reader)
         except BaseException:
-            await self.aclose()
+            await self._hang_up()
             raise
         if answer.headers.get("connection", "").lower() == "close":
-            await self.aclose()
+            await self._hang_up()
         return answer
 
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _connect(self) -> Connection:
         reader, writer = await asyncio.open_connection(self._host, self._port, limit=MAX_HEADER_BYTES)
         writer.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         writer.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
@@ -148,20 +182,25 @@ class StreamedResponse:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes) -> None:
         self._reader = reader
         self._writer = writer
-        # Sent with the first piece: until then this is a mere connection, which may be dropped.
-        self._head = head
+        # What goes out with the next write. Until the first, this is a mere connection, which may be dropped.
+        self._held = head
+
+    def begin(self, *pieces: bytes) -> None:
+        """Send the first pieces when the application next pauses, or with what it sends before that."""
+        self._held += _chunks(pieces)
+        asyncio.get_running_loop().call_soon(self._flush)
 
     async def write(self, *pieces: bytes) -> None:
         """Send each piece as a chunk of its own. Raises OSError when Lambda has closed the stream."""
         if self._reader.at_eof():
             raise ConnectionResetError("Lambda closed the response stream")
-        head, self._head = self._head, b""
-        self._writer.write(head + b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces))
+        self._held += _chunks(pieces)
+        self._flush()
         await self._writer.drain()
 
-    async def end(self) -> None:
-        """Complete the response and wait until Lambda has taken it. Raises RuntimeApiError."""
-        await self._finish(b"0\r\n\r\n")
+    async def end(self, *pieces: bytes) -> None:
+        """Send the last pieces and wait until Lambda has taken the whole. Raises RuntimeApiError."""
+        await self._finish(_chunks(pieces) + b"0\r\n\r\n")
 
     async def fail(self, kind: str, message: str) -> None:
         """End the response with the error in its trailers."""
@@ -173,9 +212,15 @@ class StreamedResponse:
         self._writer.transport.abort()
         await _close(self._writer)
 
+    def _flush(self) -> None:
+        held, self._held = self._held, b""
+        if held and not self._writer.is_closing():
+            self._writer.write(held)
+
     async def _finish(self, last: bytes) -> None:
         try:
-            self._writer.write(last)
+            self._held += last
+            self._flush()
             await self._writer.drain()
             answer = await read_answer(self._reader)
         except (OSError, asyncio.IncompleteReadError) as error:
@@ -207,6 +252,10 @@ async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
                 pass
             return body
         body += (await reader.readexactly(size + 2))[:-2]
+
+
+def _chunks(pieces: Iterable[bytes]) -> bytes:
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
 
 
 def _head(method: str, path: str, headers: Mapping[str, Any]) -> bytes:

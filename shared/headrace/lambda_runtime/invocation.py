@@ -58,7 +58,6 @@ class Invocation:
         self._options = options
         self._echo = {"Lambda-Runtime-Invocation-Id": context.invocation_id} if context.invocation_id else {}
         self._response: StreamedResponse | None = None
-        self._opening: asyncio.Task[StreamedResponse] | None = None
         self._begun = False
         self._ended = asyncio.Event()
         self._without_body = False
@@ -74,8 +73,6 @@ class Invocation:
         self._body = body
         self._without_body = scope["method"] == "HEAD"
         seconds = self._context.get_remaining_time_in_millis() / 1000 - grace_seconds
-        # The connection is made while the application thinks about its first byte.
-        self._opening = asyncio.create_task(self._api.open_response(self._context.aws_request_id, self._echo))
         try:
             async with asyncio.timeout(max(seconds, 0.0)):
                 await app(scope, self._receive, self._send)
@@ -96,12 +93,12 @@ class Invocation:
             logger.exception("the application failed")
             await self.fail(type(error).__name__, "The application failed; its log says why.")
         finally:
-            await self._drop_connection()
+            if self._response is not None:
+                await self._response.abandon()
 
     async def fail(self, kind: str, message: str) -> None:
         """Report a failure: before the response began as an error, after it in the trailers, after its end not at all."""
         if not self._begun:
-            await self._drop_connection()
             await self._api.invocation_error(self._context.aws_request_id, kind, message, self._echo)
         elif not self._ended.is_set():
             self._ended.set()
@@ -141,39 +138,39 @@ class Invocation:
             )
         self._without_body = self._without_body or status in {204, 304} or 100 <= status < 200
         self._is_sse = any(n.lower() == b"content-type" and v.startswith(b"text/event-stream") for n, v in headers)
-        assert self._opening is not None  # noqa: S101 - set by run
-        self._response = await self._opening
+        try:
+            self._response = await self._api.open_response(self._context.aws_request_id, self._echo)
+        except OSError as error:
+            raise RuntimeApiError(f"no connection for the response ({type(error).__name__})") from error
         self._begun = True
-        await self._response.write(prelude, DELIMITER)
+        self._response.begin(prelude, DELIMITER)
 
     async def _piece(self, body: bytes, *, more: bool) -> None:
         if self._ended.is_set() and self._begun:
             raise ResponseError("Runtime.BadMessage", "The application went on after the end of its response.")
         if self._response is None:
             raise ResponseError("Runtime.BadMessage", "The application sent a body before it began its response.")
-        if body and not self._without_body:
-            await self._write(body)
+        pieces = self._pieces(body) if body and not self._without_body else ()
         if not more:
-            await self._end()
-        elif self._options.yields:
-            await asyncio.sleep(0)
+            await self._end(self._response, pieces)
+        elif pieces:
+            await self._response.write(*pieces)
+            if self._options.yields:
+                await asyncio.sleep(0)
 
-    async def _write(self, body: bytes) -> None:
-        assert self._response is not None  # noqa: S101 - _piece checked
+    def _pieces(self, body: bytes) -> tuple[bytes, ...]:
         self._sent_bytes += len(body)
         if self._sent_bytes > self._options.max_response_bytes:
             limit = self._options.max_response_bytes
             raise ResponseError("Runtime.ResponseTooLarge", f"The response exceeds Lambda's limit of {limit:,} bytes.")
         flush = self._options.flush_sse and self._is_sse and body.endswith(b"\n\n")
-        await self._response.write(body, *((SSE_FLUSH,) if flush else ()))
+        return (body, SSE_FLUSH) if flush else (body,)
 
-    async def _end(self) -> None:
-        response, self._response = self._response, None
-        assert response is not None  # noqa: S101 - _piece checked
-        if self._sent_bytes == 0 and self._options.fill_empty:
-            await response.write(b"\n")
+    async def _end(self, response: StreamedResponse, pieces: tuple[bytes, ...]) -> None:
+        self._response = None
         self._ended.set()
-        await response.end()
+        filler = (b"\n",) if self._sent_bytes == 0 and self._options.fill_empty else ()
+        await response.end(*pieces, *filler)
 
     async def _settle(self) -> None:
         if not self._begun:
@@ -182,18 +179,6 @@ class Invocation:
             raise ResponseError(
                 "Runtime.IncompleteResponse", "The application returned before its response was complete."
             )
-
-    async def _drop_connection(self) -> None:
-        """Close the connection that was opened for a response that never began, or never ended."""
-        opening, self._opening = self._opening, None
-        if opening is not None and not self._begun:
-            opening.cancel()
-            await asyncio.wait({opening})
-            if not opening.cancelled() and opening.exception() is None:
-                await opening.result().abandon()
-        if self._response is not None:
-            response, self._response = self._response, None
-            await response.abandon()
 
 
 def _prelude(status: int, headers: Iterable[tuple[bytes, bytes]]) -> bytes:

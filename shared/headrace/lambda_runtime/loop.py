@@ -148,6 +148,7 @@ class Runtime:
         api = RuntimeApi(self._options.address)
         try:
             while True:
+                api.prepare_response()
                 answer = await api.next()
                 context = InvocationContext.from_headers(answer.headers, self._environ)
                 # A task of its own, so that nothing that one invocation sets reaches the next.
