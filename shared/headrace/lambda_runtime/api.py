@@ -109,7 +109,8 @@ class RuntimeApi:
         if spare is None:
             return None
         try:
-            await asyncio.wait({spare})
+            if not spare.done():
+                await asyncio.wait({spare})
         except asyncio.CancelledError:
             self._spare = spare  # aclose will see to it
             raise

@@ -152,13 +152,7 @@ class Runtime:
                 answer = await api.next()
                 context = InvocationContext.from_headers(answer.headers, self._environ)
                 # A task of its own, so that nothing that one invocation sets reaches the next.
-                serving = asyncio.create_task(self._handle(api, context, answer.body, state))
-                try:
-                    await asyncio.shield(serving)
-                except asyncio.CancelledError:
-                    serving.cancel()
-                    await asyncio.wait({serving})
-                    raise
+                await asyncio.create_task(self._handle(api, context, answer.body, state))
         except ValueError as error:
             raise RuntimeApiError(str(error)) from error
         finally:
