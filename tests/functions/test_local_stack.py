@@ -21,6 +21,7 @@ from infra.local.bucket import CREDENTIALS
 from infra.local.processes import ROOT, StackError, free_port
 from infra.local.stack import Stack, StackOptions, run_stack
 from tests.support import files
+from tests.support.openai_server import Script
 
 READY_SECONDS = 60.0
 OBSERVATORY = files.pdf("Contents", "The telescope mirror measures 72 centimetres.")
@@ -113,6 +114,22 @@ async def test_files_become_answers_and_stay_true(tmp_path: Path) -> None:
         assert "72 centimetres" in (await ask(stack, "How large is the telescope mirror?"))["answer"]
         assert "19:15" in (await ask(stack, "When does the last ferry to Lindisle leave?"))["answer"]
         assert (await ask(stack, "How long does the sourdough rest?"))["mode"] == "refused"
+
+
+async def test_an_openai_compatible_endpoint_replaces_the_keyless_default(
+    tmp_path: Path, openai_url: str, script: Script
+) -> None:
+    script.reply = lambda _: "It takes 18 litres [1]."
+    environ = {**os.environ, "OPENAI_BASE_URL": openai_url, "CHAT_MODEL": "m", "EMBEDDING_MODEL": "test-embedding"}
+    options = StackOptions(tmp_path, port=free_port(), s3_port=free_port())
+    async with run_stack(options, environ=environ, say=lambda _: None) as stack:
+        answer = await ask(stack, "How much turbine oil does the main bearing take?")
+        assert (answer["mode"], answer["answer"]) == ("generated", "It takes 18 litres [1].")
+        assert answer["usage"]["completion_tokens"] == 5
+        assert "18 litres" in answer["passages"][0]["text"]
+        assert (await get(stack, "/v1/models"))["data"][0]["id"] == "headrace"
+    embedded = [text for request in script.requests if "input" in request for text in request["input"]]
+    assert any("turbine-manual.pdf" in text for text in embedded), "documents are embedded by the endpoint, too"
 
 
 async def eventually(stack: Stack, question: str, fact: str) -> bool:
