@@ -95,6 +95,9 @@ async def _remembered(question: Question, parts: AnswerParts) -> AsyncGenerator[
 async def _from_cache_or_new(
     question: Question, history: Sequence[Message], parts: AnswerParts
 ) -> AsyncGenerator[AnswerEvent, None]:
+    if parts.model.is_extractive:
+        # It can't tell a follow-up from a new question, and must not answer this one with what fitted the last.
+        history = ()
     key = CacheKey(question.principal.scope, _fingerprint(question, parts), question.text)
     # The revision is read before anything is retrieved: a document that changes meanwhile makes the entry stale.
     revision = await parts.registry.revision(question.principal.tenant)

@@ -271,6 +271,14 @@ async def test_a_conversation_is_remembered_and_its_followups_are_not_cached(
     assert contents[1:3] == ["How long is parental leave?", "It is so [1]."]
 
 
+async def test_without_a_language_model_each_question_stands_alone(url: str) -> None:
+    first = await ask(url, "How many weeks of parental leave are there?")
+    other = await ask(url, "Who wrote Hamlet?", conversation_id=first["conversation_id"])
+    assert other["mode"] == "refused"
+    again = await ask(url, "How many weeks of parental leave are there?", conversation_id=first["conversation_id"])
+    assert (again["mode"], again["cached"]) == ("extractive", True)
+
+
 async def test_a_reader_who_leaves_ends_the_model(
     chat_app: Callable[..., Any], model: OpenAIModel, script: Script, library: Library
 ) -> None:
