@@ -13,10 +13,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
-def layers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Both layers, built by their recipe for this machine's Python."""
+def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Both layers and the chat function, built by their recipes for this machine's Python."""
     built = {}
-    for name in ("RuntimeLayer", "ParsingLayer"):
+    for name, place in (("RuntimeLayer", "shared"), ("ParsingLayer", "shared"), ("ChatFunction", "functions/chat")):
         folder = tmp_path_factory.mktemp(name)
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         platform = f"{os.uname().machine}-manylinux_2_28"
@@ -26,7 +26,7 @@ def layers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             f"PLATFORM={platform}",
             f"COMPILER={sys.executable}",
         ]
-        command = ["make", "-f", str(ROOT / "shared" / "Makefile"), f"build-{name}", *variables]
+        command = ["make", "-f", str(ROOT / place / "Makefile"), f"build-{name}", *variables]
         subprocess.run(command, check=True, cwd=folder, capture_output=True, text=True, timeout=300)
-        built[name] = folder / "python"
+        built[name] = folder if name.endswith("Function") else folder / "python"
     return built

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,7 +19,6 @@ from headrace.types import Block, Document, DocumentKey, DocumentState, Embedded
 from tests.support.openai_server import Script
 from tests.support.runtime_api import RuntimeApiDouble, url_event
 
-ROOT = Path(__file__).resolve().parents[2]
 TEXT = "The main bearing takes 18 litres of turbine oil."
 MODEL = "test-embedding"
 
@@ -43,22 +41,21 @@ async def document(qdrant_url: str, openai_url: str, registry: RedisRegistry) ->
 
 @pytest.fixture
 async def chat_function(
-    layers: dict[str, Path], tmp_path: Path, redis_url: str, qdrant_url: str, openai_url: str, document: None
+    artifacts: dict[str, Path], tmp_path: Path, redis_url: str, qdrant_url: str, openai_url: str, document: None
 ) -> AsyncIterator[RuntimeApiDouble]:
-    task_root = tmp_path / "task"
-    await asyncio.to_thread(shutil.copytree, ROOT / "functions" / "chat", task_root / "functions" / "chat")
+    task_root = artifacts["ChatFunction"]
     # The interpreter without its site-packages, as the managed runtime has none of ours.
     python = tmp_path / "python"
     await asyncio.to_thread(python.write_text, f'#!/bin/sh\nexec {sys._base_executable} -S "$@"\n')  # type: ignore[attr-defined]
     python.chmod(0o755)
     async with RuntimeApiDouble().serve() as api:
         environment = {
-            "PATH": "/usr/bin:/bin", "LANG": "en_US.UTF-8", "PYTHONPATH": str(layers["RuntimeLayer"]),
+            "PATH": "/usr/bin:/bin", "LANG": "en_US.UTF-8", "PYTHONPATH": str(artifacts["RuntimeLayer"]),
             "AWS_LAMBDA_RUNTIME_API": api.address, "LAMBDA_TASK_ROOT": str(task_root), "_HANDLER": "functions.chat.main.app",
             "REDIS_URL": redis_url, "QDRANT_URL": qdrant_url, "OPENAI_BASE_URL": openai_url, "OPENAI_API_KEY": "k",
             "EMBEDDING_MODEL": MODEL, "CHAT_MODEL": "m", "COLLECTION_PREFIX": "artifact",
         }  # fmt: skip
-        wrapper = layers["RuntimeLayer"].parent / "streaming-runtime"
+        wrapper = artifacts["RuntimeLayer"].parent / "streaming-runtime"
         process = await asyncio.create_subprocess_exec(str(wrapper), str(python), cwd=task_root, env=environment)
         try:
             async with asyncio.timeout(30):
