@@ -110,7 +110,8 @@ async def _from_cache_or_new(
     async with aclosing(_new_answer(question, history, parts)) as events:
         async for event in events:
             made.append(event)
-            if isinstance(event, DoneEvent) and not history:
+            whole = isinstance(event, DoneEvent) and event.finish_reason in {"stop", "refused"}
+            if whole and not history:
                 await parts.cache.remember(key, CachedAnswer(revision, time.time(), tuple(made)))
             yield event
 
@@ -156,10 +157,12 @@ async def _generate(request: ChatRequest, model: ChatModel) -> AsyncGenerator[An
     yield PassagesEvent(tuple(request.passages))
     citations = CitationFilter(request.passages)
     usage = Usage()
+    finish_reason = "stop"
     said = ""
     async with aclosing(model.stream(request)) as chunks:
         async for chunk in chunks:
             usage = chunk.usage or usage
+            finish_reason = chunk.finish_reason or finish_reason
             said += chunk.text
             for event in citations.feed(chunk.text):
                 yield event
@@ -167,7 +170,7 @@ async def _generate(request: ChatRequest, model: ChatModel) -> AsyncGenerator[An
         yield event
     yield UsageEvent(usage)
     refused = not citations.cited and REFUSAL.rstrip(".") in said
-    yield DoneEvent(AnswerMode.REFUSED if refused else mode, "refused" if refused else "stop")
+    yield DoneEvent(AnswerMode.REFUSED if refused else mode, "refused" if refused else finish_reason)
 
 
 def _refusal() -> list[AnswerEvent]:

@@ -18,6 +18,7 @@ from starlette.exceptions import HTTPException
 from functions.chat import completions, schemas, sse
 from functions.chat.answer import AnswerParts, Question, answer
 from headrace.errors import ConfigurationError, HeadraceError, InvalidInputError, UnavailableError
+from headrace.filters import parse_filter
 from headrace.protocols import Checkable
 from headrace.types import AnswerEvent, Principal
 
@@ -118,6 +119,7 @@ def _add_chat_routes(app: FastAPI) -> None:
         """Ask: typed Server-Sent Events, or one JSON value with `Accept: application/json`."""
         if not body.question.strip():
             raise InvalidInputError("The question is empty. Ask something.", param="question")
+        parse_filter(body.filter)
         question = Question(body.question, asker, conversation_id=body.conversation_id, filter=body.filter)
         if _wants_json(request):
             return JSONResponse(schemas.answer_payload(await _whole(question, parts, deadline_seconds)))
@@ -148,6 +150,7 @@ def _add_openai_routes(app: FastAPI) -> None:
     ) -> Response:
         """OpenAI's Chat Completions, with the citations beside the answer."""
         text, history = completions.question_of(body)
+        parse_filter(body.filter)
         question = Question(text, asker, history=history, filter=body.filter)
         if not body.stream:
             return JSONResponse(completions.completion(body, await _whole(question, parts, deadline_seconds)))

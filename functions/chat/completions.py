@@ -60,7 +60,7 @@ class CompletionWriter:
 
     def _last(self, event: DoneEvent) -> bytes:
         extra = {"citations": self._citations, "headrace": _provenance(event, self._notice)}
-        last = self._chunk({}, finish_reason="stop", **extra)
+        last = self._chunk({}, finish_reason=_finish_reason(event), **extra)
         usage = self._chunk(None, usage=self._usage) if self._with_usage else b""
         return last + usage + DONE
 
@@ -81,7 +81,7 @@ def completion(body: CompletionBody, events: Sequence[AnswerEvent]) -> dict[str,
         "object": "chat.completion",
         "created": int(time.time()),
         "model": body.model,
-        "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
+        "choices": [{"index": 0, "message": message, "finish_reason": _finish_reason(done), "logprobs": None}],
         "usage": answer["usage"],
         "citations": answer["citations"],
         "headrace": _provenance(done, answer["notice"]),
@@ -96,6 +96,11 @@ def models(name: str) -> dict[str, Any]:
 def model(name: str) -> dict[str, Any]:
     """`GET /v1/models/{id}`."""
     return {"id": name, "object": "model", "created": 1_780_000_000, "owned_by": "headrace"}
+
+
+def _finish_reason(event: DoneEvent) -> str:
+    """In OpenAI's words, of which `refused` is none."""
+    return "stop" if event.finish_reason == "refused" else event.finish_reason
 
 
 def _provenance(event: DoneEvent, notice: str) -> dict[str, Any]:

@@ -62,15 +62,17 @@ class Retriever:
         return tuple(fresh)
 
     async def _embed(self, queries: Sequence[str]) -> list[Sequence[float]]:
-        missing = [query for query in queries if query not in self._vectors]
+        found = {query: self._vectors[query] for query in queries if query in self._vectors}
+        missing = [query for query in queries if query not in found]
         if missing:
-            self._vectors.update(zip(missing, await self._embedder.embed(missing), strict=True))
-        vectors = [self._vectors[query] for query in queries]
+            # Meanwhile another question may push out what was found: it is kept here.
+            found.update(zip(missing, await self._embedder.embed(missing), strict=True))
         for query in queries:
+            self._vectors[query] = found[query]
             self._vectors.move_to_end(query)
         while len(self._vectors) > REMEMBERED_QUESTIONS:
             self._vectors.popitem(last=False)
-        return vectors
+        return [found[query] for query in queries]
 
     async def _current(self, found: Sequence[Passage], scope: Scope) -> list[Passage]:
         """Drop what a newer version replaced, and, whatever the store thinks, what another tenant owns."""

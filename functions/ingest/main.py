@@ -20,6 +20,8 @@ from headrace.settings import Settings
 # The queue's redrive policy in template.yaml: at this receipt a message goes to the dead-letter queue.
 MAX_RECEIVES = 5
 CONCURRENT_DOCUMENTS = 4
+# Time to write down that a document takes too long, before Lambda ends the invocation.
+DEADLINE_MARGIN_SECONDS = 10.0
 
 logger = Logger(service="ingest")
 
@@ -44,22 +46,28 @@ async def open_parts() -> AsyncIterator[IngestParts]:
 sandbox = Sandbox(open_parts)
 
 
-def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Handle one SQS batch; answers with the messages that are to come again."""
-    return sandbox.run(lambda parts: handle_batch(event, parts))
+    seconds = context.get_remaining_time_in_millis() / 1000 - DEADLINE_MARGIN_SECONDS
+    return sandbox.run(lambda parts: handle_batch(event, parts, deadline_seconds=max(seconds, 0.0)))
 
 
-async def handle_batch(event: dict[str, Any], parts: IngestParts) -> dict[str, Any]:
+async def handle_batch(
+    event: dict[str, Any], parts: IngestParts, *, deadline_seconds: float | None = None
+) -> dict[str, Any]:
     """Synchronise every document that the batch speaks of, a few at once.
 
     Answers in the form of Lambda's partial batch responses. Powertools' batch
     processor would run a loop of its own for each batch, under our open connections.
     """
     gate = asyncio.Semaphore(CONCURRENT_DOCUMENTS)
+    loop = asyncio.get_running_loop()
+    deadline = None if deadline_seconds is None else loop.time() + deadline_seconds
 
     async def handled(record: dict[str, Any]) -> bool:
         async with gate:
-            return await _handle_record(record, parts)
+            left_seconds = None if deadline is None else max(deadline - loop.time(), 0.0)
+            return await _handle_record(record, parts, left_seconds)
 
     records = event["Records"]
     done = await asyncio.gather(*(handled(record) for record in records))
@@ -67,12 +75,12 @@ async def handle_batch(event: dict[str, Any], parts: IngestParts) -> dict[str, A
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in again]}
 
 
-async def _handle_record(record: dict[str, Any], parts: IngestParts) -> bool:
+async def _handle_record(record: dict[str, Any], parts: IngestParts, deadline_seconds: float | None) -> bool:
     """True when the message is done with, False when it is to come again."""
     last_try = int(record.get("attributes", {}).get("ApproximateReceiveCount", 1)) >= MAX_RECEIVES
     try:
         for key in changed_documents(record["body"]):
-            await synchronise(key, parts, last_try=last_try)
+            await synchronise(key, parts, deadline_seconds=deadline_seconds, last_try=last_try)
             logger.info("synchronised", document=key.key)
     except InvalidInputError as error:
         logger.warning("ignored a message", reason=str(error))

@@ -18,13 +18,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from functions.ingest.chunk import chunk_blocks
-from headrace.errors import DocumentError, SupersededError, UnavailableError
+from headrace.errors import DocumentError, HeadraceError, SupersededError, UnavailableError
 from headrace.protocols import Bucket, DocumentRegistry, Embedder, Parser, VectorStore
 from headrace.types import Chunk, Document, DocumentKey, DocumentState, EmbeddedChunk, ObjectVersion
 
 # Raise it when parsing or chunking changes, and documents are made anew.
 PIPELINE_VERSION = "1"
-EMBED_BATCH = 64
+# How many chunks are embedded and written at a time: a few of the embedder's batches, so that they run at once.
+EMBED_WINDOW = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,20 +40,31 @@ class IngestParts:
     max_document_bytes: int
 
 
-async def synchronise(key: DocumentKey, parts: IngestParts, *, last_try: bool = False) -> None:
+async def synchronise(
+    key: DocumentKey, parts: IngestParts, *, deadline_seconds: float | None = None, last_try: bool = False
+) -> None:
     """Make registry and store agree with the bucket about one document.
 
-    A document that can't be read ends as `failed`, with the reason. Raises
-    UnavailableError when trying again may help; on the last try it leaves
-    the document `failed` as well.
+    A document that can't be read ends as `failed`, with the reason. What else
+    goes wrong is raised, so that it is tried again, after the record says so;
+    on the last try a document of which nothing is searchable is left `failed`.
     """
     attempt = await parts.registry.begin(key)
     try:
-        await _Attempt(key, attempt, parts).run()
+        async with asyncio.timeout(deadline_seconds):
+            await _Attempt(key, attempt, parts).run()
     except SupersededError:
         await parts.store.discard(key, generation=attempt)
-    except UnavailableError as error:
-        await _record_delay(key, attempt, parts, error, last_try=last_try)
+    except TimeoutError as error:
+        late = UnavailableError("Reading the file takes longer than one invocation may. Split it into smaller files.")
+        await _record_delay(key, attempt, parts, str(late), last_try=last_try)
+        raise late from error
+    except Exception as error:
+        known = isinstance(error, HeadraceError)
+        reason = (
+            str(error) if known else f"Something unforeseen went wrong ({type(error).__name__}); the log says more."
+        )
+        await _record_delay(key, attempt, parts, reason, last_try=last_try)
         raise
 
 
@@ -103,15 +115,15 @@ class _Attempt:
         await self._finish(replace(document, chunks=len(chunks), generation=self._number, content=content))
 
     async def _embed(self, chunks: Sequence[Chunk]) -> None:
-        for start in range(0, len(chunks), EMBED_BATCH):
-            batch = chunks[start : start + EMBED_BATCH]
+        for start in range(0, len(chunks), EMBED_WINDOW):
+            batch = chunks[start : start + EMBED_WINDOW]
             vectors = await self._parts.embedder.embed([chunk.text_to_embed for chunk in batch])
             await self._parts.store.ensure(len(vectors[0]))
             await self._parts.store.upsert([EmbeddedChunk(c, v) for c, v in zip(batch, vectors, strict=True)])
 
     async def _finish(self, document: Document) -> None:
         model = self._parts.embedder.model
-        ready = replace(document, state=DocumentState.READY, embedding_model=model, ready_at=time.time())
+        ready = replace(document, state=DocumentState.READY, reason="", embedding_model=model, ready_at=time.time())
         await self._save(ready)
         await self._parts.store.retire(self._key, before=document.generation or self._number)
 
@@ -131,19 +143,22 @@ class _Attempt:
         return document
 
 
-async def _record_delay(
-    key: DocumentKey, attempt: int, parts: IngestParts, error: UnavailableError, *, last_try: bool
-) -> None:
-    """Say in the document's state why it is late; if even that can't be said, the retry still comes."""
+async def _record_delay(key: DocumentKey, attempt: int, parts: IngestParts, reason: str, *, last_try: bool) -> None:
+    """Say in the document's record why it is late; if even that can't be said, the retry still comes."""
+    said = f"Given up after several tries: {reason}" if last_try else f"{reason} It will be tried again by itself."
     try:
-        document = await parts.registry.get(key)
-        if document is None or document.state in {DocumentState.READY, DocumentState.FAILED}:
-            return
-        late = replace(document, state=DocumentState.QUEUED, reason=f"{error} It will be tried again by itself.")
-        lost = replace(
-            document, state=DocumentState.FAILED, reason=f"Given up after several tries: {error}", generation=None
-        )
-        await parts.registry.save(replace(lost if last_try else late, updated_at=time.time()), attempt=attempt)
+        document = await parts.registry.get(key) or Document(key.key, DocumentState.QUEUED)
+        match document.state:
+            case DocumentState.FAILED:
+                return
+            case DocumentState.READY:
+                # What is searchable is an older version, or the same: it stays, and the reason stands beside it.
+                late = replace(document, reason=said)
+            case _ if last_try:
+                late = replace(document, state=DocumentState.FAILED, reason=said, generation=None)
+            case _:
+                late = replace(document, state=DocumentState.QUEUED, reason=said)
+        await parts.registry.save(replace(late, updated_at=time.time()), attempt=attempt)
     except (SupersededError, UnavailableError):
         return
 

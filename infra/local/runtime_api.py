@@ -21,6 +21,7 @@ from typing import Any, cast
 PREFIX = "/2018-06-01/runtime"
 INTEGRATION = "application/vnd.awslambda.http-integration-response"
 PRELUDE_LIMIT = 16 * 1024
+RUN_MARGIN_SECONDS = 30.0
 
 
 @dataclass
@@ -105,7 +106,7 @@ class RuntimeApiServer:
     async def run(self, event: Any, **options: Any) -> Outcome:
         """Invoke and wait for the end."""
         outcome = self.invoke(event, **options)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(outcome.timeout_seconds + RUN_MARGIN_SECONDS):
             await outcome.done.wait()
         return outcome
 
@@ -283,13 +284,12 @@ class RuntimeApiServer:
         return error
 
     def _of(self, request_id: str) -> Outcome:
-        outcome = self._taken[request_id]
-        if outcome.done.is_set():
-            self.violations.append("a second answer to one invocation")
-        return outcome
+        if request_id not in self._taken:
+            self.violations.append("an answer to no invocation, or a second one to one")
+        return self._taken.setdefault(request_id, Outcome(request_id, None, 0.0))
 
     def _finish(self, request_id: str) -> None:
-        outcome = self._taken[request_id]
+        outcome = self._taken.pop(request_id)
         outcome.answered_at = time.perf_counter()
         outcome.done.set()
 

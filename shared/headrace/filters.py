@@ -13,7 +13,10 @@ from typing import Any
 from headrace.errors import InvalidInputError
 
 FIELDS = frozenset({"document", "name", "page", "section"})
-SCALAR_OPERATORS = frozenset({"$eq", "$ne", "$gt", "$gte", "$lt", "$lte"})
+NUMBERS = frozenset({"page"})
+ORDERING = frozenset({"$gt", "$gte", "$lt", "$lte"})
+LARGEST_NUMBER = 2**53
+SCALAR_OPERATORS = frozenset({"$eq", "$ne"}) | ORDERING
 LIST_OPERATORS = frozenset({"$in", "$nin"})
 MAX_DEPTH = 8
 MAX_VALUES = 100
@@ -71,17 +74,19 @@ def _group(key: str, value: object, depth: int) -> Filter:
 
 def _conditions(field: str, value: object) -> list[Filter]:
     if not isinstance(value, Mapping):
-        return [Condition(field, "$eq", _scalar("$eq", value))]
-    return [Condition(field, operator, _operand(operator, operand)) for operator, operand in value.items()]
+        return [Condition(field, "$eq", _scalar(field, value))]
+    return [Condition(field, operator, _operand(field, operator, operand)) for operator, operand in value.items()]
 
 
-def _operand(operator: str, operand: object) -> object:
+def _operand(field: str, operator: str, operand: object) -> object:
+    if operator in ORDERING and field not in NUMBERS:
+        raise _invalid(f"{operator} compares numbers, and {field!r} is text")
     if operator in SCALAR_OPERATORS:
-        return _scalar(operator, operand)
+        return _scalar(field, operand)
     if operator in LIST_OPERATORS:
         if not isinstance(operand, list) or not operand or len(operand) > MAX_VALUES:
             raise _invalid(f"{operator} takes a list of 1 to {MAX_VALUES} values")
-        return tuple(_scalar(operator, item) for item in operand)
+        return tuple(_scalar(field, item) for item in operand)
     if operator == "$exists":
         if not isinstance(operand, bool):
             raise _invalid("$exists takes true or false")
@@ -89,10 +94,14 @@ def _operand(operator: str, operand: object) -> object:
     raise _invalid(f"{operator!r} is not an operator of the filter language")
 
 
-def _scalar(operator: str, value: object) -> str | int | float:
-    ordering = operator in {"$gt", "$gte", "$lt", "$lte"}
-    if isinstance(value, bool) or not isinstance(value, (int, float) if ordering else (str, int, float)):
-        raise _invalid(f"{operator} takes {'a number' if ordering else 'a string or a number'}")
+def _scalar(field: str, value: object) -> str | int | float:
+    """A value of the field's kind. JSON's NaN and infinities, and numbers beyond what a double holds, are none."""
+    if field not in NUMBERS:
+        if not isinstance(value, str):
+            raise _invalid(f"{field!r} is compared with text")
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST_NUMBER:
+        raise _invalid(f"{field!r} is compared with a number")
     return value
 
 

@@ -222,10 +222,14 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ModelChunk:
-    """One piece of a model's stream: some text, or (once, at the end) its usage."""
+    """One piece of a model's stream: some text, or (once, at the end) its usage and why it stopped.
+
+    `finish_reason` is `stop`, `length` (it hit the token limit) or `content_filter`.
+    """
 
     text: str = ""
     usage: Usage | None = None
+    finish_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +291,7 @@ class UsageEvent:
 
 @dataclass(frozen=True, slots=True)
 class DoneEvent:
-    """The answer is complete. `finish_reason` is `stop` or `refused`."""
+    """The answer is at its end. `finish_reason` is `stop`, `refused`, or `length` or `content_filter` for a partial one."""
 
     mode: AnswerMode
     finish_reason: str

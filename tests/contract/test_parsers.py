@@ -88,6 +88,11 @@ async def test_other_encodings_are_read(any_parser: Parser, tmp_path: Path) -> N
         assert text in blocks[0].text
 
 
+async def test_broken_unicode_is_mended(any_parser: Parser, tmp_path: Path) -> None:
+    blocks = await parse(any_parser, tmp_path, "a.json", b'{"title": "smile \\ud83d cut"}')
+    assert [block.text for block in blocks] == ["title: smile ? cut"]
+
+
 def bomb() -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:

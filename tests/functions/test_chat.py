@@ -12,8 +12,12 @@ import aiohttp
 import pytest
 
 from functions.chat.prompt import REFUSAL
+from functions.chat.retrieve import REMEMBERED_QUESTIONS, RetrievalLimits, Retriever
+from headrace.embedders.minilm import MiniLMEmbedder
 from headrace.models.openai import OpenAIModel, open_openai_model
-from headrace.types import Block
+from headrace.registries.redis import RedisRegistry
+from headrace.stores.qdrant import QdrantStore
+from headrace.types import Block, Message, Scope
 from tests.functions.conftest import Library
 from tests.support.http import SseEvent, served, sse_events
 from tests.support.openai_server import Script
@@ -177,11 +181,12 @@ async def test_the_page_is_served(url: str) -> None:
     ],
 )
 async def test_bad_input_is_a_clear_400(url: str, path: str, body: bytes, param: str | None) -> None:
-    headers = {"content-type": "application/json", "accept": "application/json"}
-    async with aiohttp.ClientSession() as session:
-        async with session.post(f"{url}{path}", data=body, headers=headers) as response:
-            error = (await response.json())["error"]
-            assert response.status == 400
+    for accept in ("application/json", "text/event-stream"):
+        headers = {"content-type": "application/json", "accept": accept}
+        async with aiohttp.ClientSession() as session:
+            async with session.post(f"{url}{path}", data=body, headers=headers) as response:
+                error = (await response.json())["error"]
+                assert response.status == 400
     assert error["param"] == param
     assert error["type"] == "invalid_request_error"
     assert "Traceback" not in error["message"]
@@ -254,6 +259,33 @@ async def test_an_answer_past_the_deadline_ends_in_an_error_event(
         async with asyncio.timeout(5):
             while script.open_streams:
                 await asyncio.sleep(0.01)
+
+
+async def test_an_answer_that_is_not_whole_says_so_and_is_not_remembered(
+    chat_app: Callable[..., Any], model: OpenAIModel, script: Script, library: Library
+) -> None:
+    await library.put("handbook.docx", LEAVE)
+    script.finish_reason = "length"
+    async with served(chat_app(model)) as url:
+        for _ in range(2):
+            answer = await ask(url, "How long is parental leave?")
+            assert (answer["finish_reason"], answer["cached"]) == ("length", False)
+        script.reply = lambda _: ""
+        events = await streamed(url, "How long is parental leave?")
+        assert "wrote nothing" in events[-1].data["message"]
+
+
+async def test_many_new_questions_push_no_other_out_while_it_is_asked(
+    embedder: MiniLMEmbedder, store: QdrantStore, registry: RedisRegistry, tenant: str
+) -> None:
+    retriever = Retriever(embedder=embedder, store=store, registry=registry, limits=RetrievalLimits(3, 0.2))
+    retriever._vectors.update({f"q{i}": [0.0] * 384 for i in range(REMEMBERED_QUESTIONS)})
+    before = [Message("user", "q1")]
+
+    async def ask_it(question: str, history: list[Message]) -> None:
+        await retriever.retrieve(question, scope=Scope(tenant), history=history, filter_={}, strict=False)
+
+    await asyncio.gather(ask_it("q0", before), ask_it("new", []), ask_it("newer", []))
 
 
 async def test_a_conversation_is_remembered_and_its_followups_are_not_cached(

@@ -14,7 +14,7 @@ import pytest
 from functions.ingest.events import changed_documents
 from functions.ingest.main import handle_batch
 from functions.ingest.pipeline import IngestParts, synchronise
-from headrace.errors import EmbedderUnavailableError, InvalidInputError
+from headrace.errors import BucketUnavailableError, EmbedderUnavailableError, InvalidInputError
 from headrace.types import Document, DocumentKey, DocumentState
 from tests.functions.conftest import FolderBucket
 
@@ -171,6 +171,64 @@ class FailingEmbedder:
 
     async def embed(self, texts: Any) -> Any:
         raise EmbedderUnavailableError("The embedding model does not answer.")
+
+
+class ClumsyEmbedder(FailingEmbedder):
+    """An embedder with a defect."""
+
+    async def embed(self, texts: Any) -> Any:
+        raise TypeError("secret detail")
+
+
+class SlowEmbedder(FailingEmbedder):
+    """An embedder that never ends."""
+
+    async def embed(self, texts: Any) -> Any:
+        await asyncio.sleep(60)
+
+
+async def test_whatever_goes_wrong_the_record_says_so(
+    bucket: FolderBucket, ingest_parts: IngestParts, key: DocumentKey
+) -> None:
+    bucket.put(key.key, b"text")
+    clumsy = replace(ingest_parts, embedder=ClumsyEmbedder())
+    assert await handle_batch(batch(key), clumsy) == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
+    document = await record(key, ingest_parts)
+    assert (document.state, "TypeError" in document.reason) == (DocumentState.QUEUED, True)
+    assert "secret" not in document.reason
+    await handle_batch(batch(key, receives=5), clumsy)
+    assert (await record(key, ingest_parts)).state == DocumentState.FAILED
+
+
+async def test_a_document_that_takes_too_long_says_so_before_the_invocation_ends(
+    bucket: FolderBucket, ingest_parts: IngestParts, key: DocumentKey
+) -> None:
+    bucket.put(key.key, b"text")
+    slow = replace(ingest_parts, embedder=SlowEmbedder())
+    for receives, state in ((1, DocumentState.QUEUED), (5, DocumentState.FAILED)):
+        await handle_batch(batch(key, receives=receives), slow, deadline_seconds=0.3)
+        document = await record(key, ingest_parts)
+        assert (document.state, "one invocation" in document.reason) == (state, True)
+
+
+async def test_a_new_version_that_cannot_be_fetched_is_said_beside_the_old_one(
+    bucket: FolderBucket, ingest_parts: IngestParts, key: DocumentKey, tenant: str
+) -> None:
+    class GoneBucket(FolderBucket):
+        async def head(self, key: str) -> Any:
+            raise BucketUnavailableError("The bucket does not answer.")
+
+    bucket.put(key.key, b"text")
+    await synchronise(key, ingest_parts)
+    gone = replace(ingest_parts, bucket=GoneBucket())
+    unknown = DocumentKey(f"documents/{tenant}/unknown.txt")
+    await handle_batch(batch(key, unknown, receives=5), gone)
+    document = await record(key, ingest_parts)
+    assert (document.state, document.reason[:8]) == (DocumentState.READY, "Given up")
+    assert (await record(unknown, ingest_parts)).state == DocumentState.FAILED
+    bucket.put(key.key, b"newer")
+    await handle_batch(batch(key), ingest_parts)
+    assert (await record(key, ingest_parts)).reason == ""
 
 
 @pytest.mark.parametrize("seed", range(12))

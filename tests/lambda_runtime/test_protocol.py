@@ -130,6 +130,39 @@ async def test_a_failure_midway_is_said_in_the_trailers(serve: Serve) -> None:
     assert "secret" not in json.dumps(outcome.trailer_error)
 
 
+async def test_an_answer_that_lambda_cuts_off_is_lost_alone(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    """Lambda closes the response's connection midway: the application is told by OSError, and the next event is served."""
+    raised: list[BaseException] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            raise NotImplementedError
+        if scope["path"] == "/":
+            await responding(b"x")(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": TEXT})
+        try:
+            for _ in range(10_000):
+                await send({"type": "http.response.body", "body": b"x" * 1000, "more_body": True})
+                await asyncio.sleep(0.001)
+        except OSError as error:
+            raised.append(error)
+            raise
+
+    async with serve(app) as api:
+        outcome = api.invoke(url_event(path="/long"))
+        await outcome.arrived.wait()
+        for task in list(api._tasks):
+            task.cancel()
+        assert (await api.run(url_event())).body == b"x"
+    assert raised
+
+
+async def test_an_applications_own_timeout_is_its_own_failure(serve: Serve) -> None:
+    async with serve(failing(None, TimeoutError("a query"))) as api:
+        assert (await api.run(url_event())).error_type == "TimeoutError"
+
+
 async def silent(scope: Any, receive: Any, send: Any) -> None:
     pass
 
@@ -317,6 +350,36 @@ async def test_a_slow_reader_slows_the_application(serve: Serve) -> None:
     assert len(outcome.body) == 400 * 65_536
 
 
+async def test_a_stalled_reader_does_not_hold_the_environment_past_the_deadline(serve: Serve) -> None:
+    async def flood(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            raise NotImplementedError
+        await send({"type": "http.response.start", "status": 200, "headers": TEXT})
+        while scope["path"] == "/flood":
+            await send({"type": "http.response.body", "body": b"x" * 65_536, "more_body": True})
+        await send({"type": "http.response.body", "body": b"fine"})
+
+    async with serve(flood, grace_seconds=0.5) as api:
+        api.invoke(url_event(path="/flood"), timeout_seconds=1.0, read_delay_seconds=60)
+        async with asyncio.timeout(5):
+            assert (await api.run(url_event())).body == b"fine"
+
+
+async def test_a_failed_start_tells_lambda_no_secrets(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    from starlette.applications import Starlette
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Any) -> Any:
+        if app is not None:
+            raise ValueError("redis://user:hunter2@host")
+        yield
+
+    async with serve(Starlette(lifespan=lifespan)) as api:
+        assert "hunter2" not in json.dumps(api.init_errors)
+        assert len(api.init_errors) == 1
+    assert "hunter2" in caplog.text
+
+
 async def test_a_response_beyond_lambdas_limit_is_reported(serve: Serve) -> None:
     async with serve(responding(b"x" * 600, b"y" * 600), response={"max_response_bytes": 1000}) as api:
         outcome = await api.run(url_event())
@@ -379,7 +442,7 @@ async def test_the_lifespan_opens_once_is_shared_and_ends(serve: Serve) -> None:
 async def test_a_start_that_fails_is_an_init_error(serve: Serve) -> None:
     async with serve(Lifecycle(startup="failed")) as api:
         assert api.init_errors == [
-            {"errorMessage": "The start failed: no database", "errorType": "LifespanError", "stackTrace": []}
+            {"errorMessage": "The start failed; the log says why.", "errorType": "LifespanError", "stackTrace": []}
         ]
         assert api.polls == 0
     for target in ("no.such.module:app", "json:nothing", "json:__name__", "nonsense"):

@@ -39,6 +39,7 @@ class Script:
     fail: list[str] = field(default_factory=list)
     api_key: str | None = None
     dimensions: int = 32
+    finish_reason: str = "stop"
     token_limit_field: str = "max_completion_tokens"
     requests: list[dict[str, Any]] = field(default_factory=list)
     open_streams: int = 0
@@ -140,7 +141,7 @@ async def _stream(script: Script, body: dict[str, Any], failure: str | None) -> 
             await asyncio.sleep(script.token_gap_seconds)
         if failure == "no_finish_reason":
             return
-        yield chunk({}, "stop")
+        yield chunk({}, script.finish_reason)
         if (body.get("stream_options") or {}).get("include_usage"):
             yield chunk(None, usage=_usage(body, text))
         yield b"data: [DONE]\n\n"

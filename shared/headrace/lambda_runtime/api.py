@@ -225,9 +225,13 @@ class StreamedResponse:
             await self._writer.drain()
             answer = await read_answer(self._reader)
         except (OSError, asyncio.IncompleteReadError) as error:
+            await self.abandon()
             raise RuntimeApiError(f"the response stream was cut ({type(error).__name__})") from error
-        finally:
-            await _close(self._writer)
+        except BaseException:
+            # Closing in order would wait for a reader that takes nothing any more.
+            await self.abandon()
+            raise
+        await _close(self._writer)
         if answer.status != 202:
             raise RuntimeApiError(f"the response was answered with {answer.status}: {answer.body[:200]!r}")
 

@@ -21,6 +21,7 @@ DELIMITER = bytes(8)
 MAX_RESPONSE_BYTES = 200 * 1024 * 1024
 HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"transfer-encoding", b"upgrade"})
 SSE_FLUSH = b":\n\n"
+REPORT_SECONDS = 0.3
 
 logger = logging.getLogger(__name__)
 
@@ -74,13 +75,9 @@ class Invocation:
         self._without_body = scope["method"] == "HEAD"
         seconds = self._context.get_remaining_time_in_millis() / 1000 - grace_seconds
         try:
-            async with asyncio.timeout(max(seconds, 0.0)):
+            async with asyncio.timeout(max(seconds, 0.0)) as deadline:
                 await app(scope, self._receive, self._send)
             await self._settle()
-        except TimeoutError:
-            await self.fail(
-                "Runtime.DeadlineExceeded", "The application did not finish before the function's deadline."
-            )
         except ResponseError as error:
             logger.error("%s", error)  # noqa: TRY400 - the message is all there is to say
             await self.fail(error.kind, str(error))
@@ -90,8 +87,13 @@ class Invocation:
         except RuntimeApiError:
             raise
         except Exception as error:
-            logger.exception("the application failed")
-            await self.fail(type(error).__name__, "The application failed; its log says why.")
+            if deadline.expired():
+                logger.warning("the application did not finish before the function's deadline")
+                message = "The application did not finish before the function's deadline."
+                await self.fail("Runtime.DeadlineExceeded", message)
+            else:
+                logger.exception("the application failed")
+                await self.fail(type(error).__name__, "The application failed; its log says why.")
         finally:
             if self._response is not None:
                 await self._response.abandon()
@@ -105,9 +107,11 @@ class Invocation:
             response, self._response = self._response, None
             assert response is not None  # noqa: S101 - begun and not ended
             try:
-                await response.fail(kind, message)
-            except RuntimeApiError as error:
-                logger.warning("the failure could not be reported: %s", error)
+                # A reader that has stalled may never take the trailers: then the cut stream is the report.
+                async with asyncio.timeout(REPORT_SECONDS):
+                    await response.fail(kind, message)
+            except (RuntimeApiError, TimeoutError) as error:
+                logger.warning("the failure could not be reported (%s): %s", type(error).__name__, error)
 
     async def _receive(self) -> Message:
         if self._body is not None:

@@ -97,7 +97,9 @@ class Runtime:
                     await hooks.run_before_snapshot()
             except Exception as error:
                 logger.exception("the start failed")
-                await api.init_error(type(error).__name__, f"The start failed: {error}")
+                # The application's own words may hold secrets; ours don't.
+                message = str(error) if isinstance(error, StartError) else "The start failed; the log says why."
+                await api.init_error(type(error).__name__, message)
                 return 1
             if self._options.snap_start and not await self._restore(api):
                 return 1
@@ -167,12 +169,14 @@ class Runtime:
         invocation = Invocation(api, context, self._options.response)
         try:
             scope, body = read_event(_json(event), context)
+            scope["state"] = dict(state)
+            await invocation.run(self._app, scope, body, grace_seconds=self._options.grace_seconds)
         except BadEventError as error:
             logger.warning("%s", error)
             await invocation.fail("Runtime.BadEvent", str(error))
-            return
-        scope["state"] = dict(state)
-        await invocation.run(self._app, scope, body, grace_seconds=self._options.grace_seconds)
+        except RuntimeApiError:
+            # One answer is lost. Whether the environment can go on, the next poll will tell.
+            logger.exception("an answer could not be delivered")
 
     def _set_trace(self, trace_id: str | None) -> None:
         # X-Ray's SDKs read it from the environment; with several invocations at once they can't.

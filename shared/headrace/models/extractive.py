@@ -42,7 +42,7 @@ class ExtractiveModel:
             yield ModelChunk(text="\n\n" if position else "")
             for piece in f"“{quote.text}” [{quote.number}]".split(" "):
                 yield ModelChunk(text=piece if piece.endswith("]") else piece + " ")
-        yield ModelChunk(usage=Usage())
+        yield ModelChunk(usage=Usage(), finish_reason="stop")
 
 
 def _best_quotes(question: str, passages: Sequence[Passage]) -> list[_Candidate]:

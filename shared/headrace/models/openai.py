@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI, AsyncStream
     from openai.types.chat import ChatCompletionChunk
 
+# Why a model may stop before its answer is whole.
+PARTIAL = frozenset({"length", "content_filter"})
+
 
 class OpenAIModel:
     """A ChatModel on `/chat/completions`, streaming."""
@@ -31,7 +34,9 @@ class OpenAIModel:
             await client.models.list()
 
     async def stream(self, request: ChatRequest) -> AsyncGenerator[ModelChunk, None]:
-        finished = False
+        reason = ""
+        usage = Usage()
+        wrote = False
         client = await self._openai.client()
         with openai_faults(self._what, ModelUnavailableError):
             upstream = await self._open(client, request)
@@ -40,13 +45,19 @@ class OpenAIModel:
                 async for chunk in upstream:
                     for choice in chunk.choices[:1]:
                         if choice.delta.content:
+                            wrote = True
                             yield ModelChunk(text=choice.delta.content)
-                        finished = finished or choice.finish_reason is not None
+                        reason = choice.finish_reason or reason
                     if chunk.usage:
-                        yield ModelChunk(usage=Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens))
-        if not finished:
+                        usage = Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
+        if not reason:
             # Every known client takes such a stream for a complete answer; it is a broken one.
             raise ModelUnavailableError(f"{self._what} broke off its answer. Try again in a moment.")
+        if not wrote:
+            raise ModelUnavailableError(
+                f"{self._what} wrote nothing ({reason}). Raise ANSWER_MAX_TOKENS, or ask otherwise."
+            )
+        yield ModelChunk(usage=usage, finish_reason=reason if reason in PARTIAL else "stop")
 
     @property
     def _what(self) -> str:

@@ -63,9 +63,12 @@ class ProcessParser:
         process = await self._worker()
         assert process.stdin is not None  # noqa: S101 - both are pipes, see _worker
         assert process.stdout is not None  # noqa: S101
-        process.stdin.write(json.dumps(request).encode() + b"\n")
-        await process.stdin.drain()
-        line = await process.stdout.readline()
+        try:
+            process.stdin.write(json.dumps(request).encode() + b"\n")
+            await process.stdin.drain()
+            line = await process.stdout.readline()
+        except (OSError, ValueError) as error:
+            raise ParserUnavailableError(f"The parser's process was lost ({type(error).__name__}).") from error
         if not line:
             raise _death(await process.wait())
         answer: dict[str, Any] = await asyncio.to_thread(json.loads, line)

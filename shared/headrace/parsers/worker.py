@@ -47,4 +47,11 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     except Exception as error:
         logger.exception("Reading %r failed", request["name"])
         return {"error": f"The file can't be read: it is damaged or not what its name says ({type(error).__name__})."}
-    return {"blocks": [[block.text, block.page, block.section] for block in blocks]}
+    return {
+        "blocks": [[_plain(block.text), block.page, [_plain(title) for title in block.section]] for block in blocks]
+    }
+
+
+def _plain(text: str) -> str:
+    """The text without lone surrogates, which no tokenizer and no store takes."""
+    return text.encode("utf-8", "replace").decode()
