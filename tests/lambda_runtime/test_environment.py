@@ -300,3 +300,22 @@ async def test_outcomes_are_told_apart(serve: Serve) -> None:
         assert api.violations
         writer.close()
         del other_reader
+
+
+def test_the_environment_sets_the_runtimes_options() -> None:
+    from headrace.lambda_runtime import RuntimeOptions
+    from headrace.lambda_runtime.invocation import ResponseOptions
+    from headrace.lambda_runtime.loop import StartError
+
+    plain = RuntimeOptions.from_env({"AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9001"})
+    assert plain == RuntimeOptions("127.0.0.1:9001")
+    everything = {
+        "AWS_LAMBDA_RUNTIME_API": "h:1", "AWS_LAMBDA_MAX_CONCURRENCY": "8", "LAMBDA_RUNTIME_GRACE_MS": "750",
+        "LAMBDA_RUNTIME_FLUSH_SSE": "1", "LAMBDA_RUNTIME_FILL_EMPTY": "1", "AWS_LAMBDA_LOG_LEVEL": "DEBUG",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start",
+    }  # fmt: skip
+    response = ResponseOptions(flush_sse=True, fill_empty=True, yields=True)
+    assert RuntimeOptions.from_env(everything) == RuntimeOptions("h:1", 8, True, "DEBUG", 0.75, response)
+    for wrong in ({}, {"AWS_LAMBDA_RUNTIME_API": "h:1", "AWS_LAMBDA_MAX_CONCURRENCY": "many"}):
+        with pytest.raises(StartError):
+            RuntimeOptions.from_env(wrong)
