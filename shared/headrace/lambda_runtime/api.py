@@ -52,7 +52,7 @@ class RuntimeApi:
         self._host = host or address
         self._port = int(port) if host else 80
         self._connection: Connection | None = None
-        self._spare: asyncio.Task[Connection] | None = None
+        self._spare: Connection | None = None
 
     async def next(self) -> Answer:
         """The next invocation; waits for as long as there is none. Raises RuntimeApiError."""
@@ -74,10 +74,11 @@ class RuntimeApi:
         """Say that an invocation failed before its response began."""
         await self._report(f"/runtime/invocation/{request_id}/error", kind, message, extra)
 
-    def prepare_response(self) -> None:
-        """Start to connect for the next response now, while there is nothing else to do."""
+    async def prepare_response(self) -> None:
+        """Connect for the next response now, while there is nothing else to do."""
         if self._spare is None:
-            self._spare = asyncio.create_task(self._connect())
+            with contextlib.suppress(OSError):
+                self._spare = await self._connect()
 
     async def open_response(self, request_id: str, extra: Mapping[str, str]) -> StreamedResponse:
         """Take the prepared connection, or a new one; nothing is said before the response's first piece."""
@@ -97,30 +98,16 @@ class RuntimeApi:
     async def aclose(self) -> None:
         """Close what is open."""
         await self._hang_up()
-        if self._spare is not None:
-            self._spare.cancel()
-            await asyncio.wait({self._spare})
-            spare = await self._take_spare()
-            if spare is not None:
-                await _close(spare[1])
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            await _close(spare[1])
 
     async def _take_spare(self) -> Connection | None:
         spare, self._spare = self._spare, None
-        if spare is None:
+        if spare is not None and (spare[0].at_eof() or spare[1].is_closing()):
+            await _close(spare[1])
             return None
-        try:
-            if not spare.done():
-                await asyncio.wait({spare})
-        except asyncio.CancelledError:
-            self._spare = spare  # aclose will see to it
-            raise
-        if spare.cancelled() or spare.exception() is not None:
-            return None
-        reader, writer = spare.result()
-        if reader.at_eof() or writer.is_closing():
-            await _close(writer)
-            return None
-        return reader, writer
+        return spare
 
     async def _hang_up(self) -> None:
         connection, self._connection = self._connection, None

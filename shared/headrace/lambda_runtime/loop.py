@@ -85,7 +85,7 @@ class Runtime:
 
     def __init__(self, options: RuntimeOptions, environ: Mapping[str, str]) -> None:
         self._options = options
-        self._environ = environ
+        self._environ = dict(environ)  # os.environ decodes at every look
 
     async def run(self, target: str | App) -> int:
         """Serve an application, or the one at `module:app`, until SIGTERM (0) or until nothing can go on (1)."""
@@ -150,7 +150,7 @@ class Runtime:
         api = RuntimeApi(self._options.address)
         try:
             while True:
-                api.prepare_response()
+                await api.prepare_response()
                 answer = await api.next()
                 context = InvocationContext.from_headers(answer.headers, self._environ)
                 # A task of its own, so that nothing that one invocation sets reaches the next.
