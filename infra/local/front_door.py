@@ -13,7 +13,7 @@ import base64
 import json
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import uvicorn
@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from infra.local.lambda_function import LocalFunction, running_function
+from infra.local.lambda_function import LocalFunction, end_with_function, running_function
 
 TIMEOUT_SECONDS = 300.0
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
@@ -106,12 +106,12 @@ async def answer(request: Request, function: LocalFunction) -> Response:
     return response
 
 
-def create_door(handler: str) -> Starlette:
+def create_door(handler: str, *, on_death: Callable[[], None] = lambda: None) -> Starlette:
     """The door's application; the function starts with it and ends with it."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with running_function("chat", handler, os.environ, streaming=True) as function:
+        async with running_function("chat", handler, os.environ, streaming=True, on_death=on_death) as function:
             app.state.function = function
             yield
 
@@ -128,7 +128,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000, help="port on 127.0.0.1 (default 8000)")
     given = parser.parse_args()
     uvicorn.run(
-        create_door(given.handler), host="127.0.0.1", port=given.port, log_level="warning", timeout_graceful_shutdown=3
+        create_door(given.handler, on_death=end_with_function),
+        host="127.0.0.1",
+        port=given.port,
+        log_level="warning",
+        timeout_graceful_shutdown=3,
     )
 
 

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from infra.local.lambda_context import LocalContext
-from infra.local.lambda_function import running_function
+from infra.local.lambda_function import end_with_function, running_function
 
 Invoke = Callable[[dict[str, Any]], Any]
 
@@ -33,7 +33,7 @@ def _lambda_invoker(name: str, handler: str, timeout_seconds: float) -> Iterator
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name=f"{name}-runtime-api", daemon=True)
     thread.start()
-    context = running_function(name, handler, os.environ, streaming=False)
+    context = running_function(name, handler, os.environ, streaming=False, on_death=end_with_function)
     function = asyncio.run_coroutine_threadsafe(context.__aenter__(), loop).result()
     try:
         yield lambda event: asyncio.run_coroutine_threadsafe(

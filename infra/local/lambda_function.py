@@ -10,12 +10,12 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from infra.local.processes import ROOT, Processes, StackError
-from infra.local.runtime_api import Outcome, RuntimeApiServer
+from infra.local.runtime_api import RuntimeApiServer
 
 WRAPPER = ROOT / "shared" / "headrace" / "lambda_runtime" / "bootstrap.sh"
 START_SECONDS = 30.0
@@ -42,9 +42,12 @@ class LocalFunction:
 
 @asynccontextmanager
 async def running_function(
-    name: str, handler: str, environ: Mapping[str, str], *, streaming: bool
+    name: str, handler: str, environ: Mapping[str, str], *, streaming: bool, on_death: Callable[[], None]
 ) -> AsyncIterator[LocalFunction]:
-    """Launch a function and wait until it asks for its first event. Raises StackError when it does not start."""
+    """Launch a function and wait until it asks for its first event. Raises StackError when it does not start.
+
+    `on_death` is called when its process ends by itself.
+    """
     concurrency = CHAT_CONCURRENCY if streaming else 1
     environment = {
         **environ,
@@ -66,12 +69,14 @@ async def running_function(
 
         await processes.until_ready(child, polls, seconds=START_SECONDS)
         death = asyncio.create_task(child.process.wait())
-        death.add_done_callback(lambda _: os._exit(1) if not api.closing else None)
+        death.add_done_callback(lambda task: None if task.cancelled() else on_death())
         try:
             yield LocalFunction(name, api)
         finally:
-            api.closing = True
             death.cancel()
 
 
-__all__ = ["LocalFunction", "Outcome", "running_function"]
+def end_with_function() -> None:
+    """End this process because its function has ended; the stack, which watches it, then says so."""
+    print("The function's process ended.", file=sys.stderr, flush=True)
+    os._exit(1)

@@ -84,7 +84,6 @@ class RuntimeApiServer:
         self.waiting = 0
         self.ready = asyncio.Event()
         self.address = ""
-        self.closing = False
         self.open_connections = 0
         self.poll_connections = 0
         self._queue: asyncio.Queue[Outcome] = asyncio.Queue()
