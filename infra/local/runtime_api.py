@@ -46,7 +46,6 @@ class Outcome:
     started_at: float = 0.0
     taken_at: float = 0.0
     answered_at: float = 0.0
-    first_chunk_at: float = 0.0
     read_delay_seconds: float = 0.0
     payload: bytes | None = None
     sink: Callable[[bytes], Awaitable[None]] | None = None
@@ -84,8 +83,6 @@ class RuntimeApiServer:
         self.waiting = 0
         self.ready = asyncio.Event()
         self.address = ""
-        self.open_connections = 0
-        self.poll_connections = 0
         self._queue: asyncio.Queue[Outcome] = asyncio.Queue()
         self._taken: dict[str, Outcome] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -125,14 +122,12 @@ class RuntimeApiServer:
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = cast("asyncio.Task[None]", asyncio.current_task())
         self._tasks.add(task)
-        self.open_connections += 1
         try:
             while await self._request(reader, writer):
                 pass
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
         finally:
-            self.open_connections -= 1
             self._tasks.discard(task)
             writer.close()
 
