@@ -99,13 +99,13 @@ async def _from_cache_or_new(
         # It can't tell a follow-up from a new question, and must not answer this one with what fitted the last.
         history = ()
     key = CacheKey(question.principal.scope, _fingerprint(question, parts), question.text)
-    # The revision is read before anything is retrieved: a document that changes meanwhile makes the entry stale.
-    revision = await parts.registry.revision(question.principal.tenant)
     cached = None if history else await parts.cache.find(key)
     if cached is not None:
         for event in _replay(cached):
             yield event
         return
+    # The revision is read before anything is retrieved: a document that changes meanwhile makes the entry stale.
+    revision = await parts.registry.revision(question.principal.tenant)
     made: list[AnswerEvent] = []
     async with aclosing(_new_answer(question, history, parts)) as events:
         async for event in events:

@@ -41,7 +41,7 @@ class CompletionWriter:
         self._notice = ""
 
     def write(self, event: AnswerEvent) -> bytes:
-        """The event's chunk, if it has one; `b""` keeps nothing back for later but what the last chunk carries."""
+        """The event's chunk, or nothing where the event is kept for the last one."""
         match event:
             case StatusEvent(stage, note=note):
                 self._notice = note

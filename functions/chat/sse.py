@@ -44,7 +44,9 @@ async def stream(
         try:
             async with asyncio.timeout(deadline_seconds), aclosing(events):
                 async for event in events:
-                    await queue.put(write(event))
+                    # An event may have nothing to say in this form.
+                    if written := write(event):
+                        await queue.put(written)
         except Exception as error:  # noqa: BLE001 - after the first byte, an error can only be said in the stream
             await queue.put(write_error(error))
         await queue.put(None)

@@ -129,18 +129,14 @@ class RuntimeApi:
         return answer
 
     async def _exchange(self, request: bytes) -> Answer:
-        # A connection that was idle while the environment was frozen may be dead: then once more on a new one.
         reused = self._connection is not None
         try:
             return await self._send(request)
         except (OSError, asyncio.IncompleteReadError) as error:
-            await self._hang_up()
             if not reused:
                 raise RuntimeApiError(f"the Runtime API at {self._address} is gone ({type(error).__name__})") from error
-        try:
-            return await self._send(request)
-        except (OSError, asyncio.IncompleteReadError) as error:
-            raise RuntimeApiError(f"the Runtime API at {self._address} is gone ({type(error).__name__})") from error
+        # A connection that was idle while the environment was frozen may be dead: once more, on a new one.
+        return await self._exchange(request)
 
     async def _send(self, request: bytes) -> Answer:
         if self._connection is None:

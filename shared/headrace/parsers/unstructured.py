@@ -31,7 +31,10 @@ NEEDS_OCR = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".heic"
 
 
 def read_file(path: Path, *, name: str, content_type: str) -> list[Block]:
-    """The file's blocks in reading order, at least one. Raises DocumentError with the reason a person can act on."""
+    """The file's blocks in reading order, at least one. Raises DocumentError with the reason a person can act on.
+
+    What a library raises besides is the worker's to explain: memory and depth among it.
+    """
     suffix = Path(name).suffix.lower()
     with path.open("rb") as file:
         head = file.read(8)
@@ -79,8 +82,6 @@ def _partition(path: Path, name: str, content_type: str) -> list[Any]:
                 strategy="fast",
                 encoding=_text_encoding(path),
             )
-    except DocumentError:
-        raise
     except (UnsupportedFileFormatError, UnprocessableEntityError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DocumentError(
             f"The file can't be read as {Path(name).suffix or 'a document'}: {_one_line(error)}"
@@ -88,10 +89,6 @@ def _partition(path: Path, name: str, content_type: str) -> list[Any]:
     except ImportError as error:
         raise DocumentError(
             f"Files of the type {Path(name).suffix or name} are not supported in this deployment."
-        ) from error
-    except Exception as error:
-        raise DocumentError(
-            f"The file can't be read: it is damaged or not what its name says ({type(error).__name__})."
         ) from error
 
 
