@@ -13,8 +13,8 @@ from typing import Any
 
 from functions.chat.citations import CitationFilter
 from functions.chat.prompt import PROMPT_VERSION, REFUSAL, build_messages
-from functions.chat.retrieve import Retriever
 from headrace.protocols import AnswerCache, ChatModel, Conversations, DocumentRegistry
+from headrace.retrieval.retriever import Retriever
 from headrace.types import (
     AnswerEvent,
     AnswerMode,
@@ -154,7 +154,8 @@ async def _new_answer(
 async def _generate(request: ChatRequest, model: ChatModel) -> AsyncGenerator[AnswerEvent, None]:
     mode = AnswerMode.EXTRACTIVE if model.is_extractive else AnswerMode.GENERATED
     yield StatusEvent("answering", mode, EXTRACTIVE_NOTICE if model.is_extractive else "")
-    yield PassagesEvent(tuple(request.passages))
+    # The text around a passage is the model's to read, not the reader's to be shown, or the cache's to keep.
+    yield PassagesEvent(tuple(replace(passage, context="") for passage in request.passages))
     citations = CitationFilter(request.passages)
     usage = Usage()
     finish_reason = "stop"

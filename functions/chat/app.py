@@ -106,8 +106,8 @@ def _add_service_routes(app: FastAPI) -> None:
 
     @app.get("/documents")
     async def documents(parts: Parts, asker: Asker) -> dict[str, Any]:
-        """Every document of the asker's tenant, with its state."""
-        found = await parts.answering.registry.documents(asker.tenant)
+        """Every document that the asker may see, with its state."""
+        found = [d for d in await parts.answering.registry.documents(asker.tenant) if asker.may_see(d.groups)]
         return {"documents": [schemas.document_payload(document) for document in found]}
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from functions.chat.answer import AnswerParts
 from functions.chat.app import ChatParts, create_app
-from functions.chat.retrieve import RetrievalLimits, Retriever
 from headrace import wiring
+from headrace.retrieval.retriever import RetrievalOptions, Retriever
 from headrace.sandbox import Sandbox
 from headrace.settings import Settings
 
@@ -24,12 +24,17 @@ async def open_parts() -> AsyncIterator[ChatParts]:
         store = await stack.enter_async_context(wiring.open_store(settings))
         embedder = await stack.enter_async_context(wiring.open_embedder(settings))
         model = await stack.enter_async_context(wiring.open_chat_model(settings))
+        reranker = await stack.enter_async_context(wiring.open_reranker(settings))
         registry = wiring.registry_on(redis)
-        given_floor = settings.retrieval_min_score
-        floor = embedder.relevance_floor if given_floor is None else given_floor
-        limits = RetrievalLimits(settings.retrieval_limit, floor)
+        given_floor = settings.retrieval_min_similarity
+        options = RetrievalOptions(
+            limit=settings.retrieval_limit,
+            min_similarity=embedder.relevance_floor if given_floor is None else given_floor,
+            dense_weight=settings.retrieval_dense_weight,
+            context_tokens=settings.retrieval_context_tokens,
+        )
         answering = AnswerParts(
-            retriever=Retriever(embedder=embedder, store=store, registry=registry, limits=limits),
+            retriever=Retriever(embedder=embedder, store=store, registry=registry, options=options, reranker=reranker),
             registry=registry,
             cache=wiring.cache_on(redis, settings),
             conversations=wiring.conversations_on(redis, settings),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from headrace.types import Message, Passage
 
 # Part of every cache key: raise it when the words below change.
-PROMPT_VERSION = "1"
+PROMPT_VERSION = "2"
 MAX_HISTORY = 6
 
 SYSTEM = """You answer questions from the numbered passages of the reader's documents, and from nothing else.
@@ -30,7 +30,7 @@ def build_messages(question: str, passages: Sequence[Passage], history: Sequence
 
 def _passage(number: int, passage: Passage) -> str:
     # A passage must not be able to close its own frame.
-    text = passage.chunk.text.replace("</passage", "<\u200b/passage")
+    text = (passage.context or passage.chunk.text).replace("</passage", "<\u200b/passage")
     return f'<passage number="{number}" source="{_attribute(passage)}">\n{text}\n</passage>'
 
 

@@ -103,7 +103,7 @@ def event_payload(event: AnswerEvent) -> dict[str, Any]:
 
 
 def passage_payload(number: int, passage: Passage) -> dict[str, Any]:
-    """A passage as the reader sees it; `score` is its cosine similarity to the question."""
+    """A passage as the reader sees it; `score` is what passages are ranked by, `similarity` the cosine to the question."""
     chunk = passage.chunk
     return {
         "number": number,
@@ -114,6 +114,7 @@ def passage_payload(number: int, passage: Passage) -> dict[str, Any]:
         "section": list(chunk.section),
         "text": chunk.text,
         "score": round(passage.score, 4),
+        "similarity": round(passage.similarity, 4),
     }
 
 
@@ -163,6 +164,7 @@ def document_payload(document: Document) -> dict[str, Any]:
         "size_bytes": document.size_bytes,
         "chunks": document.chunks,
         "searchable": document.generation is not None,
+        "groups": list(document.groups),
         "etag": document.etag,
         "version_id": document.version_id,
         "uploaded_at": document.uploaded_at,

@@ -18,12 +18,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from functions.ingest.chunk import chunk_blocks
+from functions.ingest.readers import known_to, narrowed, readers_of
 from headrace.errors import DocumentError, HeadraceError, SupersededError, UnavailableError
 from headrace.protocols import Bucket, DocumentRegistry, Embedder, Parser, VectorStore
-from headrace.types import Chunk, Document, DocumentKey, DocumentState, EmbeddedChunk, ObjectVersion
+from headrace.types import Attempt, Chunk, Document, DocumentKey, DocumentState, EmbeddedChunk, ObjectVersion
 
 # Raise it when parsing or chunking changes, and documents are made anew.
-PIPELINE_VERSION = "1"
+PIPELINE_VERSION = "2"
 # How many chunks are embedded and written at a time: a few of the embedder's batches, so that they run at once.
 EMBED_WINDOW = 256
 
@@ -49,39 +50,41 @@ async def synchronise(
     goes wrong is raised, so that it is tried again, after the record says so;
     on the last try a document of which nothing is searchable is left `failed`.
     """
-    attempt = await parts.registry.begin(key)
+    attempt = await parts.registry.begin(key, embedding_model=parts.embedder.model)
     try:
         async with asyncio.timeout(deadline_seconds):
-            await _Attempt(key, attempt, parts).run()
+            await _Attempt(attempt, parts).run()
     except SupersededError:
-        await parts.store.discard(key, generation=attempt)
+        await parts.store.discard(key, generation=attempt.number)
     except TimeoutError as error:
         late = UnavailableError("Reading the file takes longer than one invocation may. Split it into smaller files.")
-        await _record_delay(key, attempt, parts, str(late), last_try=last_try)
+        await _record_delay(attempt, parts, str(late), last_try=last_try)
         raise late from error
     except Exception as error:
         known = isinstance(error, HeadraceError)
         reason = (
             str(error) if known else f"Something unforeseen went wrong ({type(error).__name__}); the log says more."
         )
-        await _record_delay(key, attempt, parts, reason, last_try=last_try)
+        await _record_delay(attempt, parts, reason, last_try=last_try)
         raise
 
 
 class _Attempt:
-    """One attempt. Its number is also the generation of the chunks that it writes."""
+    """One attempt at one document."""
 
-    def __init__(self, key: DocumentKey, number: int, parts: IngestParts) -> None:
-        self._key = key
-        self._number = number
+    def __init__(self, attempt: Attempt, parts: IngestParts) -> None:
+        self._attempt = attempt
+        self._key = attempt.key
+        self._number = attempt.number
         self._parts = parts
 
     async def run(self) -> None:
+        await open_tenant(self._key.tenant, self._parts)
         known = await self._parts.registry.get(self._key)
         seen = await self._parts.bucket.head(self._key.key)
         if seen is None:
             await self._forget()
-        elif known and _is_current(known, seen, self._parts.embedder.model):
+        elif known and is_current(known, seen):
             # What an attempt that died has left behind.
             await self._parts.store.retire(self._key, before=known.generation or self._number)
         else:
@@ -101,7 +104,8 @@ class _Attempt:
             await self._forget()
             return
         document = replace(_queued(version, document), started_at=time.time())
-        content = await asyncio.to_thread(_content, path, parts.embedder.model)
+        readers = readers_of(version)
+        content = await asyncio.to_thread(_content, path, readers)
         if document.generation is not None and content == document.content:
             await self._finish(document)
             return
@@ -110,44 +114,52 @@ class _Attempt:
         chunks = chunk_blocks(blocks, document_key=document.key, generation=self._number)
         if not chunks:
             raise DocumentError("No text was found in the file.")
+        chunks = [replace(chunk, groups=readers, total=len(chunks), etag=version.etag) for chunk in chunks]
         document = await self._save(replace(document, state=DocumentState.EMBEDDING))
-        await self._embed(chunks)
-        await self._finish(replace(document, chunks=len(chunks), generation=self._number, content=content))
+        mark = await self._embed(chunks)
+        new = replace(document, chunks=len(chunks), generation=self._number, content=content, groups=readers)
+        await self._finish(new, mark=mark)
 
-    async def _embed(self, chunks: Sequence[Chunk]) -> None:
+    async def _embed(self, chunks: Sequence[Chunk]) -> int:
+        mark = 0
         for start in range(0, len(chunks), EMBED_WINDOW):
             batch = chunks[start : start + EMBED_WINDOW]
             vectors = await self._parts.embedder.embed([chunk.text_to_embed for chunk in batch])
             await self._parts.store.ensure(len(vectors[0]))
-            await self._parts.store.upsert([EmbeddedChunk(c, v) for c, v in zip(batch, vectors, strict=True)])
+            written = await self._parts.store.upsert([EmbeddedChunk(c, v) for c, v in zip(batch, vectors, strict=True)])
+            mark = max(mark, written)
+        return mark
 
-    async def _finish(self, document: Document) -> None:
-        model = self._parts.embedder.model
-        ready = replace(document, state=DocumentState.READY, reason="", embedding_model=model, ready_at=time.time())
-        await self._save(ready)
+    async def _finish(self, document: Document, *, mark: int = 0) -> None:
+        await self._save(replace(document, state=DocumentState.READY, reason="", ready_at=time.time()), mark=mark)
         await self._parts.store.retire(self._key, before=document.generation or self._number)
 
     async def _fail(self, document: Document, reason: str) -> None:
         # The old version is not the file any longer: nothing of it may be quoted.
-        failed = replace(document, state=DocumentState.FAILED, reason=reason, chunks=0, generation=None)
-        await self._save(replace(failed, embedding_model=self._parts.embedder.model))
+        await self._save(replace(document, state=DocumentState.FAILED, reason=reason, chunks=0, generation=None))
         await self._parts.store.retire(self._key, before=self._number + 1)
 
     async def _forget(self) -> None:
-        await self._parts.registry.remove(self._key, attempt=self._number)
+        await self._parts.registry.remove(self._attempt)
         await self._parts.store.retire(self._key, before=self._number + 1)
 
-    async def _save(self, document: Document) -> Document:
+    async def _save(self, document: Document, *, mark: int = 0) -> Document:
         document = replace(document, updated_at=time.time())
-        await self._parts.registry.save(document, attempt=self._number)
+        await self._parts.registry.save(document, self._attempt, mark=mark)
         return document
 
 
-async def _record_delay(key: DocumentKey, attempt: int, parts: IngestParts, reason: str, *, last_try: bool) -> None:
+async def open_tenant(tenant: str, parts: IngestParts) -> None:
+    """Begin the registry of a tenant of whom nothing is stored. One that was lost is not whole until it is rebuilt."""
+    if not (await parts.registry.standing(tenant)).epoch and await parts.store.count(tenant) == 0:
+        await parts.registry.open_epoch(tenant)
+
+
+async def _record_delay(attempt: Attempt, parts: IngestParts, reason: str, *, last_try: bool) -> None:
     """Say in the document's record why it is late; if even that can't be said, the retry still comes."""
     said = f"Given up after several tries: {reason}" if last_try else f"{reason} It will be tried again by itself."
     try:
-        document = await parts.registry.get(key) or Document(key.key, DocumentState.QUEUED)
+        document = await parts.registry.get(attempt.key) or Document(attempt.key.key, DocumentState.QUEUED)
         match document.state:
             case DocumentState.FAILED:
                 return
@@ -158,7 +170,7 @@ async def _record_delay(key: DocumentKey, attempt: int, parts: IngestParts, reas
                 late = replace(document, state=DocumentState.FAILED, reason=said, generation=None)
             case _:
                 late = replace(document, state=DocumentState.QUEUED, reason=said)
-        await parts.registry.save(replace(late, updated_at=time.time()), attempt=attempt)
+        await parts.registry.save(replace(late, updated_at=time.time()), attempt)
     except (SupersededError, UnavailableError):
         return
 
@@ -172,28 +184,32 @@ async def _temporary_folder() -> AsyncIterator[Path]:
         await asyncio.to_thread(folder.cleanup)
 
 
-def _is_current(known: Document, seen: ObjectVersion, embedding_model: str) -> bool:
+def is_current(known: Document, seen: ObjectVersion) -> bool:
+    """Whether a record says all there is to say of an object version."""
     done = known.state in {DocumentState.READY, DocumentState.FAILED}
-    return done and known.etag == seen.etag and known.embedding_model == embedding_model
+    return done and (known.etag, known.groups) == (seen.etag, known_to(seen))
 
 
 def _queued(version: ObjectVersion, known: Document | None) -> Document:
-    return Document(
+    shown = known or Document(version.key, DocumentState.QUEUED)
+    queued = Document(
         key=version.key,
         state=DocumentState.QUEUED,
         size_bytes=version.size_bytes,
-        chunks=known.chunks if known else 0,
-        generation=known.generation if known else None,
-        content=known.content if known else "",
+        chunks=shown.chunks,
+        generation=shown.generation,
+        content=shown.content,
         etag=version.etag,
         version_id=version.version_id,
+        groups=shown.groups,
         uploaded_at=version.modified_at,
     )
+    return narrowed(queued, known_to(version))
 
 
-def _content(path: Path, embedding_model: str) -> str:
-    """Names what chunks are made from, and how: the bytes, the embedding model and the pipeline."""
+def _content(path: Path, readers: Sequence[str]) -> str:
+    """Names what chunks are made from, and how: the bytes, who may see them, and the pipeline."""
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
-    makers = hashlib.sha256(f"{PIPELINE_VERSION}\x1f{embedding_model}".encode()).hexdigest()
+    makers = hashlib.sha256("\x1f".join((PIPELINE_VERSION, *readers)).encode()).hexdigest()
     return f"{content[:32]}-{makers[:8]}"

@@ -88,9 +88,8 @@ class LocalBucket:
             known = {d.key: d for tenant in sorted(tenants) for d in await registry.documents(tenant)}
         for key, etag in held.items():
             document = known.get(key)
-            done = document and document.state in {DocumentState.READY, DocumentState.FAILED}
-            same = document and (document.etag, document.embedding_model) == (etag, settings.embedding_model)
-            if not (done and same):
+            done = document is not None and document.state in {DocumentState.READY, DocumentState.FAILED}
+            if not (document and done and document.etag == etag):
                 yield key
         for key in known.keys() - held.keys():
             yield key

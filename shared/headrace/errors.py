@@ -2,6 +2,7 @@
 
 HeadraceError
 ├── ConfigurationError      the deployment is set up wrongly; a person must act
+│   └── IndexMismatchError  the documents are indexed with another embedding model
 ├── InvalidInputError       the caller's request can't be served as it is (4xx)
 ├── DocumentError           this document can't be read, now or later (state `failed`)
 ├── SupersededError         a newer attempt at the same document has taken over
@@ -9,7 +10,9 @@ HeadraceError
     ├── StoreUnavailableError
     ├── RegistryUnavailableError
     ├── BucketUnavailableError
+    ├── QueueUnavailableError
     ├── EmbedderUnavailableError
+    ├── RerankerUnavailableError
     ├── ParserUnavailableError
     └── ModelUnavailableError
 """
@@ -25,6 +28,18 @@ class ConfigurationError(HeadraceError):
     """The deployment is set up wrongly; trying again can't help."""
 
     code = "configuration_error"
+
+
+class IndexMismatchError(ConfigurationError):
+    """A tenant's documents are indexed with another embedding model than the configured one."""
+
+    code = "index_mismatch"
+
+    def __init__(self, tenant: str, *, indexed: str, configured: str) -> None:
+        super().__init__(
+            f"The documents of {tenant!r} are indexed with the embedding model {indexed!r}, but EMBEDDING_MODEL is "
+            f"{configured!r}. Set it back, or run `make reindex` with the new one."
+        )
 
 
 class InvalidInputError(HeadraceError):
@@ -77,10 +92,22 @@ class BucketUnavailableError(UnavailableError):
     code = "bucket_unavailable"
 
 
+class QueueUnavailableError(UnavailableError):
+    """The queue does not answer."""
+
+    code = "queue_unavailable"
+
+
 class EmbedderUnavailableError(UnavailableError):
     """The embedding model does not answer."""
 
     code = "embedder_unavailable"
+
+
+class RerankerUnavailableError(UnavailableError):
+    """The reranking model does not answer."""
+
+    code = "reranker_unavailable"
 
 
 class ParserUnavailableError(UnavailableError):

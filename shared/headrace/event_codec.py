@@ -36,7 +36,7 @@ def event_from_json(fields: Mapping[str, Any]) -> AnswerEvent:
     rest = {name: value for name, value in fields.items() if name != "kind"}
     match fields["kind"]:
         case "PassagesEvent":
-            return PassagesEvent(tuple(Passage(_chunk(p["chunk"]), p["score"]) for p in rest["passages"]))
+            return PassagesEvent(tuple(Passage(**{**p, "chunk": _chunk(p["chunk"])}) for p in rest["passages"]))
         case "CitationEvent":
             citation = rest["citation"]
             return CitationEvent(Citation(**{**citation, "chunk": _chunk(citation["chunk"])}))
@@ -49,4 +49,4 @@ def event_from_json(fields: Mapping[str, Any]) -> AnswerEvent:
 
 
 def _chunk(fields: Mapping[str, Any]) -> Chunk:
-    return Chunk(**{**fields, "section": tuple(fields["section"])})
+    return Chunk(**{**fields, "section": tuple(fields["section"]), "groups": tuple(fields["groups"])})

@@ -6,7 +6,8 @@ A list value matches if any element does; $ne and $nin match a missing field.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +64,31 @@ def parse_filter(expression: Mapping[str, Any], *, depth: int = 0) -> AllOf:
         else:
             raise _invalid(f"{key!r} is neither $and, $or nor one of the fields {', '.join(sorted(FIELDS))}")
     return AllOf(tuple(parts))
+
+
+def matches(part: Filter, fields: Mapping[str, Any]) -> bool:
+    """Whether a chunk's fields satisfy a filter: what every store has to agree with. A missing field is None or ()."""
+    match part:
+        case AllOf(parts):
+            return all(matches(p, fields) for p in parts)
+        case AnyOf(parts):
+            return any(matches(p, fields) for p in parts)
+        case Condition(field, "$ne", value):
+            return not matches(Condition(field, "$eq", value), fields)
+        case Condition(field, "$nin", value):
+            return not matches(Condition(field, "$in", value), fields)
+        case Condition(field, comparison, value):
+            held = fields.get(field)
+            values = held if isinstance(held, tuple) else () if held is None else (held,)
+            if comparison == "$exists":
+                return bool(values) is value
+            return any(_COMPARISONS[comparison](one, value) for one in values)
+
+
+_COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "$eq": operator.eq, "$gt": operator.gt, "$gte": operator.ge, "$lt": operator.lt, "$lte": operator.le,
+    "$in": lambda one, values: one in values,
+}  # fmt: skip
 
 
 def _group(key: str, value: object, depth: int) -> Filter:

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Protocol
 
 from headrace.types import (
+    Attempt,
     Block,
     CachedAnswer,
     CacheKey,
     ChatRequest,
+    Chunk,
+    ChunkId,
     Document,
     DocumentKey,
     EmbeddedChunk,
@@ -19,6 +22,8 @@ from headrace.types import (
     ObjectVersion,
     Passage,
     SearchRequest,
+    SearchResult,
+    Standing,
 )
 
 
@@ -29,7 +34,21 @@ class Checkable(Protocol):
         """Return when the part is ready; raise a HeadraceError that says why it isn't."""
 
 
-class VectorStore(Checkable, Protocol):
+class VectorSearch(Checkable, Protocol):
+    """The reading side of a vector store, as chat needs it. Raises StoreUnavailableError."""
+
+    async def search(self, request: SearchRequest) -> SearchResult:
+        """The passages with the best scores that the scope may see, at most `limit`. No collection, no passages.
+
+        They are the best of two lists, each longer than `limit`: the nearest by embedding, and those that carry the
+        question's rarest words.
+        """
+
+    async def chunks(self, tenant: str, identities: Collection[ChunkId]) -> list[Chunk]:
+        """Those of these chunks that exist, by document and index: a passage's neighbours, say."""
+
+
+class VectorStore(VectorSearch, Protocol):
     """Holds chunks with their embeddings, every tenant apart.
 
     The store may hold several generations of a document at once: which one is
@@ -39,8 +58,11 @@ class VectorStore(Checkable, Protocol):
     async def ensure(self, dimensions: int) -> None:
         """Make the collection and its indexes if they are missing. Raises ConfigurationError for another dimension."""
 
-    async def upsert(self, chunks: Sequence[EmbeddedChunk]) -> None:
-        """Write chunks; writing the same chunk twice leaves one. They are searchable when this returns."""
+    async def upsert(self, chunks: Sequence[EmbeddedChunk]) -> int:
+        """Write chunks of one tenant; writing the same chunk twice leaves one. Searches find them when this returns.
+
+        Gives the mark that a search's result must have reached to have seen them; 0 where every search has.
+        """
 
     async def retire(self, key: DocumentKey, *, before: int) -> None:
         """Delete the document's chunks of every generation before this one."""
@@ -48,34 +70,40 @@ class VectorStore(Checkable, Protocol):
     async def discard(self, key: DocumentKey, *, generation: int) -> None:
         """Delete the document's chunks of this one generation."""
 
-    async def search(self, request: SearchRequest) -> list[Passage]:
-        """The best `limit` passages within the scope, best first, ties by document and index. No collection, no passages."""
-
     async def count(self, tenant: str, *, document_key: str | None = None) -> int:
         """How many chunks the tenant, or one of its documents, has: every generation counts."""
+
+    def scan(self, tenant: str) -> AsyncIterator[Chunk]:
+        """Every chunk of the tenant, of every generation, in no order."""
+
+    async def drop(self) -> None:
+        """Delete the collection with everything in it."""
 
 
 class DocumentRegistry(Checkable, Protocol):
     """The single truth about documents: their state, and which generation of each is current.
 
-    Attempts fence writes: only the newest attempt at a document may write its
-    record. Raises RegistryUnavailableError.
+    Attempts fence writes: only the newest attempt at a document may write its record. A registry that was lost, or
+    fell back in time, is noticed (`standing`), and trusted again once `open_epoch` says that it is whole.
+    Raises RegistryUnavailableError.
     """
 
-    async def begin(self, key: DocumentKey) -> int:
+    async def begin(self, key: DocumentKey, *, embedding_model: str) -> Attempt:
         """Start an attempt at a document; every older attempt loses its right to write.
 
-        Returns the attempt's number, higher than any before it, even if the registry was lost in between.
+        Its number is higher than any before it, even if the registry was lost in between.
+        Raises IndexMismatchError when the tenant's documents are indexed with another embedding model.
         """
 
-    async def save(self, document: Document, *, attempt: int) -> None:
+    async def save(self, document: Document, attempt: Attempt, *, mark: int = 0) -> None:
         """Write a record; at once, a changed generation becomes what searches see and the tenant's revision rises.
 
-        Raises SupersededError when a newer attempt has begun.
+        `mark` is what the store gave for the generation's chunks. Raises SupersededError when a newer attempt has
+        begun, and IndexMismatchError when the tenant has been switched to another embedding model.
         """
 
-    async def remove(self, key: DocumentKey, *, attempt: int) -> None:
-        """Forget a document; at once, no search sees it and the tenant's revision rises. Raises SupersededError."""
+    async def remove(self, attempt: Attempt) -> None:
+        """Forget the attempt's document; at once, no search sees it and the tenant's revision rises. Raises SupersededError."""
 
     async def get(self, key: DocumentKey) -> Document | None:
         """One record, or None."""
@@ -83,8 +111,20 @@ class DocumentRegistry(Checkable, Protocol):
     async def documents(self, tenant: str) -> list[Document]:
         """Every record of a tenant, by key."""
 
-    async def generations(self, tenant: str, keys: Collection[str]) -> dict[str, int]:
-        """The current generation of each of these documents that has one."""
+    async def standing(self, tenant: str, keys: Collection[str] = ()) -> Standing:
+        """What is current of these documents, and whether the registry can be trusted, at one moment."""
+
+    async def open_epoch(self, tenant: str) -> None:
+        """Say that the tenant's registry is whole: it has just begun, or has been rebuilt."""
+
+    async def distrust(self, tenant: str) -> None:
+        """Say that the tenant's registry is not whole: until `open_epoch`, what it says must not be served."""
+
+    async def switch_model(self, tenant: str, embedding_model: str, *, revision: int, mark: int = 0) -> bool:
+        """Make another model the one that the tenant is indexed with, if the revision is still this one.
+
+        `mark` is the freshness that searches of that model's collection must have.
+        """
 
     async def revision(self, tenant: str) -> int:
         """A number that rises with every change of what the tenant's searches can see."""
@@ -146,6 +186,13 @@ class Embedder(Checkable, Protocol):
         """One vector a text, in order, each of the same dimension and of length 1."""
 
 
+class Reranker(Checkable, Protocol):
+    """Reads question and passages together and says how well each answers. Raises RerankerUnavailableError."""
+
+    async def rerank(self, question: str, passages: Sequence[Passage]) -> list[float]:
+        """One number a passage, in order; higher is better."""
+
+
 class Parser(Checkable, Protocol):
     """Reads a file into blocks. Raises DocumentError (never readable) or ParserUnavailableError (try again)."""
 
@@ -164,3 +211,13 @@ class Bucket(Checkable, Protocol):
 
     def objects(self, prefix: str) -> AsyncIterator[ObjectVersion]:
         """Every object below the prefix, by key."""
+
+    async def tenants(self) -> list[str]:
+        """Every tenant that has an object, by name."""
+
+
+class Queue(Protocol):
+    """Wakes ingest. Raises QueueUnavailableError."""
+
+    async def send(self, bodies: Sequence[str]) -> None:
+        """Put messages into the queue; they may be delivered more than once, and in any order."""

@@ -22,11 +22,11 @@ READ_TIMEOUT_SECONDS = 5.0
 
 
 @asynccontextmanager
-async def open_redis(url: str) -> AsyncIterator[Redis]:
+async def open_redis(url: str, *, protocol: int = 3) -> AsyncIterator[Redis]:
     """A pooled client for the server at `url`; connects at its first command, closes at the end."""
     client = Redis.from_url(
         url,
-        protocol=3,
+        protocol=protocol,
         socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
         socket_timeout=READ_TIMEOUT_SECONDS,
         health_check_interval=30,

@@ -12,7 +12,7 @@ _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|cf|vs|approx|no|nr|fig|dr|mr|mrs|ms|prof|st|inc|ltd|co)|\b[A-Z])\.$", re.IGNORECASE
 )
 _WORD = re.compile(r"\w+(?:[.'’-]\w+)*")
-_STOP_WORDS = frozenset(
+STOP_WORDS = frozenset(
     """
     a about after all also an and any are as at be been before but by can could did do does for from had has
     have he her his how i if in into is it its many may me more most much must my no not of on or our shall she
@@ -65,11 +65,12 @@ def words(text: str) -> list[str]:
 
 def content_stems(text: str) -> frozenset[str]:
     """The stems of the words that carry meaning: what a question and an answer to it are likely to share."""
-    return frozenset(_stem(word) for word in words(text) if word not in _STOP_WORDS)
+    return frozenset(stem(word) for word in words(text) if word not in STOP_WORDS)
 
 
-@lru_cache(maxsize=8192)
-def _stem(word: str) -> str:
+@lru_cache(maxsize=65_536)
+def stem(word: str) -> str:
+    """The word without its ending: `leaves`, `leaving` and `leave` are one. A rule of thumb for English; others stay."""
     for suffix in _SUFFIXES:
         if word.endswith(suffix) and len(word) - len(suffix) >= 3 and word.isalpha():
             return word[: -len(suffix)]

@@ -11,6 +11,10 @@ from headrace.errors import ConfigurationError
 LOCAL_EMBEDDING_MODEL = "all-MiniLM-L6-v2"
 EXTRACTIVE_MODEL = "extractive"
 DEFAULT_OPENAI_MODEL = "gpt-4.1-mini"
+CHOICES = {
+    "vector_store": ("qdrant", "pinecone", "redis", "embedded"),
+    "openai_provider": ("openai", "bedrock"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +23,19 @@ class Settings:
 
     bucket: str = "headrace-documents"
     redis_url: str = "redis://127.0.0.1:6379/0"
+    vector_store: str = "qdrant"
     qdrant_url: str = "http://127.0.0.1:6333"
     qdrant_api_key: str = ""
+    pinecone_api_key: str = ""
+    pinecone_url: str = "https://api.pinecone.io"
+    pinecone_cloud: str = "aws"
+    pinecone_region: str = "us-east-1"
+    vector_redis_url: str = ""
+    embedded_folder: str = ".headrace/engine"
     collection_prefix: str = "headrace"
     openai_api_key: str = ""
     openai_base_url: str = ""
+    openai_provider: str = "openai"
     chat_model: str = EXTRACTIVE_MODEL
     embedding_model: str = LOCAL_EMBEDDING_MODEL
     embedding_batch: int = 64
@@ -34,7 +46,12 @@ class Settings:
     cache_timeout_seconds: float = 0.1
     conversation_ttl_seconds: int = 86_400
     retrieval_limit: int = 6
-    retrieval_min_score: float | None = None
+    retrieval_min_similarity: float | None = None
+    retrieval_dense_weight: float = 0.6
+    retrieval_context_tokens: int = 2_500
+    rerank_url: str = ""
+    rerank_api_key: str = ""
+    rerank_model: str = ""
     max_document_bytes: int = 200 * 1024 * 1024
     parse_timeout_seconds: float = 240.0
     parse_memory_bytes: int = 2 * 1024 * 1024 * 1024
@@ -48,7 +65,21 @@ class Settings:
         }
         if "chat_model" not in given and (given.get("openai_api_key") or given.get("openai_base_url")):
             given["chat_model"] = DEFAULT_OPENAI_MODEL
-        return cls(**given)
+        settings = cls(**given)
+        settings._check()
+        return settings
+
+    def _check(self) -> None:
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ConfigurationError(
+                    f"{name.upper()} is {getattr(self, name)!r}; it can be {', '.join(choices)}. Correct it and start again."
+                )
+        if not 0 < self.retrieval_dense_weight <= 1:
+            raise ConfigurationError(
+                f"RETRIEVAL_DENSE_WEIGHT is {self.retrieval_dense_weight:g}; it must be above 0 and at most 1. "
+                "Correct it and start again."
+            )
 
 
 def _kind(default: object) -> type:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.settings import Settings
@@ -19,17 +20,45 @@ if TYPE_CHECKING:
         DocumentRegistry,
         Embedder,
         Parser,
+        Queue,
+        Reranker,
         VectorStore,
     )
 
 
 def open_store(settings: Settings) -> AbstractAsyncContextManager[VectorStore]:
     """The vector store. Each embedding model has a collection of its own: their vectors can't be compared."""
-    from headrace.stores.qdrant import open_qdrant_store
-
     model = re.sub(r"[^A-Za-z0-9]+", "-", settings.embedding_model).strip("-").lower()
     collection = f"{settings.collection_prefix}-{model}"
-    return open_qdrant_store(settings.qdrant_url, api_key=settings.qdrant_api_key, collection=collection)
+    match settings.vector_store:
+        case "pinecone":
+            from headrace.stores.pinecone import PineconePlace, open_pinecone_store
+
+            place = PineconePlace(settings.pinecone_cloud, settings.pinecone_region)
+            return open_pinecone_store(
+                settings.pinecone_url, api_key=settings.pinecone_api_key, collection=collection, place=place
+            )
+        case "redis":
+            from headrace.stores.redis import open_redis_store
+
+            return open_redis_store(settings.vector_redis_url or settings.redis_url, collection=collection)
+        case "embedded":
+            from headrace.stores.edge import open_embedded_store
+
+            return open_embedded_store(Path(settings.embedded_folder), collection=collection)
+        case _:
+            from headrace.stores.qdrant import open_qdrant_store
+
+            return open_qdrant_store(settings.qdrant_url, api_key=settings.qdrant_api_key, collection=collection)
+
+
+def open_reranker(settings: Settings) -> AbstractAsyncContextManager[Reranker | None]:
+    """The reranking model, if one is configured."""
+    if not settings.rerank_url:
+        return nullcontext()
+    from headrace.rerankers.http import open_http_reranker
+
+    return open_http_reranker(settings.rerank_url, api_key=settings.rerank_api_key, model=settings.rerank_model)
 
 
 def open_redis(settings: Settings) -> AbstractAsyncContextManager[Redis]:
@@ -64,8 +93,6 @@ def open_chat_model(settings: Settings) -> AbstractAsyncContextManager[ChatModel
     """The chat model: extractive, or any behind OpenAI's API."""
     match settings.chat_model:
         case "extractive":
-            from contextlib import nullcontext
-
             from headrace.models.extractive import ExtractiveModel
 
             return nullcontext(ExtractiveModel())
@@ -105,3 +132,10 @@ def open_bucket(settings: Settings) -> AbstractAsyncContextManager[Bucket]:
     from headrace.buckets.s3 import open_s3_bucket
 
     return open_s3_bucket(settings.bucket)
+
+
+def open_queue(settings: Settings) -> AbstractAsyncContextManager[Queue]:
+    """The queue that wakes ingest."""
+    from headrace.queues.sqs import open_sqs_queue
+
+    return open_sqs_queue(settings.queue_url)

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from functions.chat.retrieve import RetrievalLimits, Retriever
 from redis.asyncio import Redis
 
 from functions.chat.answer import AnswerParts
 from functions.chat.app import ChatParts, create_app
-from functions.chat.retrieve import RetrievalLimits, Retriever
 from functions.ingest.chunk import chunk_blocks
 from functions.ingest.pipeline import IngestParts
 from headrace.caches.redis import RedisCache

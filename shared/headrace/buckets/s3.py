@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from headrace.errors import BucketUnavailableError, DocumentError
 from headrace.threads import open_threads
-from headrace.types import ObjectVersion
+from headrace.types import DOCUMENTS_PREFIX, DocumentKey, ObjectVersion, read_groups
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,8 +57,21 @@ class S3Bucket:
                 yield ObjectVersion(entry["Key"], entry["ETag"].strip('"'), entry["Size"], modified_at)
             token = page.get("NextContinuationToken")
 
-    def _page(self, prefix: str, token: str) -> dict[str, Any]:
+    async def tenants(self) -> list[str]:
+        # One page tells whether the default tenant has documents; folders come page by page.
+        found: set[str] = set()
+        token: str | None = ""
+        while token is not None:
+            page = await self._run(partial(self._page, DOCUMENTS_PREFIX, token, delimiter="/")) or {}
+            keys = [entry["Key"] for entry in page.get("Contents", [])]
+            keys += [f"{entry['Prefix']}x" for entry in page.get("CommonPrefixes", [])]
+            found |= {key.tenant for key in map(DocumentKey, keys) if key.is_document}
+            token = page.get("NextContinuationToken")
+        return sorted(found)
+
+    def _page(self, prefix: str, token: str, delimiter: str = "") -> dict[str, Any]:
         more = {"ContinuationToken": token} if token else {}
+        more |= {"Delimiter": delimiter} if delimiter else {}
         page: dict[str, Any] = self._client.list_objects_v2(Bucket=self._bucket, Prefix=prefix, **more)
         return page
 
@@ -117,4 +130,5 @@ def _version(key: str, answer: Mapping[str, Any]) -> ObjectVersion:
         modified_at=answer["LastModified"].timestamp(),
         version_id=answer.get("VersionId"),
         content_type=answer.get("ContentType", ""),
+        groups=read_groups(answer.get("Metadata", {}).get("groups", "")),
     )

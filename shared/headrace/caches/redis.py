@@ -43,7 +43,10 @@ class RedisCache:
 
     async def find(self, key: CacheKey) -> CachedAnswer | None:
         tenant = key.scope.tenant
-        found = await self._within_deadline(self._client.mget(tenant_key(tenant, "revision"), _entry_key(key)))
+        async with self._client.pipeline(transaction=False) as pipeline:
+            pipeline.hget(tenant_key(tenant, "registry"), "revision")
+            pipeline.get(_entry_key(key))
+            found = await self._within_deadline(pipeline.execute())
         if not found or not isinstance(found[1], bytes):
             return None
         answer = _decode(found[1])

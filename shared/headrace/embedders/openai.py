@@ -7,8 +7,9 @@ import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from headrace.errors import EmbedderUnavailableError, HeadraceError
+from headrace.errors import EmbedderUnavailableError
 from headrace.openai_client import LazyOpenAI, open_openai, openai_faults
+from headrace.together import together
 
 CONCURRENT_BATCHES = 4
 
@@ -35,13 +36,8 @@ class OpenAIEmbedder:
                 return await self._embed_batch(batch)
 
         batches = [texts[start : start + self._batch] for start in range(0, len(texts), self._batch)]
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(embed_batch(batch)) for batch in batches]
-        except* HeadraceError as failures:
-            # The batches were cancelled at the first failure; that one is the cause.
-            raise failures.exceptions[0] from None
-        return [vector for task in tasks for vector in task.result()]
+        vectors = await together(embed_batch(batch) for batch in batches)
+        return [vector for embedded in vectors for vector in embedded]
 
     async def _embed_batch(self, batch: Sequence[str]) -> list[Sequence[float]]:
         what = f"The embedding model {self.model!r}"

@@ -1,58 +1,79 @@
 """The document registry in Redis or Valkey.
 
-Three hashes and a counter a tenant, in one slot: `documents` (key → record),
-`generations` (key → what searches may return), `attempts` (key → the number of
-the newest attempt) and `revision`. Writes are Lua scripts, so that the fence,
-the record and the flip are one step.
+One hash a tenant, so that it is lost or kept as a whole, and read at one moment. Its fields: `epoch`, `attempt` (the
+newest number), `revision`, `mark`, `model`, and three a document: `r:<key>` (its record), `c:<key>` (what searches may
+show: generation and groups) and `a:<key>` (the number of its newest attempt). Writes are Lua scripts, so that the
+fence, the record and the flip are one step.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import uuid
 from collections.abc import Collection
 
 from redis.asyncio import Redis
 
-from headrace.errors import SupersededError
+from headrace.errors import IndexMismatchError, SupersededError
 from headrace.redis_client import registry_faults, tenant_key
-from headrace.types import Document, DocumentKey, DocumentState
+from headrace.types import Attempt, Document, DocumentKey, DocumentState, Standing
 
 TENANTS = "headrace:tenants"
+RECORDS_PAGE = 1000
+HEAD = ("epoch", "attempt", "mark", "model")
 
 # Numbers are microseconds since the epoch, or one more than the last: they rise even when the registry was lost.
 NEXT = """
-local function next_number(key)
+local function next_number(field)
   local now = redis.call('TIME')
-  local number = math.max(now[1] * 1000000 + now[2], tonumber(redis.call('GET', key) or 0) + 1)
-  redis.call('SET', key, string.format('%.0f', number))
+  local number = math.max(now[1] * 1000000 + now[2], tonumber(redis.call('HGET', KEYS[1], field) or 0) + 1)
+  redis.call('HSET', KEYS[1], field, string.format('%.0f', number))
   return string.format('%.0f', number)
 end
 """
 
-# KEYS attempts, newest attempt; ARGV document key.
+# ARGV document key, embedding model. Answers with the model that the tenant is indexed with, when it is another.
 BEGIN = (
     NEXT
     + """
-local attempt = next_number(KEYS[2])
-redis.call('HSET', KEYS[1], ARGV[1], attempt)
-return attempt
+redis.call('HSETNX', KEYS[1], 'model', ARGV[2])
+local model = redis.call('HGET', KEYS[1], 'model')
+if model ~= ARGV[2] then return model end
+local attempt = next_number('attempt')
+redis.call('HSET', KEYS[1], 'a:' .. ARGV[1], attempt)
+return tonumber(attempt)
 """
 )
 
-# KEYS attempts, documents, generations, revision; ARGV document key, attempt, record ('' removes it), generation ('' for none).
+# ARGV document key, attempt, record ('' removes it), what is current ('' for nothing), mark, embedding model.
 SAVE = (
     NEXT
     + """
-if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
-local old = redis.call('HGET', KEYS[3], ARGV[1]) or ''
-if ARGV[4] == '' then redis.call('HDEL', KEYS[3], ARGV[1])
-else redis.call('HSET', KEYS[3], ARGV[1], ARGV[4]) end
-if ARGV[3] == '' then
-  redis.call('HDEL', KEYS[2], ARGV[1])
-  redis.call('HDEL', KEYS[1], ARGV[1])
-else redis.call('HSET', KEYS[2], ARGV[1], ARGV[3]) end
-if old ~= ARGV[4] then next_number(KEYS[4]) end
+if redis.call('HGET', KEYS[1], 'a:' .. ARGV[1]) ~= ARGV[2] then return 0 end
+local model = redis.call('HGET', KEYS[1], 'model')
+if model ~= ARGV[6] then return model end
+local old = redis.call('HGET', KEYS[1], 'c:' .. ARGV[1]) or ''
+if ARGV[4] == '' then redis.call('HDEL', KEYS[1], 'c:' .. ARGV[1])
+else redis.call('HSET', KEYS[1], 'c:' .. ARGV[1], ARGV[4]) end
+if ARGV[3] == '' then redis.call('HDEL', KEYS[1], 'r:' .. ARGV[1], 'a:' .. ARGV[1])
+else redis.call('HSET', KEYS[1], 'r:' .. ARGV[1], ARGV[3]) end
+if tonumber(ARGV[5]) > tonumber(redis.call('HGET', KEYS[1], 'mark') or 0) then
+  redis.call('HSET', KEYS[1], 'mark', ARGV[5])
+end
+if old ~= ARGV[4] then next_number('revision') end
+return 1
+"""
+)
+
+# ARGV embedding model, expected revision, mark in that model's collection.
+SWITCH = (
+    NEXT
+    + """
+if (redis.call('HGET', KEYS[1], 'revision') or '0') ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], 'model', ARGV[1])
+redis.call('HSET', KEYS[1], 'mark', ARGV[3])
+next_number('revision')
 return 1
 """
 )
@@ -65,58 +86,91 @@ class RedisRegistry:
         self._client = client
         self._begin = client.register_script(BEGIN)
         self._save = client.register_script(SAVE)
+        self._switch = client.register_script(SWITCH)
 
     async def check(self) -> None:
         with registry_faults():
             await self._client.ping()
 
-    async def begin(self, key: DocumentKey) -> int:
-        tenant = key.tenant
+    async def begin(self, key: DocumentKey, *, embedding_model: str) -> Attempt:
         with registry_faults():
-            await self._client.sadd(TENANTS, tenant)
-            keys = [tenant_key(tenant, "attempts"), tenant_key(tenant, "attempt")]
-            return int(await self._begin(keys=keys, args=[key.key]))
+            await self._client.sadd(TENANTS, key.tenant)
+            answer = await self._begin(keys=[registry_key(key.tenant)], args=[key.key, embedding_model])
+        if not isinstance(answer, int):
+            raise IndexMismatchError(key.tenant, indexed=_text(answer), configured=embedding_model)
+        return Attempt(key, answer, embedding_model)
 
-    async def save(self, document: Document, *, attempt: int) -> None:
+    async def save(self, document: Document, attempt: Attempt, *, mark: int = 0) -> None:
         record = json.dumps(dataclasses.asdict(document), separators=(",", ":"))
-        generation = "" if document.generation is None else str(document.generation)
-        await self._write(DocumentKey(document.key), attempt, record, generation)
+        shown = "" if document.generation is None else json.dumps([document.generation, document.groups])
+        await self._write(attempt, record, shown, mark)
 
-    async def remove(self, key: DocumentKey, *, attempt: int) -> None:
-        await self._write(key, attempt, "", "")
+    async def remove(self, attempt: Attempt) -> None:
+        await self._write(attempt, "", "", 0)
 
-    async def _write(self, key: DocumentKey, attempt: int, record: str, generation: str) -> None:
-        keys = [tenant_key(key.tenant, part) for part in ("attempts", "documents", "generations", "revision")]
+    async def _write(self, attempt: Attempt, record: str, shown: str, mark: int) -> None:
+        key = attempt.key
         with registry_faults():
-            written = await self._save(keys=keys, args=[key.key, attempt, record, generation])
-        if not written:
+            args = [key.key, attempt.number, record, shown, mark, attempt.embedding_model]
+            written = await self._save(keys=[registry_key(key.tenant)], args=args)
+        if written == 0:
             raise SupersededError(f"A newer attempt at {key.key!r} has begun; this one stops.")
+        if written != 1:
+            raise IndexMismatchError(key.tenant, indexed=_text(written), configured=attempt.embedding_model)
 
     async def get(self, key: DocumentKey) -> Document | None:
         with registry_faults():
-            record = await self._client.hget(tenant_key(key.tenant, "documents"), key.key)
+            record = await self._client.hget(registry_key(key.tenant), f"r:{key.key}")
         return _document(record) if record else None
 
     async def documents(self, tenant: str) -> list[Document]:
+        found: dict[str, Document] = {}
         with registry_faults():
-            records = await self._client.hvals(tenant_key(tenant, "documents"))
-        return sorted((_document(record) for record in records), key=lambda document: document.key)
+            fields = self._client.hscan_iter(registry_key(tenant), match="r:*", count=RECORDS_PAGE)
+            # A scan may show a field twice.
+            async for field, record in fields:
+                found[_text(field)] = _document(record)
+        return [found[field] for field in sorted(found)]
 
-    async def generations(self, tenant: str, keys: Collection[str]) -> dict[str, int]:
+    async def standing(self, tenant: str, keys: Collection[str] = ()) -> Standing:
         wanted = list(keys)
-        if not wanted:
-            return {}
         with registry_faults():
-            found = await self._client.hmget(tenant_key(tenant, "generations"), wanted)
-        return {key: int(generation) for key, generation in zip(wanted, found, strict=True) if generation}
+            fields = [*HEAD, *(f"c:{key}" for key in wanted)]
+            epoch, attempt, mark, model, *shown = await self._client.hmget(registry_key(tenant), fields)
+        current = {key: json.loads(body) for key, body in zip(wanted, shown, strict=True) if body}
+        return Standing(
+            epoch=_text(epoch or ""),
+            newest_attempt=int(attempt or 0),
+            mark=int(mark or 0),
+            embedding_model=_text(model or ""),
+            current={key: (generation, tuple(groups)) for key, (generation, groups) in current.items()},
+        )
+
+    async def open_epoch(self, tenant: str) -> None:
+        with registry_faults():
+            await self._client.sadd(TENANTS, tenant)
+            await self._client.hsetnx(registry_key(tenant), "epoch", uuid.uuid4().hex)
+
+    async def distrust(self, tenant: str) -> None:
+        with registry_faults():
+            await self._client.hdel(registry_key(tenant), "epoch")
+
+    async def switch_model(self, tenant: str, embedding_model: str, *, revision: int, mark: int = 0) -> bool:
+        with registry_faults():
+            return bool(await self._switch(keys=[registry_key(tenant)], args=[embedding_model, revision, mark]))
 
     async def revision(self, tenant: str) -> int:
         with registry_faults():
-            return int(await self._client.get(tenant_key(tenant, "revision")) or 0)
+            return int(await self._client.hget(registry_key(tenant), "revision") or 0)
 
     async def tenants(self) -> list[str]:
         with registry_faults():
             return sorted(_text(name) for name in await self._client.smembers(TENANTS))
+
+
+def registry_key(tenant: str) -> str:
+    """The hash that a tenant's registry is."""
+    return tenant_key(tenant, "registry")
 
 
 def _text(value: bytes | str) -> str:
@@ -125,4 +179,4 @@ def _text(value: bytes | str) -> str:
 
 def _document(record: bytes | str) -> Document:
     fields = json.loads(record)
-    return Document(**{**fields, "state": DocumentState(fields["state"])})
+    return Document(**{**fields, "state": DocumentState(fields["state"]), "groups": tuple(fields["groups"])})

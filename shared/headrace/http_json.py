@@ -1,0 +1,109 @@
+"""A vendor's JSON API over one pooled aiohttp session: deadlines, jittered retries, and its faults in our words.
+
+Lean on purpose: the vendors' own clients cost up to a second at a cold start and 5 ms of CPU a query
+(tests/bench/stores.py measures both).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from headrace.errors import ConfigurationError, HeadraceError, UnavailableError
+from headrace.retries import with_retries
+
+ATTEMPTS = 4
+READ_DEADLINE_SECONDS = 5.0
+WRITE_DEADLINE_SECONDS = 30.0
+CONNECTIONS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """How to speak of an API: its name at the start of a sentence, the setting of its key, and what is raised for it.
+
+    `passes` tells of a refusal (status and text) that another try may cure.
+    """
+
+    what: str
+    key_setting: str
+    unavailable: type[UnavailableError]
+    passes: Callable[[int, str], bool] = lambda _status, _text: False
+
+
+@dataclass(frozen=True, slots=True)
+class JsonReply:
+    """A reply's status, value and headers; no value where the status was an allowed refusal."""
+
+    status: int
+    value: Any
+    headers: Mapping[str, str]
+
+
+class JsonApi:
+    """Calls below one base URL, on a session that stays the opener's to close."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, api: Api) -> None:
+        self._session = session
+        self._url = url.rstrip("/")
+        self._api = api
+
+    def at(self, url: str) -> JsonApi:
+        """The same API at another base URL, over the same connections."""
+        return JsonApi(self._session, url, self._api)
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        params: Sequence[tuple[str, str]] = (),
+        allow: frozenset[int] = frozenset(),
+        deadline_seconds: float = WRITE_DEADLINE_SECONDS,
+    ) -> JsonReply:
+        """The reply; a status in `allow` comes without a value, any other refusal is raised in our words."""
+        api = self._api
+
+        async def once() -> JsonReply:
+            try:
+                async with self._session.request(method, self._url + path, json=body, params=params) as response:
+                    text = await response.text()
+                if response.status < 400:
+                    return JsonReply(response.status, json.loads(text) if text else None, response.headers)
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                raise api.unavailable(f"{api.what} does not answer ({type(error).__name__}).") from error
+            if response.status in allow:
+                return JsonReply(response.status, None, response.headers)
+            raise _fault(api, response.status, text, response.headers.get("Retry-After"))
+
+        return await with_retries(
+            once,
+            attempts=ATTEMPTS,
+            deadline_seconds=deadline_seconds,
+            on_timeout=lambda: api.unavailable(
+                f"{api.what} did not answer within {deadline_seconds:g} seconds. Try again in a moment."
+            ),
+        )
+
+
+@asynccontextmanager
+async def open_json_api(url: str, api: Api, *, headers: Mapping[str, str]) -> AsyncIterator[JsonApi]:
+    """The API at `url`. Connects at its first call, closes its connections at the end."""
+    connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=60)
+    async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
+        yield JsonApi(session, url, api)
+
+
+def _fault(api: Api, status: int, text: str, retry_after: str | None) -> HeadraceError:
+    if status in {401, 403}:
+        return ConfigurationError(f"{api.what} refused the key (status {status}). Check {api.key_setting}.")
+    if status in {408, 429} or status >= 500 or api.passes(status, text):
+        seconds = float(retry_after) if retry_after and retry_after.replace(".", "", 1).isdigit() else None
+        return api.unavailable(f"{api.what} answered with status {status}.", retry_after_seconds=seconds)
+    return ConfigurationError(f"{api.what} refused a request (status {status}): {text[:200]}")

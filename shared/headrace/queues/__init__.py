@@ -1,0 +1,1 @@
+"""Queues: one vendor a module."""

@@ -1,0 +1,1 @@
+"""Rerankers: one protocol a module."""

@@ -1,0 +1,211 @@
+"""The retriever: current passages only, for those who may see them, and only when they speak of the question.
+
+The store says what it has, the registry what is current. The registry is asked after the store; what the store gave
+of an older generation is left out of the next search, until a search and the registry agree. A new generation is
+written before the registry flips to it and the old one deleted after, so a live document is found in exactly one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from headrace.errors import IndexMismatchError, RegistryUnavailableError, StoreUnavailableError
+from headrace.filters import matches, parse_filter
+from headrace.lexical import overlap, question_weights
+from headrace.protocols import DocumentRegistry, Embedder, Reranker, VectorSearch
+from headrace.retrieval.selection import without_repeats
+from headrace.retrieval.windows import with_context
+from headrace.types import Chunk, Message, Passage, Query, Scope, SearchRequest, SearchResult, Standing
+
+# Near-duplicates are dropped afterwards: look for more than is wanted.
+OVERFETCH = 2
+REMEMBERED_QUESTIONS = 512
+# How often documents may change under one retrieval, and how long a store may lag behind the registry.
+ROUNDS = 10
+FRESH_SECONDS = 5.0
+FIRST_PAUSE_SECONDS = 0.02
+# A passage below the similarity floor is still worth reading when it carries this share of the question's words.
+ENOUGH_OVERLAP = 0.25
+# Without a language model to judge, the best passage must be this much above the floor, or share these words.
+SURE_MARGIN = 0.2
+SURE_OVERLAP = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class RetrievalOptions:
+    """How many passages an answer may use, how they are ranked, and how much text around them it may read.
+
+    `min_similarity` is the cosine below which a passage is not used unless its words speak for it. `dense_weight` is
+    the similarity's share in a score, above 0 and at most 1. `context_tokens` caps the text of all passages with their
+    surroundings; 0 leaves these out.
+    """
+
+    limit: int = 6
+    min_similarity: float = 0.0
+    dense_weight: float = 0.6
+    context_tokens: int = 0
+
+
+class Retriever:
+    """Finds passages; remembers the vectors of the last questions."""
+
+    def __init__(
+        self,
+        *,
+        embedder: Embedder,
+        store: VectorSearch,
+        registry: DocumentRegistry,
+        options: RetrievalOptions,
+        reranker: Reranker | None = None,
+    ) -> None:
+        self._embedder = embedder
+        self._store = store
+        self._registry = registry
+        self._options = options
+        self._reranker = reranker
+        self._vectors: OrderedDict[str, Sequence[float]] = OrderedDict()
+
+    @property
+    def fingerprint(self) -> str:
+        """Names everything here that shapes which passages are found."""
+        return f"{self._embedder.model}/{self._options}/{type(self._reranker).__name__}"
+
+    async def retrieve(
+        self,
+        question: str,
+        *,
+        scope: Scope,
+        history: Sequence[Message] = (),
+        filter_: Mapping[str, Any] | None = None,
+        strict: bool = False,
+    ) -> tuple[Passage, ...]:
+        """The passages that may answer, best first; none when nothing fits.
+
+        `strict` is for answerers that can't judge for themselves whether a passage answers. Raises UnavailableError
+        for a part that does not answer or a registry that is being rebuilt, and IndexMismatchError.
+        """
+        queries = await self._embed(_phrasings(question, history))
+        limit = self._options.limit * OVERFETCH
+        request = SearchRequest(scope, queries, limit, self._options.dense_weight, filter_ or {})
+        found = await self._search(request)
+        relevant = [passage for passage in found if self._is_relevant(passage, queries)]
+        if self._reranker is not None and relevant:
+            relevant = await _reranked(question, relevant, self._reranker)
+        chosen = without_repeats(relevant)[: self._options.limit]
+        if strict and not self._may_answer(question, chosen):
+            return ()
+        if strict or not self._options.context_tokens:
+            return tuple(chosen)
+        return await with_context(chosen, self._store, tenant=scope.tenant, max_tokens=self._options.context_tokens)
+
+    async def _search(self, request: SearchRequest) -> list[Passage]:
+        """What the store finds and the registry confirms."""
+        pause_seconds = FIRST_PAUSE_SECONDS
+        try:
+            async with asyncio.timeout(FRESH_SECONDS):
+                for _ in range(ROUNDS):
+                    result, standing = await self._look(request)
+                    if result.mark is not None and result.mark < standing.mark:
+                        # Answered from before the last flip.
+                        await asyncio.sleep(pause_seconds)
+                        pause_seconds *= 2
+                        continue
+                    confirmed, again = _confirmed(request, result.passages, standing)
+                    if not again:
+                        return confirmed
+                    request = replace(request, without=request.without | again)
+        except TimeoutError:
+            pass
+        raise StoreUnavailableError("The documents change faster than they can be searched. Try again in a moment.")
+
+    async def _look(self, request: SearchRequest) -> tuple[SearchResult, Standing]:
+        tenant = request.scope.tenant
+        result = await self._store.search(request)
+        keys = {passage.chunk.document_key for passage in result.passages}
+        standing = await self._registry.standing(tenant, keys)
+        configured = self._embedder.model
+        if standing.embedding_model not in {"", configured}:
+            raise IndexMismatchError(tenant, indexed=standing.embedding_model, configured=configured)
+        newest = max((passage.chunk.generation for passage in result.passages), default=0)
+        if standing.epoch and newest > standing.newest_attempt:
+            # No attempt that the registry knows of wrote this: it fell back in time.
+            await self._registry.distrust(tenant)
+            standing = replace(standing, epoch="")
+        if result.passages and not standing.epoch:
+            raise RegistryUnavailableError(
+                "The document registry was lost and is being rebuilt, so nobody knows which passages are current. "
+                "Ask again in a few minutes; `make rebuild` does it now.",
+                retry_after_seconds=60,
+            )
+        return result, standing
+
+    async def _embed(self, texts: Sequence[str]) -> list[Query]:
+        found = {text: self._vectors[text] for text in texts if text in self._vectors}
+        missing = [text for text in texts if text not in found]
+        if missing:
+            # Meanwhile another question may push out what was found: it is kept here.
+            found.update(zip(missing, await self._embedder.embed(missing), strict=True))
+        for text in texts:
+            self._vectors[text] = found[text]
+            self._vectors.move_to_end(text)
+        while len(self._vectors) > REMEMBERED_QUESTIONS:
+            self._vectors.popitem(last=False)
+        return [Query(text, found[text]) for text in texts]
+
+    def _is_relevant(self, passage: Passage, queries: Sequence[Query]) -> bool:
+        if passage.similarity >= self._options.min_similarity:
+            return True
+        return any(_overlap(query.text, passage) >= ENOUGH_OVERLAP for query in queries)
+
+    def _may_answer(self, question: str, passages: Sequence[Passage]) -> bool:
+        sure_similarity = self._options.min_similarity + SURE_MARGIN
+        return any(p.similarity >= sure_similarity or _overlap(question, p) >= SURE_OVERLAP for p in passages[:3])
+
+
+def _confirmed(
+    request: SearchRequest, found: Sequence[Passage], standing: Standing
+) -> tuple[list[Passage], frozenset[int]]:
+    """The passages that may be shown, and the generations to search again without, if a search is needed."""
+    wanted = parse_filter(request.filter)
+    shown = [passage for passage in found if _may_be_shown(passage.chunk, request.scope, standing)]
+    confirmed = [passage for passage in shown if matches(wanted, _fields(passage.chunk))]
+    kept = {passage.chunk.identity for passage in shown}
+    dropped = [passage.chunk for passage in found if passage.chunk.identity not in kept]
+    replaced = any(
+        chunk.document_key in standing.current and standing.current[chunk.document_key][0] != chunk.generation
+        for chunk in dropped
+    )
+    # Of a replaced document the new generation must be looked for; anything else has merely taken others' places.
+    if replaced or len(found) >= request.limit:
+        return confirmed, frozenset(chunk.generation for chunk in dropped)
+    return confirmed, frozenset()
+
+
+def _may_be_shown(chunk: Chunk, scope: Scope, standing: Standing) -> bool:
+    """Whatever the store thinks: this generation is current, and this scope may see it."""
+    generation, groups = standing.current.get(chunk.document_key, (None, ()))
+    return chunk.tenant == scope.tenant and chunk.generation == generation and scope.may_see(groups)
+
+
+def _fields(chunk: Chunk) -> dict[str, Any]:
+    return {"document": chunk.document_key, "name": chunk.name, "page": chunk.page, "section": chunk.section}
+
+
+async def _reranked(question: str, passages: Sequence[Passage], reranker: Reranker) -> list[Passage]:
+    scores = await reranker.rerank(question, passages)
+    order = sorted(range(len(passages)), key=lambda place: (-scores[place], place))
+    return [passages[place] for place in order]
+
+
+def _phrasings(question: str, history: Sequence[Message]) -> list[str]:
+    """The question; in a conversation, also the question behind the last one, for "and what about …?"."""
+    before = [turn.content for turn in history if turn.role == "user"]
+    return [question, f"{before[-1]}\n{question}"] if before else [question]
+
+
+def _overlap(question: str, passage: Passage) -> float:
+    return overlap(question_weights(question), passage.chunk.text_to_embed)

@@ -1,0 +1,146 @@
+"""Headrace's words to Pinecone's JSON and back: records, metadata filters, queries.
+
+Reference: https://docs.pinecone.io/reference/api (vectors plane)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from headrace.filters import AllOf, AnyOf, Condition, Filter, parse_filter
+from headrace.lexical import chunk_weights, question_weights
+from headrace.ranking import by_score, by_similarity
+from headrace.types import Chunk, ChunkId, EmbeddedChunk, Passage, Query, SearchRequest
+
+MAX_NAME_CHARACTERS = 45
+# Fields of a chunk that are text or lists of text; Pinecone keeps numbers as doubles.
+NUMBERS = ("generation", "index", "page", "total")
+
+
+def index_name(collection: str) -> str:
+    """The collection's name within Pinecone's limits: 45 letters, digits and dashes."""
+    name = collection.lower().replace("_", "-")
+    if len(name) <= MAX_NAME_CHARACTERS:
+        return name
+    return f"{name[: MAX_NAME_CHARACTERS - 9]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def namespace_of(tenant: str) -> str:
+    """A tenant's namespace."""
+    return quote(tenant, safe="")
+
+
+def document_prefix(document_key: str) -> str:
+    """What the ids of all of a document's records begin with."""
+    return f"{hashlib.sha256(document_key.encode()).hexdigest()[:32]}#"
+
+
+def record_id(identity: ChunkId) -> str:
+    """`document#generation#index`: ids can be listed by prefix, and tell the generation."""
+    return f"{document_prefix(identity.document_key)}{identity.generation}#{identity.index}"
+
+
+def generation_of(record: str) -> int:
+    """The generation that a record's id tells."""
+    return int(record.split("#")[1])
+
+
+def record(embedded: EmbeddedChunk) -> dict[str, Any]:
+    """A chunk as a record."""
+    chunk = embedded.chunk
+    weights = chunk_weights(chunk.text_to_embed)
+    metadata = {
+        "document": chunk.document_key,
+        "labels": list(chunk.labels),
+        "generation": chunk.generation,
+        "index": chunk.index,
+        "text": chunk.text,
+        "name": chunk.name,
+        "section": list(chunk.section),
+        "page": chunk.page,
+        "groups": list(chunk.groups),
+        "total": chunk.total,
+        "etag": chunk.etag,
+    }
+    sparse = {"sparseValues": {"indices": list(weights), "values": list(weights.values())}} if weights else {}
+    return {
+        "id": record_id(chunk.identity),
+        "values": [float(x) for x in embedded.vector],
+        # Pinecone refuses null, and an empty list says no more than a missing field.
+        "metadata": {name: value for name, value in metadata.items() if value not in (None, [])},
+        **sparse,
+    }
+
+
+def chunk_of(metadata: Mapping[str, Any]) -> Chunk:
+    """The chunk that a record's metadata is."""
+    whole = {name: int(metadata[name]) for name in NUMBERS if name in metadata}
+    return Chunk(
+        document_key=metadata["document"],
+        generation=whole["generation"],
+        index=whole["index"],
+        text=metadata["text"],
+        page=whole.get("page"),
+        section=tuple(metadata.get("section", ())),
+        groups=tuple(metadata.get("groups", ())),
+        total=whole.get("total", 0),
+        etag=metadata.get("etag", ""),
+    )
+
+
+def query_body(request: SearchRequest, query: Query) -> dict[str, Any]:
+    """The query for one way of asking. Dense and sparse are one dot product there: weighting the question is enough."""
+    words = _words(request, query)
+    weight = request.dense_weight if words else 1.0
+    sparse = {"indices": list(words), "values": [(1 - weight) * value for value in words.values()]}
+    return {
+        "namespace": namespace_of(request.scope.tenant),
+        "topK": request.limit,
+        "vector": [weight * x for x in query.vector],
+        "filter": _visible(request),
+        "includeMetadata": True,
+        "includeValues": False,
+        **({"sparseVector": sparse} if words else {}),
+    }
+
+
+def passage_of(request: SearchRequest, query: Query, found: Mapping[str, Any]) -> Passage:
+    """A match as a passage."""
+    rank = by_score if _words(request, query) else by_similarity
+    return rank(request, query, chunk_of(found["metadata"]), float(found["score"]))
+
+
+def _words(request: SearchRequest, query: Query) -> Mapping[int, float]:
+    return question_weights(query.text) if request.dense_weight < 1 else {}
+
+
+def _visible(request: SearchRequest) -> dict[str, Any]:
+    parts: list[dict[str, Any]] = [{"labels": {"$in": list(request.scope.labels)}}]
+    if request.without:
+        parts.append({"generation": {"$nin": sorted(request.without)}})
+    given = parse_filter(request.filter)
+    return {"$and": [*parts, _compile(given)]} if given.parts else {"$and": parts}
+
+
+def _compile(part: Filter) -> dict[str, Any]:
+    match part:
+        case AllOf(parts):
+            # An empty group is true; every chunk has a text.
+            return {"$and": [_compile(p) for p in parts]} if parts else {"text": {"$exists": True}}
+        case AnyOf(parts):
+            return {"$or": [_compile(p) for p in parts]}
+        case Condition(field, "$ne", value):
+            return _not_in(field, [value])
+        case Condition(field, "$nin", values):
+            return _not_in(field, list(values))
+        case Condition(field, "$in", values):
+            return {field: {"$in": list(values)}}
+        case Condition(field, operator, value):
+            return {field: {operator: value}}
+
+
+def _not_in(field: str, values: list[Any]) -> dict[str, Any]:
+    return {"$or": [{field: {"$exists": False}}, {field: {"$nin": values}}]}

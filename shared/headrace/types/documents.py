@@ -1,0 +1,237 @@
+"""Documents: who owns them, where they stand, and the pieces that they are cut into."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+DEFAULT_TENANT = "default"
+DOCUMENTS_PREFIX = "documents/"
+GROUPS_FOLDER = "groups="
+# The label of what is open to a whole tenant.
+OPEN = "*"
+
+
+class DocumentState(StrEnum):
+    """Where a document stands on its way from the bucket to an answer."""
+
+    QUEUED = "queued"
+    PARSING = "parsing"
+    EMBEDDING = "embedding"
+    READY = "ready"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks: a tenant, and the groups that the principal belongs to."""
+
+    tenant: str = DEFAULT_TENANT
+    groups: frozenset[str] = frozenset()
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(self.tenant, self.groups)
+
+    def may_see(self, groups: Collection[str]) -> bool:
+        """Whether a document of the principal's tenant, open to these groups (none: to everybody), is open to them."""
+        return self.scope.may_see(groups)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What one retrieval or one cache entry may see: a tenant and a permission set."""
+
+    tenant: str
+    groups: frozenset[str] = frozenset()
+
+    def may_see(self, groups: Collection[str]) -> bool:
+        """Whether a document of this tenant that is open to these groups (none: to everybody) may be seen."""
+        return not groups or not self.groups.isdisjoint(groups)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What a chunk's `labels` must share one of to be seen, as stores keep and filter it."""
+        return (OPEN, *(_label(group) for group in sorted(self.groups)))
+
+    @property
+    def digest(self) -> str:
+        """A short stable name for the permission set; the tenant is not part of it."""
+        return hashlib.sha256("\x1f".join(sorted(self.groups)).encode()).hexdigest()[:16]
+
+
+def _label(group: str) -> str:
+    # The sign keeps a group that is called `*` from opening anything.
+    return f"={group}"
+
+
+def read_groups(text: str) -> tuple[str, ...]:
+    """Group names separated by commas, each once, sorted: `hr, board` is `("board", "hr")`."""
+    return tuple(sorted({name.strip() for name in text.split(",")} - {""}))
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentKey:
+    """A document's place in the bucket: `documents/<tenant>/<name>`, or `documents/<name>` for the default tenant.
+
+    A folder called `groups=hr,board` opens what is below it to these groups alone; the innermost one counts.
+    """
+
+    key: str
+
+    @property
+    def tenant(self) -> str:
+        head, slash, _ = self.key.removeprefix(DOCUMENTS_PREFIX).partition("/")
+        return head if slash and not head.startswith(GROUPS_FOLDER) else DEFAULT_TENANT
+
+    @property
+    def name(self) -> str:
+        """The path below the tenant, as people say it: `handbook.pdf`."""
+        path = self.key.removeprefix(DOCUMENTS_PREFIX)
+        head, slash, rest = path.partition("/")
+        return rest if slash and not head.startswith(GROUPS_FOLDER) else path
+
+    @property
+    def groups(self) -> tuple[str, ...] | None:
+        """The groups that the innermost `groups=` folder names, sorted; None when there is no such folder."""
+        folders = [part for part in self.key.split("/")[:-1] if part.startswith(GROUPS_FOLDER)]
+        return read_groups(folders[-1].removeprefix(GROUPS_FOLDER)) if folders else None
+
+    @property
+    def is_document(self) -> bool:
+        """False for keys outside `documents/`, for folder markers and for keys with no tenant or no name."""
+        return self.key.startswith(DOCUMENTS_PREFIX) and not self.key.endswith("/") and bool(self.tenant and self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectVersion:
+    """One version of an object in the bucket, as S3 describes it. `modified_at` is in seconds since the epoch.
+
+    `groups` are those that the object's metadata names (`x-amz-meta-groups: hr, board`); a listing does not tell them.
+    """
+
+    key: str
+    etag: str
+    size_bytes: int
+    modified_at: float
+    version_id: str | None = None
+    content_type: str = ""
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The registry's record of a document. Times are in seconds since the epoch.
+
+    `generation` is the one whose chunks a search may return now; it stays the
+    old one while a new version is on its way, and is None when nothing may be
+    returned. `content` names what that generation was made from, and how.
+    `etag` is the object version that `state` speaks of. `groups` may see the document; none: everybody of the tenant.
+    """
+
+    key: str
+    state: DocumentState
+    reason: str = ""
+    size_bytes: int = 0
+    chunks: int = 0
+    generation: int | None = None
+    content: str = ""
+    etag: str = ""
+    version_id: str | None = None
+    groups: tuple[str, ...] = ()
+    uploaded_at: float | None = None
+    started_at: float | None = None
+    updated_at: float | None = None
+    ready_at: float | None = None
+
+    @property
+    def tenant(self) -> str:
+        return DocumentKey(self.key).tenant
+
+    @property
+    def name(self) -> str:
+        return DocumentKey(self.key).name
+
+
+class Attempt(NamedTuple):
+    """One try at bringing a document up to date. Its number is the generation of the chunks that it writes."""
+
+    key: DocumentKey
+    number: int
+    embedding_model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One paragraph, list item or table row that a parser read. `page` counts from 1."""
+
+    text: str
+    page: int | None = None
+    section: tuple[str, ...] = ()
+
+
+class ChunkId(NamedTuple):
+    """What a chunk is known by: the document, the generation, and the position in it from 0."""
+
+    document_key: str
+    generation: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a document as it is stored. `index` is its position in the document, from 0.
+
+    `generation` is the number of the attempt that wrote it: a later attempt's is higher. `total` is how many chunks
+    that generation has, and `etag` the object version that it was made from.
+    """
+
+    document_key: str
+    generation: int
+    index: int
+    text: str
+    page: int | None = None
+    section: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    total: int = 0
+    etag: str = ""
+
+    @property
+    def tenant(self) -> str:
+        return DocumentKey(self.document_key).tenant
+
+    @property
+    def name(self) -> str:
+        return DocumentKey(self.document_key).name
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Who may see the chunk, in the words that stores filter by (`Scope.labels`)."""
+        return tuple(_label(group) for group in self.groups) or (OPEN,)
+
+    @property
+    def identity(self) -> ChunkId:
+        return ChunkId(self.document_key, self.generation, self.index)
+
+    @property
+    def place(self) -> str:
+        """Where a reader finds it: `page 3 · Leave › Parental leave`, or `part 2` when neither is known."""
+        page = [f"page {self.page}"] if self.page is not None else []
+        section = [" › ".join(self.section)] if self.section else []
+        return " · ".join(page + section) or f"part {self.index + 1}"
+
+    @property
+    def text_to_embed(self) -> str:
+        """The text with its context header (document › section), which is embedded but never quoted."""
+        return f"{' › '.join((self.name, *self.section))}\n{self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedChunk:
+    """A chunk and its unit-length embedding."""
+
+    chunk: Chunk
+    vector: Sequence[float]

@@ -1,0 +1,78 @@
+"""Retrieval: what is searched for, and what is found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from headrace.types.documents import Chunk, Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A chunk that was found.
+
+    `similarity` is the cosine between question and chunk, from -1 to 1. `score` is what passages are ranked by: the
+    similarity and the share of the question's words that the chunk carries, weighted (headrace.lexical). It depends on
+    question and chunk alone, so it means the same on every store. `context` is the text around the chunk, itself
+    included, where more than the chunk is to be read.
+    """
+
+    chunk: Chunk
+    score: float
+    similarity: float = 0.0
+    context: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One way of asking: its text, and the unit-length embedding of it."""
+
+    text: str
+    vector: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRequest:
+    """One retrieval. A passage found by several queries keeps its best score.
+
+    `dense_weight`, from 0 to 1, is the share of the similarity in a score; the words have the rest.
+    `filter` is in the portable filter language (docs/api.md) over a chunk's `document`, `name`, `page` and `section`.
+    `without` are generations that are not to be found.
+    """
+
+    scope: Scope
+    queries: Sequence[Query]
+    limit: int
+    dense_weight: float = 1.0
+    filter: Mapping[str, Any] = field(default_factory=dict)
+    without: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What a search found, best first, ties by document and index.
+
+    `mark` says how fresh the searched data were: every write whose mark is not higher was seen. A store that always
+    shows its newest writes gives None.
+    """
+
+    passages: tuple[Passage, ...]
+    mark: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the registry says of some of a tenant's documents, at one moment.
+
+    `epoch` names the registry's life: empty when it never began, or was lost. `newest_attempt` is higher than or
+    equal to every generation that was ever written. `mark` is the freshness that a search must have had.
+    `current` holds, by key, the generation that may be shown, and the groups that may see it.
+    """
+
+    epoch: str
+    newest_attempt: int
+    mark: int
+    embedding_model: str
+    current: Mapping[str, tuple[int, tuple[str, ...]]]
