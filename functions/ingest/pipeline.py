@@ -131,12 +131,14 @@ class _Attempt:
         return mark
 
     async def _finish(self, document: Document, *, mark: int = 0) -> None:
-        await self._save(replace(document, state=DocumentState.READY, reason="", ready_at=time.time()), mark=mark)
+        ready = replace(document, state=DocumentState.READY, reason="", pipeline=PIPELINE_VERSION)
+        await self._save(replace(ready, ready_at=time.time()), mark=mark)
         await self._parts.store.retire(self._key, before=document.generation or self._number)
 
     async def _fail(self, document: Document, reason: str) -> None:
         # The old version is not the file any longer: nothing of it may be quoted.
-        await self._save(replace(document, state=DocumentState.FAILED, reason=reason, chunks=0, generation=None))
+        failed = replace(document, state=DocumentState.FAILED, reason=reason, chunks=0, generation=None)
+        await self._save(replace(failed, pipeline=PIPELINE_VERSION))
         await self._parts.store.retire(self._key, before=self._number + 1)
 
     async def _forget(self) -> None:
@@ -186,8 +188,7 @@ async def _temporary_folder() -> AsyncIterator[Path]:
 
 def is_current(known: Document, seen: ObjectVersion) -> bool:
     """Whether a record says all there is to say of an object version."""
-    done = known.state in {DocumentState.READY, DocumentState.FAILED}
-    return done and (known.etag, known.groups) == (seen.etag, known_to(seen))
+    return (known.pipeline, known.etag, known.groups) == (PIPELINE_VERSION, seen.etag, known_to(seen))
 
 
 def _queued(version: ObjectVersion, known: Document | None) -> Document:

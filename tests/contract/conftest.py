@@ -73,8 +73,9 @@ async def open_store(
             url = await stack.enter_async_context(served(faulty(server.app(), faults)))
             return await stack.enter_async_context(open_qdrant_store(url, api_key="k", collection=collection))
         case "pinecone":
-            lags = {"lag_seconds": 0.03, "replica_lag_seconds": 0.03} if is_late else {}
-            double = await stack.enter_async_context(pinecone_double(Knobs(faults=faults, **lags)))
+            lag_seconds = 0.03 if is_late else 0.0
+            knobs = Knobs(lag_seconds=lag_seconds, replica_lag_seconds=lag_seconds, faults=faults)
+            double = await stack.enter_async_context(pinecone_double(knobs))
             opening = open_pinecone_store(double.url, api_key="key", collection=collection, place=PineconePlace())
             return await stack.enter_async_context(opening)
         case "redis":

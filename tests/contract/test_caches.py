@@ -89,9 +89,9 @@ async def test_an_answer_is_never_served_after_a_document_changed(
 ) -> None:
     await any_cache.remember(key, answer(await registry.revision(key.scope.tenant)))
     document = DocumentKey(f"documents/{key.scope.tenant}/new.txt")
-    attempt = await registry.begin(document)
+    attempt = await registry.begin(document, embedding_model="m")
     assert await any_cache.find(key) is not None
-    await registry.save(Document(document.key, DocumentState.READY, generation=1), attempt=attempt)
+    await registry.save(Document(document.key, DocumentState.READY, generation=1), attempt)
     assert await any_cache.find(key) is None
 
 
@@ -101,7 +101,7 @@ async def test_an_answer_made_before_a_change_and_remembered_after_it_is_not_ser
     before = await registry.revision(key.scope.tenant)
     document = DocumentKey(f"documents/{key.scope.tenant}/new.txt")
     await registry.save(
-        Document(document.key, DocumentState.READY, generation=1), attempt=await registry.begin(document)
+        Document(document.key, DocumentState.READY, generation=1), await registry.begin(document, embedding_model="m")
     )
     await any_cache.remember(key, answer(before))
     assert await any_cache.find(key) is None

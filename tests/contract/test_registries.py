@@ -8,12 +8,14 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from headrace.errors import RegistryUnavailableError, SupersededError
+from headrace.errors import IndexMismatchError, RegistryUnavailableError, SupersededError
 from headrace.protocols import DocumentRegistry
 from headrace.redis_client import open_redis, tenant_key
 from headrace.registries.redis import RedisRegistry
-from headrace.types import Document, DocumentKey, DocumentState
+from headrace.types import Attempt, Document, DocumentKey, DocumentState
 from infra.local.processes import free_port
+
+MODEL = "model-a"
 
 
 @pytest.fixture(params=["redis"])
@@ -27,86 +29,145 @@ def key(tenant: str) -> DocumentKey:
     return DocumentKey(f"documents/{tenant}/a b+ü:{{x}}.txt")
 
 
-def ready(key: DocumentKey, generation: int = 1) -> Document:
-    return Document(key.key, DocumentState.READY, chunks=3, generation=generation, etag="e", uploaded_at=1.5)
+def ready(key: DocumentKey, generation: int = 1, groups: tuple[str, ...] = ()) -> Document:
+    return Document(
+        key.key, DocumentState.READY, chunks=3, generation=generation, etag="e", groups=groups, uploaded_at=1.5
+    )
+
+
+async def begun(registry: DocumentRegistry, key: DocumentKey) -> Attempt:
+    return await registry.begin(key, embedding_model=MODEL)
+
+
+async def current(registry: DocumentRegistry, key: DocumentKey) -> tuple[int, tuple[str, ...]] | None:
+    return (await registry.standing(key.tenant, [key.key])).current.get(key.key)
 
 
 async def test_a_record_comes_back_as_it_was_written(any_registry: DocumentRegistry, key: DocumentKey) -> None:
     assert await any_registry.get(key) is None
-    attempt = await any_registry.begin(key)
-    await any_registry.save(ready(key), attempt=attempt)
-    assert await any_registry.get(key) == ready(key)
-    assert await any_registry.documents(key.tenant) == [ready(key)]
+    document = ready(key, groups=("hr", "ops"))
+    await any_registry.save(document, await begun(any_registry, key))
+    assert await any_registry.get(key) == document
+    assert await any_registry.documents(key.tenant) == [document]
     assert key.tenant in await any_registry.tenants()
 
 
 async def test_only_the_newest_attempt_may_write(any_registry: DocumentRegistry, key: DocumentKey) -> None:
-    old = await any_registry.begin(key)
-    new = await any_registry.begin(key)
+    old, new = await begun(any_registry, key), await begun(any_registry, key)
     with pytest.raises(SupersededError):
-        await any_registry.save(ready(key), attempt=old)
-    await any_registry.save(ready(key, 2), attempt=new)
+        await any_registry.save(ready(key), old)
+    await any_registry.save(ready(key, 2), new)
     with pytest.raises(SupersededError):
-        await any_registry.remove(key, attempt=old)
-    assert await any_registry.generations(key.tenant, [key.key]) == {key.key: 2}
+        await any_registry.remove(old)
+    assert await current(any_registry, key) == (2, ())
 
 
 async def test_a_removed_document_is_forgotten_and_an_older_attempt_cannot_bring_it_back(
     any_registry: DocumentRegistry, key: DocumentKey
 ) -> None:
-    first = await any_registry.begin(key)
-    await any_registry.save(ready(key), attempt=first)
-    last = await any_registry.begin(key)
-    await any_registry.remove(key, attempt=last)
+    first = await begun(any_registry, key)
+    await any_registry.save(ready(key), first)
+    last = await begun(any_registry, key)
+    await any_registry.remove(last)
     assert await any_registry.get(key) is None
-    assert await any_registry.generations(key.tenant, [key.key]) == {}
+    assert await current(any_registry, key) is None
     for attempt in (first, last):
         with pytest.raises(SupersededError):
-            await any_registry.save(ready(key), attempt=attempt)
-    assert await any_registry.begin(key) > last
+            await any_registry.save(ready(key), attempt)
+    assert (await begun(any_registry, key)).number > last.number
 
 
 async def test_the_revision_rises_exactly_when_searches_see_something_else(
     any_registry: DocumentRegistry, key: DocumentKey
 ) -> None:
-    attempt = await any_registry.begin(key)
+    attempt = await begun(any_registry, key)
     seen = [await any_registry.revision(key.tenant)]
     for document in (
         replace(ready(key), state=DocumentState.PARSING, generation=None),
         ready(key),
         replace(ready(key), state=DocumentState.EMBEDDING),
         ready(key, 2),
+        ready(key, 2, groups=("hr",)),
         replace(ready(key), state=DocumentState.FAILED, generation=None),
     ):
-        await any_registry.save(document, attempt=attempt)
+        await any_registry.save(document, attempt)
         seen.append(await any_registry.revision(key.tenant))
     rises = [later > earlier for earlier, later in itertools.pairwise(seen)]
-    assert rises == [False, True, False, True, True]
+    assert rises == [False, True, False, True, True, True]
     assert seen == sorted(seen)
-    await any_registry.remove(key, attempt=attempt)
+    await any_registry.remove(attempt)
     assert await any_registry.revision(key.tenant) == seen[-1], "nothing of it was searchable any more"
+
+
+async def test_the_standing_tells_what_may_be_shown_and_how_fresh_a_search_must_be(
+    any_registry: DocumentRegistry, key: DocumentKey
+) -> None:
+    other = DocumentKey(f"documents/{key.tenant}/other")
+    attempt = await begun(any_registry, key)
+    await any_registry.save(ready(key, attempt.number, ("hr",)), attempt, mark=7)
+    await any_registry.save(ready(other, 5), await begun(any_registry, other), mark=3)
+    standing = await any_registry.standing(key.tenant, [key.key, other.key, "documents/none"])
+    assert standing.current == {key.key: (attempt.number, ("hr",)), other.key: (5, ())}
+    assert standing.newest_attempt > attempt.number
+    assert (standing.mark, standing.embedding_model, standing.epoch) == (7, MODEL, "")
+
+
+async def test_an_epoch_is_opened_once_and_ends_with_doubt_or_loss(
+    any_registry: DocumentRegistry, redis: Redis, key: DocumentKey
+) -> None:
+    async def epoch() -> str:
+        return (await any_registry.standing(key.tenant)).epoch
+
+    await any_registry.save(ready(key), await begun(any_registry, key))
+    assert await epoch() == ""
+    await any_registry.open_epoch(key.tenant)
+    first = await epoch()
+    await any_registry.open_epoch(key.tenant)
+    assert await epoch() == first != ""
+    await any_registry.distrust(key.tenant)
+    assert await epoch() == ""
+    await any_registry.open_epoch(key.tenant)
+    assert await epoch() not in {"", first}
+    await redis.delete(*[name async for name in redis.scan_iter(tenant_key(key.tenant, "*"))])
+    assert await epoch() == ""
 
 
 async def test_a_lost_registry_goes_on_with_higher_numbers(
     any_registry: DocumentRegistry, redis: Redis, key: DocumentKey
 ) -> None:
-    before = await any_registry.begin(key)
-    names = [name async for name in redis.scan_iter(tenant_key(key.tenant, "*"))]
-    await redis.delete(*names)
-    assert await any_registry.begin(key) > before
+    before = await begun(any_registry, key)
+    await redis.delete(*[name async for name in redis.scan_iter(tenant_key(key.tenant, "*"))])
+    assert (await begun(any_registry, key)).number > before.number
+
+
+async def test_another_embedding_model_is_refused_until_the_tenant_is_switched(
+    any_registry: DocumentRegistry, key: DocumentKey
+) -> None:
+    attempt = await begun(any_registry, key)
+    with pytest.raises(IndexMismatchError, match="make reindex"):
+        await any_registry.begin(key, embedding_model="model-b")
+    revision = await any_registry.revision(key.tenant)
+    await any_registry.save(ready(key), attempt)
+    assert not await any_registry.switch_model(key.tenant, "model-b", revision=revision), "a document has changed"
+    revision = await any_registry.revision(key.tenant)
+    assert await any_registry.switch_model(key.tenant, "model-b", revision=revision, mark=2)
+    assert await any_registry.revision(key.tenant) > revision, "cached answers came from other passages"
+    with pytest.raises(IndexMismatchError):
+        await any_registry.save(ready(key, 2), attempt)
+    await any_registry.save(ready(key, 2), await any_registry.begin(key, embedding_model="model-b"))
 
 
 async def test_tenants_are_apart(any_registry: DocumentRegistry, key: DocumentKey) -> None:
-    await any_registry.save(ready(key), attempt=await any_registry.begin(key))
+    await any_registry.save(ready(key), await begun(any_registry, key))
     stranger = f"{key.tenant}x"
     assert await any_registry.documents(stranger) == []
-    assert await any_registry.generations(stranger, [key.key]) == {}
+    assert (await any_registry.standing(stranger, [key.key])).current == {}
     assert await any_registry.revision(stranger) == 0
 
 
 async def test_a_server_that_is_gone_is_unavailable(key: DocumentKey) -> None:
     async with open_redis(f"redis://127.0.0.1:{free_port()}/0") as client:
         registry = RedisRegistry(client)
-        for call in (registry.check(), registry.begin(key), registry.get(key), registry.revision("t")):
+        for call in (registry.check(), begun(registry, key), registry.get(key), registry.standing("t")):
             with pytest.raises(RegistryUnavailableError, match="REDIS_URL"):
                 await call

@@ -27,8 +27,9 @@ MODEL = "test-embedding"
 async def document(qdrant_url: str, openai_url: str, registry: RedisRegistry) -> None:
     """One document of the default tenant, embedded by the OpenAI double."""
     key = DocumentKey("documents/manual.txt")
-    attempt = await registry.begin(key)
-    chunks = chunk_blocks([Block(TEXT)], document_key=key.key, generation=attempt)
+    attempt = await registry.begin(key, embedding_model=MODEL)
+    await registry.open_epoch(key.tenant)
+    chunks = chunk_blocks([Block(TEXT)], document_key=key.key, generation=attempt.number)
     async with (
         open_openai_embedder(api_key="k", base_url=openai_url, model=MODEL, batch=8) as embedder,
         open_qdrant_store(qdrant_url, api_key="", collection=f"artifact-{MODEL}") as store,
@@ -36,7 +37,7 @@ async def document(qdrant_url: str, openai_url: str, registry: RedisRegistry) ->
         vectors = await embedder.embed([chunk.text_to_embed for chunk in chunks])
         await store.ensure(len(vectors[0]))
         await store.upsert([EmbeddedChunk(c, v) for c, v in zip(chunks, vectors, strict=True)])
-    await registry.save(Document(key.key, DocumentState.READY, generation=attempt, chunks=1), attempt=attempt)
+    await registry.save(Document(key.key, DocumentState.READY, generation=attempt.number, chunks=1), attempt)
 
 
 @pytest.fixture

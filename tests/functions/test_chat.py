@@ -10,16 +10,16 @@ from typing import Any
 
 import aiohttp
 import pytest
-from functions.chat.retrieve import REMEMBERED_QUESTIONS, RetrievalLimits, Retriever
 
 from functions.chat.prompt import REFUSAL
 from headrace.embedders.minilm import MiniLMEmbedder
 from headrace.models.openai import OpenAIModel, open_openai_model
 from headrace.registries.redis import RedisRegistry
+from headrace.retrieval.retriever import REMEMBERED_QUESTIONS, RetrievalOptions, Retriever
 from headrace.stores.qdrant import QdrantStore
 from headrace.types import Block, Message, Scope
-from tests.functions.conftest import Library
 from tests.support.http import SseEvent, served, sse_events
+from tests.support.library import Library
 from tests.support.openai_server import Script
 
 LEAVE = "Parents may take 26 weeks of parental leave. Tell the office eight weeks before."
@@ -278,12 +278,12 @@ async def test_an_answer_that_is_not_whole_says_so_and_is_not_remembered(
 async def test_many_new_questions_push_no_other_out_while_it_is_asked(
     embedder: MiniLMEmbedder, store: QdrantStore, registry: RedisRegistry, tenant: str
 ) -> None:
-    retriever = Retriever(embedder=embedder, store=store, registry=registry, limits=RetrievalLimits(3, 0.2))
+    retriever = Retriever(embedder=embedder, store=store, registry=registry, options=RetrievalOptions(3, 0.2))
     retriever._vectors.update({f"q{i}": [0.0] * 384 for i in range(REMEMBERED_QUESTIONS)})
     before = [Message("user", "q1")]
 
     async def ask_it(question: str, history: list[Message]) -> None:
-        await retriever.retrieve(question, scope=Scope(tenant), history=history, filter_={}, strict=False)
+        await retriever.retrieve(question, scope=Scope(tenant), history=history)
 
     await asyncio.gather(ask_it("q0", before), ask_it("new", []), ask_it("newer", []))
 

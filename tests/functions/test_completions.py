@@ -11,8 +11,8 @@ import openai
 import pytest
 
 from headrace.models.openai import OpenAIModel, open_openai_model
-from tests.functions.conftest import Library
 from tests.support.http import served
+from tests.support.library import Library
 from tests.support.openai_server import Script
 
 LEAVE = "Parents may take 26 weeks of parental leave."

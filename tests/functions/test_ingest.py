@@ -16,7 +16,7 @@ from functions.ingest.main import handle_batch
 from functions.ingest.pipeline import IngestParts, synchronise
 from headrace.errors import BucketUnavailableError, EmbedderUnavailableError, InvalidInputError
 from headrace.types import Document, DocumentKey, DocumentState
-from tests.functions.conftest import FolderBucket
+from tests.support.ingest import FolderBucket
 
 
 @pytest.fixture

@@ -15,23 +15,27 @@ ROOT = Path(__file__).resolve().parents[2]
 PRODUCT = sorted(path for folder in ("functions", "shared/headrace", "infra") for path in (ROOT / folder).rglob("*.py"))
 # The floors of headrace, from the ground up: a module imports from floors below its own, or from its own.
 FLOORS = {
-    "types": 0, "errors": 0, "sentences": 0, "lambda_runtime": 0,
-    "protocols": 1, "filters": 1, "retries": 1, "settings": 1, "threads": 1, "sandbox": 1, "event_codec": 1,
-    "redis_client": 2, "openai_client": 2,
-    "stores": 3, "registries": 3, "caches": 3, "conversations": 3, "models": 3, "embedders": 3, "parsers": 3, "buckets": 3,
-    "wiring": 4,
+    "types": 0, "errors": 0, "sentences": 0, "common_words": 0, "lambda_runtime": 0,
+    "protocols": 1, "filters": 1, "retries": 1, "settings": 1, "threads": 1, "together": 1, "sandbox": 1,
+    "event_codec": 1, "lexical": 1,
+    "redis_client": 2, "openai_client": 2, "http_json": 2, "ranking": 2,
+    "stores": 3, "registries": 3, "caches": 3, "conversations": 3, "models": 3, "embedders": 3, "rerankers": 3,
+    "parsers": 3, "buckets": 3, "queues": 3, "retrieval": 3,
+    "wiring": 4, "langchain": 4,
 }  # fmt: skip
 VENDORS = {
-    "aiohttp": {"headrace.stores.qdrant"},
-    "boto3": {"headrace.buckets.s3"},
-    "botocore": {"headrace.buckets.s3"},
+    "aiohttp": {"headrace.http_json"},
+    "boto3": {"headrace.buckets.s3", "headrace.queues.sqs"},
+    "botocore": {"headrace.buckets.s3", "headrace.queues.sqs"},
+    "langchain_core": {"headrace.langchain"},
     "openai": {"headrace.openai_client", "headrace.models.openai"},
+    "qdrant_edge": {"headrace.stores.edge_engine", "headrace.stores.edge_requests"},
     "redis": {"headrace.redis_client", "headrace.registries.redis", "headrace.caches.redis",
-              "headrace.conversations.redis", "headrace.wiring"},
+              "headrace.conversations.redis", "headrace.stores.redis", "headrace.wiring"},
     "unstructured": {"headrace.parsers.unstructured"},
     "pypdfium2": {"headrace.parsers.pdf"},
     "tokenizers": {"headrace.embedders.minilm"},
-    "pydantic": {"functions.chat.schemas"},
+    "pydantic": {"functions.chat.schemas", "headrace.langchain"},
     "mangum": {"functions.chat.main"},
 }  # fmt: skip
 
@@ -147,6 +151,23 @@ print(json.dumps({"modules": sorted(sys.modules)}))
     loaded = {name.split(".")[0] for name in run(source)["modules"]}
     assert "aiohttp" in loaded
     assert not loaded & {"openai", "numpy", "tokenizers", "redis", "boto3"}, "openai is imported at its first use"
+
+
+@pytest.mark.parametrize(
+    ("store", "loads"),
+    [("qdrant", {"aiohttp"}), ("pinecone", {"aiohttp"}), ("redis", {"redis"}), ("embedded", {"qdrant_edge"})],
+)
+def test_a_store_loads_no_vendor_but_its_own(store: str, loads: set[str]) -> None:
+    source = f"""
+import json, sys
+from headrace import wiring
+from headrace.settings import Settings
+wiring.open_store(Settings(vector_store={store!r}))
+print(json.dumps({{"modules": sorted(sys.modules)}}))
+"""
+    loaded = {name.split(".")[0] for name in run(source)["modules"]}
+    assert loads <= loaded
+    assert not loaded & {"qdrant_client", "pinecone", "grpc", "numpy", "pydantic", "httpx"}
 
 
 def cold_start(module: str) -> dict[str, list[str]]:

@@ -26,8 +26,10 @@ def test_a_key_or_a_url_alone_turns_the_language_model_on(variable: str) -> None
 
 
 def test_values_are_read_as_what_they_are_and_empty_ones_are_defaults() -> None:
-    settings = Settings.from_env({"EMBEDDING_BATCH": "7", "RETRIEVAL_MIN_SCORE": "0.4", "REDIS_URL": "", "NOISE": "1"})
-    assert (settings.embedding_batch, settings.retrieval_min_score) == (7, 0.4)
+    settings = Settings.from_env(
+        {"EMBEDDING_BATCH": "7", "RETRIEVAL_MIN_SIMILARITY": "0.4", "REDIS_URL": "", "NOISE": "1"}
+    )
+    assert (settings.embedding_batch, settings.retrieval_min_similarity) == (7, 0.4)
     assert settings.redis_url == Settings().redis_url
 
 

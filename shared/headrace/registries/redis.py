@@ -111,7 +111,7 @@ class RedisRegistry:
     async def _write(self, attempt: Attempt, record: str, shown: str, mark: int) -> None:
         key = attempt.key
         with registry_faults():
-            args = [key.key, attempt.number, record, shown, mark, attempt.embedding_model]
+            args: list[str | int] = [key.key, attempt.number, record, shown, mark, attempt.embedding_model]
             written = await self._save(keys=[registry_key(key.tenant)], args=args)
         if written == 0:
             raise SupersededError(f"A newer attempt at {key.key!r} has begun; this one stops.")

@@ -41,4 +41,4 @@ def _widen(chunk: Chunk, neighbours: Mapping[ChunkId, Chunk], left: int) -> tupl
 
 
 def _beside(chunk: Chunk) -> tuple[ChunkId, ChunkId]:
-    return chunk.identity._replace(index=chunk.index - 1), chunk.identity._replace(index=chunk.index + 1)
+    return chunk.identity._replace(position=chunk.index - 1), chunk.identity._replace(position=chunk.index + 1)

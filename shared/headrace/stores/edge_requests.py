@@ -59,8 +59,8 @@ def _scoring(body: Any, using: str | None) -> Any:
             return FUSIONS[name]()
         case {"rrf": {"k": int(k)}}:
             return edge.Fusion.Rrf(k=k)
-        case {"formula": formula, **rest}:
-            return edge.Formula(_expression(formula), rest.get("defaults", {}))
+        case {"formula": formula}:
+            return edge.Formula(_expression(formula), body.get("defaults", {}))
     raise BadRequestError(f"a query that this engine does not read: {body}")
 
 

@@ -40,7 +40,7 @@ def document_prefix(document_key: str) -> str:
 
 def record_id(identity: ChunkId) -> str:
     """`document#generation#index`: ids can be listed by prefix, and tell the generation."""
-    return f"{document_prefix(identity.document_key)}{identity.generation}#{identity.index}"
+    return f"{document_prefix(identity.document_key)}{identity.generation}#{identity.position}"
 
 
 def generation_of(record: str) -> int:

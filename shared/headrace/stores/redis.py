@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
@@ -35,7 +35,8 @@ class RedisStore:
     """A VectorStore on a Redis client with FT.*, which stays the opener's to close."""
 
     def __init__(self, client: Redis, collection: str) -> None:
-        self._client = client
+        # The client's own types know neither FT.* nor that its replies are bytes.
+        self._client = cast("Any", client)
         self._collection = collection
         self._ensured: int | None = None
 
@@ -50,7 +51,7 @@ class RedisStore:
 
         async def make() -> int:
             try:
-                await self._client.execute_command("FT.CREATE", *arguments)
+                await self._execute("FT.CREATE", *arguments)
             except ResponseError as error:
                 if "exist" not in str(error).lower():
                     raise
@@ -75,7 +76,7 @@ class RedisStore:
                         key = DocumentKey(embedded.chunk.document_key)
                         pipeline.sadd(self._documents(key.tenant), key.key)
                         pipeline.sadd(self._members(key), member_of(embedded.chunk.identity))
-                        pipeline.hset(self._chunk(embedded.chunk.identity), mapping=fields_of(embedded))
+                        pipeline.hset(self._chunk(embedded.chunk.identity), mapping=cast("Any", fields_of(embedded)))
                     await pipeline.execute()
 
             await self._run(write, WRITE_DEADLINE_SECONDS)
@@ -114,9 +115,7 @@ class RedisStore:
 
         async def search() -> list[Any]:
             try:
-                found: list[Any] = await self._client.execute_command(
-                    "FT.SEARCH", self._collection, asked, *options, "DIALECT", 2
-                )
+                found: list[Any] = await self._execute("FT.SEARCH", self._collection, asked, *options, "DIALECT", 2)
             except ResponseError as error:
                 if any(words in str(error).lower() for words in NO_INDEX):
                     return [0]
@@ -163,7 +162,7 @@ class RedisStore:
     async def drop(self) -> None:
         async def drop() -> None:
             try:
-                await self._client.execute_command("FT.DROPINDEX", self._collection)
+                await self._execute("FT.DROPINDEX", self._collection)
             except ResponseError as error:
                 if not any(words in str(error).lower() for words in NO_INDEX):
                     raise
@@ -172,6 +171,9 @@ class RedisStore:
 
         await self._run(drop, WRITE_DEADLINE_SECONDS)
         self._ensured = None
+
+    async def _execute(self, *command: str | int | bytes) -> Any:
+        return await self._client.execute_command(*command)
 
     async def _document_keys(self, tenant: str) -> list[str]:
         return sorted(key.decode() for key in await self._client.smembers(self._documents(tenant)))

@@ -129,7 +129,8 @@ class Document:
     `generation` is the one whose chunks a search may return now; it stays the
     old one while a new version is on its way, and is None when nothing may be
     returned. `content` names what that generation was made from, and how.
-    `etag` is the object version that `state` speaks of. `groups` may see the document; none: everybody of the tenant.
+    `etag` is the object version that `state` speaks of, and `pipeline` the version of the pipeline that settled it: empty
+    while it is on its way, or was given up. `groups` may see the document; none: everybody of the tenant.
     """
 
     key: str
@@ -141,6 +142,7 @@ class Document:
     content: str = ""
     etag: str = ""
     version_id: str | None = None
+    pipeline: str = ""
     groups: tuple[str, ...] = ()
     uploaded_at: float | None = None
     started_at: float | None = None
@@ -178,7 +180,7 @@ class ChunkId(NamedTuple):
 
     document_key: str
     generation: int
-    index: int
+    position: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,72 @@
+"""A bucket in memory and a parser of plain lines, for histories that no server would be told."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+from headrace.errors import DocumentError
+from headrace.types import Block, DocumentKey, ObjectVersion
+
+
+class FolderBucket:
+    """A Bucket in memory, for histories that no server would be told."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.groups: dict[str, tuple[str, ...]] = {}
+        self.puts = 0
+
+    def put(self, key: str, content: bytes, *, groups: tuple[str, ...] = ()) -> None:
+        self.files[key] = content
+        self.groups[key] = groups
+        self.puts += 1
+
+    async def check(self) -> None:
+        """Always ready."""
+
+    async def head(self, key: str) -> ObjectVersion | None:
+        await asyncio.sleep(0)
+        content = self.files.get(key)
+        return None if content is None else self._version(key, content)
+
+    async def fetch(self, key: str, path: Path, *, max_bytes: int) -> ObjectVersion | None:
+        await asyncio.sleep(0)
+        content = self.files.get(key)
+        if content is None:
+            return None
+        version = self._version(key, content)
+        if version.size_bytes > max_bytes:
+            raise DocumentError("The file is too large.")
+        await asyncio.to_thread(path.write_bytes, content)
+        return version
+
+    async def objects(self, prefix: str) -> AsyncIterator[ObjectVersion]:
+        for key in sorted(self.files):
+            version = await self.head(key)
+            if key.startswith(prefix) and version is not None:
+                yield replace(version, groups=())
+
+    async def tenants(self) -> list[str]:
+        await asyncio.sleep(0)
+        return sorted({DocumentKey(key).tenant for key in self.files})
+
+    def _version(self, key: str, content: bytes) -> ObjectVersion:
+        etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        return ObjectVersion(key, etag, len(content), 1000.0 + self.puts, groups=self.groups[key])
+
+
+class LineParser:
+    """A Parser for plain lines; a file that begins with `!` can't be read."""
+
+    async def check(self) -> None:
+        """Always ready."""
+
+    async def parse(self, path: Path, *, name: str, content_type: str) -> list[Block]:
+        text = await asyncio.to_thread(path.read_text)
+        if text.startswith("!"):
+            raise DocumentError("The file begins with a bang. Take it away.")
+        return [Block(line) for line in text.splitlines() if line]
