@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -104,28 +104,34 @@ class Retriever:
 
     async def _search(self, request: SearchRequest) -> list[Passage]:
         """What the store finds and the registry confirms."""
+        left_out: dict[int, str] = {}
         pause_seconds = FIRST_PAUSE_SECONDS
         try:
             async with asyncio.timeout(FRESH_SECONDS):
                 for _ in range(ROUNDS):
-                    result, standing = await self._look(request)
+                    asked = replace(request, without=frozenset(left_out))
+                    result, standing = await self._look(asked, left_out.values())
                     if result.mark is not None and result.mark < standing.mark:
                         # Answered from before the last flip.
                         await asyncio.sleep(pause_seconds)
                         pause_seconds *= 2
                         continue
-                    confirmed, again = _confirmed(request, result.passages, standing)
-                    if not again:
-                        return confirmed
-                    request = replace(request, without=request.without | again)
+                    current = {generation for generation, _ in standing.current.values()}
+                    if current.isdisjoint(left_out):
+                        confirmed, again = _confirmed(request, result.passages, standing)
+                        if not again:
+                            return confirmed
+                        left_out |= again
+                    # What was on its way when it was left out may have become current since.
+                    left_out = {generation: key for generation, key in left_out.items() if generation not in current}
         except TimeoutError:
             pass
         raise StoreUnavailableError("The documents change faster than they can be searched. Try again in a moment.")
 
-    async def _look(self, request: SearchRequest) -> tuple[SearchResult, Standing]:
+    async def _look(self, request: SearchRequest, left_out: Iterable[str]) -> tuple[SearchResult, Standing]:
         tenant = request.scope.tenant
         result = await self._store.search(request)
-        keys = {passage.chunk.document_key for passage in result.passages}
+        keys = {passage.chunk.document_key for passage in result.passages}.union(left_out)
         standing = await self._registry.standing(tenant, keys)
         configured = self._embedder.model
         if standing.embedding_model not in {"", configured}:
@@ -168,21 +174,21 @@ class Retriever:
 
 def _confirmed(
     request: SearchRequest, found: Sequence[Passage], standing: Standing
-) -> tuple[list[Passage], frozenset[int]]:
-    """The passages that may be shown, and the generations to search again without, if a search is needed."""
+) -> tuple[list[Passage], dict[int, str]]:
+    """The passages that may be shown, and the generations (with their documents) to search again without, if needed."""
     wanted = parse_filter(request.filter)
     shown = [passage for passage in found if _may_be_shown(passage.chunk, request.scope, standing)]
     confirmed = [passage for passage in shown if matches(wanted, _fields(passage.chunk))]
     kept = {passage.chunk.identity for passage in shown}
     dropped = [passage.chunk for passage in found if passage.chunk.identity not in kept]
     replaced = any(
-        chunk.document_key in standing.current and standing.current[chunk.document_key][0] != chunk.generation
+        chunk.document_key in standing.current and chunk.generation < standing.current[chunk.document_key][0]
         for chunk in dropped
     )
     # Of a replaced document the new generation must be looked for; anything else has merely taken others' places.
     if replaced or len(found) >= request.limit:
-        return confirmed, frozenset(chunk.generation for chunk in dropped)
-    return confirmed, frozenset()
+        return confirmed, {chunk.generation: chunk.document_key for chunk in dropped}
+    return confirmed, {}
 
 
 def _may_be_shown(chunk: Chunk, scope: Scope, standing: Standing) -> bool:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from headrace.errors import ConfigurationError, StoreUnavailableError
-from headrace.http_json import WRITE_DEADLINE_SECONDS
+from headrace.http_json import ATTEMPTS, WRITE_DEADLINE_SECONDS
+from headrace.retries import with_retries
 from headrace.stores.edge_engine import ApiError, Engine
-from headrace.stores.qdrant import QdrantStore
+from headrace.stores.qdrant import API, QdrantStore
 from headrace.threads import open_threads
 
 
@@ -34,17 +35,25 @@ class EmbeddedQdrant:
         deadline_seconds: float = WRITE_DEADLINE_SECONDS,
     ) -> Any:
         answer = partial(self._engine.answer, method, path.partition("?")[0], dict(body or {}))
-        try:
-            async with asyncio.timeout(deadline_seconds):
+
+        async def once() -> Any:
+            try:
                 return await asyncio.get_running_loop().run_in_executor(self._executor, answer)
-        except ApiError as error:
-            if error.status in allow:
-                return None
-            raise ConfigurationError(f"The embedded vector store refused a request: {error}") from error
-        except TimeoutError:
-            raise StoreUnavailableError(
+            except ApiError as error:
+                if error.status in allow:
+                    return None
+                if API.passes(error.status, str(error)):
+                    raise StoreUnavailableError("The embedded vector store is being set up.") from error
+                raise ConfigurationError(f"The embedded vector store refused a request: {error}") from error
+
+        return await with_retries(
+            once,
+            attempts=ATTEMPTS,
+            deadline_seconds=deadline_seconds,
+            on_timeout=lambda: StoreUnavailableError(
                 f"The embedded vector store did not answer within {deadline_seconds:g} seconds. Try again in a moment."
-            ) from None
+            ),
+        )
 
 
 @asynccontextmanager

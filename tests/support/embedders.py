@@ -1,0 +1,24 @@
+"""An embedder that costs nothing: a direction of its own for every text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tests.support.chunks import vector
+
+
+class HashEmbedder:
+    """An Embedder whose vectors say nothing but that texts are equal."""
+
+    relevance_floor = -1.0
+
+    def __init__(self, model: str = "hash") -> None:
+        self.model = model
+        self.texts = 0
+
+    async def check(self) -> None:
+        """Always ready."""
+
+    async def embed(self, texts: Sequence[str]) -> list[Sequence[float]]:
+        self.texts += len(texts)
+        return [vector(f"{self.model}{text}") for text in texts]
