@@ -1,18 +1,19 @@
-"""The cache maintenance function: woken by a schedule, or by hand. For now it reports what there is to maintain."""
+"""The cache maintenance function: woken by a schedule, or by hand. Has lost registries rebuilt, and reports."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
 from headrace import wiring
-from headrace.protocols import DocumentRegistry
+from headrace.messages import rebuild_registry
+from headrace.protocols import Bucket, DocumentRegistry, Queue
 from headrace.sandbox import Sandbox
 from headrace.settings import Settings
 
@@ -21,32 +22,47 @@ logger = Logger(service="cache_maintenance")
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceParts:
-    """What maintenance works with."""
+    """What maintenance works with. Without a queue nothing can be asked of ingest."""
 
     registry: DocumentRegistry
+    bucket: Bucket
+    queue: Queue | None
 
 
 @asynccontextmanager
 async def open_parts() -> AsyncIterator[MaintenanceParts]:
     """The real parts, from the environment."""
     settings = Settings.from_env(os.environ)
-    async with wiring.open_redis(settings) as redis:
-        yield MaintenanceParts(registry=wiring.registry_on(redis))
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(wiring.open_redis(settings))
+        yield MaintenanceParts(
+            registry=wiring.registry_on(redis),
+            bucket=await stack.enter_async_context(wiring.open_bucket(settings)),
+            queue=await stack.enter_async_context(wiring.open_queue(settings)),
+        )
 
 
 sandbox = Sandbox(open_parts)
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """Report, a tenant each, the documents by state and the revision that cached answers are checked against."""
-    return sandbox.run(report)
+    """Have lost registries rebuilt, and report, a tenant each, the documents by state and the revision."""
+    return sandbox.run(maintain)
 
 
-async def report(parts: MaintenanceParts) -> dict[str, Any]:
-    """`{"tenants": {name: {"revision", "documents": {state: count}}}}`."""
+async def maintain(parts: MaintenanceParts) -> dict[str, Any]:
+    """`{"tenants": {name: {"revision", "documents": {state: count}}}, "rebuilding": [name]}`."""
     tenants = {}
-    for tenant in await parts.registry.tenants():
-        states = Counter(document.state.value for document in await parts.registry.documents(tenant))
+    lost = []
+    # The bucket knows of tenants that a lost registry has forgotten.
+    for tenant in sorted({*await parts.bucket.tenants(), *await parts.registry.tenants()}):
+        documents = await parts.registry.documents(tenant)
+        states = Counter(document.state.value for document in documents)
         tenants[tenant] = {"revision": await parts.registry.revision(tenant), "documents": dict(states)}
+        if not (await parts.registry.standing(tenant)).epoch:
+            lost.append(tenant)
+    if lost and parts.queue is not None:
+        logger.warning("has lost registries rebuilt", tenants=lost)
+        await parts.queue.send([rebuild_registry(tenant) for tenant in lost])
     logger.info("report", tenants=tenants)
-    return {"tenants": tenants}
+    return {"tenants": tenants, "rebuilding": lost}

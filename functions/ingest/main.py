@@ -12,8 +12,10 @@ from aws_lambda_powertools import Logger
 
 from functions.ingest.events import changed_documents
 from functions.ingest.pipeline import IngestParts, synchronise
+from functions.ingest.rebuild import rebuild
 from headrace import wiring
 from headrace.errors import InvalidInputError, UnavailableError
+from headrace.messages import tenant_to_rebuild
 from headrace.sandbox import Sandbox
 from headrace.settings import Settings
 
@@ -40,6 +42,7 @@ async def open_parts() -> AsyncIterator[IngestParts]:
             store=await stack.enter_async_context(wiring.open_store(settings)),
             registry=wiring.registry_on(redis),
             max_document_bytes=settings.max_document_bytes,
+            queue=await stack.enter_async_context(wiring.open_queue(settings)),
         )
 
 
@@ -79,6 +82,10 @@ async def _handle_record(record: dict[str, Any], parts: IngestParts, deadline_se
     """True when the message is done with, False when it is to come again."""
     last_try = int(record.get("attributes", {}).get("ApproximateReceiveCount", 1)) >= MAX_RECEIVES
     try:
+        tenant = tenant_to_rebuild(record["body"])
+        if tenant is not None:
+            await _rebuild(tenant, parts, deadline_seconds)
+            return True
         for key in changed_documents(record["body"]):
             await synchronise(key, parts, deadline_seconds=deadline_seconds, last_try=last_try)
             logger.info("synchronised", document=key.key)
@@ -91,3 +98,13 @@ async def _handle_record(record: dict[str, Any], parts: IngestParts, deadline_se
         logger.exception("failed unexpectedly; will be tried again", last_try=last_try)
         return False
     return True
+
+
+async def _rebuild(tenant: str, parts: IngestParts, deadline_seconds: float | None) -> None:
+    """Raises UnavailableError when the time is up; what was recovered by then is found so by the next try."""
+    try:
+        async with asyncio.timeout(deadline_seconds):
+            report = await rebuild(tenant, parts, queue=parts.queue, say=logger.info)
+    except TimeoutError as error:
+        raise UnavailableError(f"Rebuilding the registry of {tenant!r} takes more than one invocation.") from error
+    logger.info("rebuilt", tenant=tenant, recovered=report.recovered, read_anew=report.read_anew)

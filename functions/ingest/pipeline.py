@@ -20,7 +20,7 @@ from pathlib import Path
 from functions.ingest.chunk import chunk_blocks
 from functions.ingest.readers import known_to, narrowed, readers_of
 from headrace.errors import DocumentError, HeadraceError, SupersededError, UnavailableError
-from headrace.protocols import Bucket, DocumentRegistry, Embedder, Parser, VectorStore
+from headrace.protocols import Bucket, DocumentRegistry, Embedder, Parser, Queue, VectorStore
 from headrace.types import Attempt, Chunk, Document, DocumentKey, DocumentState, EmbeddedChunk, ObjectVersion
 
 # Raise it when parsing or chunking changes, and documents are made anew.
@@ -39,6 +39,7 @@ class IngestParts:
     store: VectorStore
     registry: DocumentRegistry
     max_document_bytes: int
+    queue: Queue | None = None
 
 
 async def synchronise(

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote_plus
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from headrace import wiring
+from headrace.messages import object_changed
 from headrace.settings import Settings
 from headrace.types import DOCUMENTS_PREFIX, DocumentKey, DocumentState
 
@@ -75,8 +76,8 @@ class LocalBucket:
         """
         count = 0
         async for key in self._differences(settings):
-            body = json.dumps({"Records": [{"s3": {"object": {"key": quote_plus(key)}}}]})
-            await asyncio.to_thread(self._sqs.send_message, QueueUrl=self.queue_url, MessageBody=body)
+            message = {"QueueUrl": self.queue_url, "MessageBody": object_changed(key)}
+            await asyncio.to_thread(partial(self._sqs.send_message, **message))
             count += 1
         return count
 

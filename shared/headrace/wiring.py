@@ -134,8 +134,10 @@ def open_bucket(settings: Settings) -> AbstractAsyncContextManager[Bucket]:
     return open_s3_bucket(settings.bucket)
 
 
-def open_queue(settings: Settings) -> AbstractAsyncContextManager[Queue]:
-    """The queue that wakes ingest."""
+def open_queue(settings: Settings) -> AbstractAsyncContextManager[Queue | None]:
+    """The queue that wakes ingest, where there is one."""
+    if not settings.queue_url:
+        return nullcontext()
     from headrace.queues.sqs import open_sqs_queue
 
     return open_sqs_queue(settings.queue_url)

@@ -17,7 +17,7 @@ PRODUCT = sorted(path for folder in ("functions", "shared/headrace", "infra") fo
 FLOORS = {
     "types": 0, "errors": 0, "sentences": 0, "common_words": 0, "lambda_runtime": 0,
     "protocols": 1, "filters": 1, "retries": 1, "settings": 1, "threads": 1, "together": 1, "sandbox": 1,
-    "event_codec": 1, "lexical": 1,
+    "event_codec": 1, "lexical": 1, "messages": 1,
     "redis_client": 2, "openai_client": 2, "http_json": 2, "ranking": 2,
     "stores": 3, "registries": 3, "caches": 3, "conversations": 3, "models": 3, "embedders": 3, "rerankers": 3,
     "parsers": 3, "buckets": 3, "queues": 3, "retrieval": 3,

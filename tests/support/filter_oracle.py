@@ -31,12 +31,13 @@ def holds(expression: dict[str, Any], chunk: Chunk) -> bool:
 
 
 def _field_holds(chunk: Chunk, field: str, name: str, operand: Any) -> bool:
-    held: list[Any] = {
+    fields: dict[str, list[Any]] = {
         "document": [chunk.document_key],
         "name": [chunk.name],
         "section": list(chunk.section),
         "page": [] if chunk.page is None else [chunk.page],
-    }[field]
+    }
+    held = fields[field]
     if name == "$exists":
         return (len(held) > 0) == operand
     if name in {"$ne", "$nin"}:

@@ -131,6 +131,9 @@ class Retriever:
     async def _look(self, request: SearchRequest, left_out: Iterable[str]) -> tuple[SearchResult, Standing]:
         tenant = request.scope.tenant
         result = await self._store.search(request)
+        # Whatever the store thinks: another tenant's chunks are none of this one's business.
+        own = tuple(passage for passage in result.passages if passage.chunk.tenant == tenant)
+        result = replace(result, passages=own)
         keys = {passage.chunk.document_key for passage in result.passages}.union(left_out)
         standing = await self._registry.standing(tenant, keys)
         configured = self._embedder.model
@@ -194,7 +197,7 @@ def _confirmed(
 def _may_be_shown(chunk: Chunk, scope: Scope, standing: Standing) -> bool:
     """Whatever the store thinks: this generation is current, and this scope may see it."""
     generation, groups = standing.current.get(chunk.document_key, (None, ()))
-    return chunk.tenant == scope.tenant and chunk.generation == generation and scope.may_see(groups)
+    return chunk.generation == generation and scope.may_see(groups)
 
 
 def _fields(chunk: Chunk) -> dict[str, Any]:

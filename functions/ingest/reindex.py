@@ -1,0 +1,90 @@
+"""Moves a tenant to another embedding model: a collection is filled beside the old one, then the registry switches.
+
+The chunks' texts are taken from the old collection, so nothing is fetched or parsed again. Searches and ingestion go
+on with the old model until the switch, which happens only at a moment when nothing is missing in the new collection.
+What was copied is found again by the next run.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from headrace.errors import UnavailableError
+from headrace.protocols import DocumentRegistry, Embedder, VectorStore
+from headrace.types import Chunk, DocumentKey, EmbeddedChunk
+
+Say = Callable[[str], None]
+
+BATCH = 256
+PASSES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ReindexParts:
+    """Where chunks come from and go to, and who embeds them."""
+
+    source: VectorStore
+    target: VectorStore
+    embedder: Embedder
+    registry: DocumentRegistry
+
+
+async def reindex(tenant: str, parts: ReindexParts, *, say: Say) -> int:
+    """Copy what is current, then switch; returns how many chunks were embedded. Raises UnavailableError.
+
+    A document that changes meanwhile is copied in the next pass.
+    """
+    copied = mark = 0
+    for _ in range(PASSES):
+        revision = await parts.registry.revision(tenant)
+        missing = await _missing(tenant, parts)
+        written, seen = await _copy(tenant, missing, parts, say)
+        copied, mark = copied + written, max(mark, seen)
+        if await parts.registry.switch_model(tenant, parts.embedder.model, revision=revision, mark=mark):
+            say(f"{tenant}: switched to {parts.embedder.model}; {copied} chunks were embedded")
+            return copied
+        say(f"{tenant}: documents have changed meanwhile; once more")
+    raise UnavailableError(
+        f"The documents of {tenant!r} change faster than they are copied. Run it again when it is quiet."
+    )
+
+
+async def _missing(tenant: str, parts: ReindexParts) -> dict[str, int]:
+    """The current generation of each document that the new collection lacks, or has in part."""
+    current = {
+        d.key: (d.generation, d.chunks) for d in await parts.registry.documents(tenant) if d.generation is not None
+    }
+    held: dict[tuple[str, int], int] = defaultdict(int)
+    async for chunk in parts.target.scan(tenant):
+        held[chunk.document_key, chunk.generation] += 1
+    for key, generation in held:
+        if current.get(key, (None, 0))[0] != generation:
+            await parts.target.discard(DocumentKey(key), generation=generation)
+    return {key: generation for key, (generation, count) in current.items() if held.get((key, generation), 0) != count}
+
+
+async def _copy(tenant: str, missing: dict[str, int], parts: ReindexParts, say: Say) -> tuple[int, int]:
+    """How many chunks were written, and the mark to find them by."""
+    batch: list[Chunk] = []
+    written = mark = 0
+    if not missing:
+        return written, mark
+    async for chunk in parts.source.scan(tenant):
+        if missing.get(chunk.document_key) == chunk.generation:
+            batch.append(chunk)
+        if len(batch) == BATCH:
+            mark = max(mark, await _write(batch, parts))
+            written += len(batch)
+            say(f"{tenant}: {written} chunks")
+            batch = []
+    if batch:
+        mark = max(mark, await _write(batch, parts))
+    return written + len(batch), mark
+
+
+async def _write(chunks: Sequence[Chunk], parts: ReindexParts) -> int:
+    vectors = await parts.embedder.embed([chunk.text_to_embed for chunk in chunks])
+    await parts.target.ensure(len(vectors[0]))
+    return await parts.target.upsert([EmbeddedChunk(c, v) for c, v in zip(chunks, vectors, strict=True)])

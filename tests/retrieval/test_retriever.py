@@ -1,0 +1,206 @@
+"""What a retriever does with what the store finds and the registry says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from headrace.errors import (
+    IndexMismatchError,
+    RegistryUnavailableError,
+    RerankerUnavailableError,
+    StoreUnavailableError,
+)
+from headrace.protocols import Reranker, VectorStore
+from headrace.redis_client import tenant_key
+from headrace.registries.redis import RedisRegistry
+from headrace.rerankers.http import open_http_reranker
+from headrace.retrieval.retriever import RetrievalOptions, Retriever
+from headrace.retrieval.selection import without_repeats
+from headrace.stores.edge import open_embedded_store
+from headrace.types import Block, Chunk, DocumentKey, Passage, Scope
+from tests.support.chunks import chunks
+from tests.support.embedders import HashEmbedder
+from tests.support.http import served
+from tests.support.library import Library
+
+OPTIONS = RetrievalOptions(limit=3, min_similarity=-2.0)
+
+
+@pytest.fixture
+async def library(
+    stack: AsyncExitStack, tmp_path_factory: pytest.TempPathFactory, tenant: str, registry: RedisRegistry
+) -> Library:
+    opening = open_embedded_store(tmp_path_factory.mktemp("engine"), collection="c")
+    return Library(tenant, HashEmbedder(), await stack.enter_async_context(opening), registry)
+
+
+def retriever(library: Library, options: RetrievalOptions = OPTIONS, **parts: Any) -> Retriever:
+    given = {"embedder": library.embedder, "store": library.store, "registry": library.registry, **parts}
+    return Retriever(options=options, **given)
+
+
+async def ask(library: Library, question: str = "what?", **parts: Any) -> tuple[Passage, ...]:
+    return await retriever(library, **parts).retrieve(question, scope=Scope(library.tenant))
+
+
+async def test_leftovers_of_older_versions_take_no_places(library: Library) -> None:
+    """Forty generations that nobody retired stand before the three that are current."""
+    question = "which bolt fits?"
+    for name in ("a", "b", "c"):
+        await library.put(name, f"bolt {name}")
+    for generation in range(1, 41):
+        stale = Chunk(f"documents/{library.tenant}/a", generation, 0, question)
+        [vector] = await library.embedder.embed([question])
+        await library.store.upsert([replace(chunks(library.tenant, count=1)[0], chunk=stale, vector=vector)])
+    found = await ask(library, question)
+    assert {passage.chunk.name for passage in found} == {"a", "b", "c"}
+    assert all(passage.chunk.generation > 40 for passage in found)
+
+
+async def test_a_tenant_without_documents_gets_no_passages(library: Library) -> None:
+    assert await ask(library) == ()
+
+
+async def test_a_lost_registry_is_said_and_nothing_unchecked_is_shown(library: Library, redis: Redis) -> None:
+    await library.put("a", "text")
+    await redis.delete(tenant_key(library.tenant, "registry"))
+    with pytest.raises(RegistryUnavailableError, match="being rebuilt"):
+        await ask(library)
+    await library.registry.begin(DocumentKey(f"documents/{library.tenant}/b"), embedding_model="hash")
+    with pytest.raises(RegistryUnavailableError, match="being rebuilt"):
+        await ask(library)
+
+
+async def test_a_registry_that_fell_back_in_time_is_noticed_and_stays_doubted(library: Library, redis: Redis) -> None:
+    await library.put("a", "old")
+    key = tenant_key(library.tenant, "registry")
+    before = await redis.dump(key)
+    assert before is not None
+    await library.put("a", "new")
+    await redis.restore(key, 0, before, replace=True)  # a failover to a replica that lagged
+    for _ in range(2):
+        with pytest.raises(RegistryUnavailableError):
+            await ask(library)
+    await library.registry.begin(DocumentKey(f"documents/{library.tenant}/b"), embedding_model="hash")
+    with pytest.raises(RegistryUnavailableError):
+        await ask(library)
+
+
+async def test_another_embedding_model_is_refused_with_what_to_do(library: Library) -> None:
+    await library.put("a", "text")
+    with pytest.raises(IndexMismatchError, match="make reindex"):
+        await ask(library, embedder=HashEmbedder("other"))
+
+
+async def test_a_store_that_stays_behind_the_registry_is_unavailable(library: Library) -> None:
+    class Behind:
+        def __getattr__(self, name: str) -> object:
+            return getattr(library.store, name)
+
+        async def search(self, request: object) -> object:
+            return replace(await library.store.search(request), mark=6)  # type: ignore[arg-type]
+
+    await library.put("a", "text")
+    key = DocumentKey(f"documents/{library.tenant}/a")
+    attempt = await library.registry.begin(key, embedding_model="hash")
+    document = await library.registry.get(key)
+    assert document is not None
+    await library.registry.save(document, attempt, mark=6)
+    assert await ask(library, store=Behind())
+    await library.registry.save(document, attempt, mark=7)
+    with pytest.raises(StoreUnavailableError, match="faster"):
+        await ask(library, store=Behind())
+
+
+async def test_near_duplicates_are_said_once_unless_their_numbers_differ() -> None:
+    words = " ".join(f"word{chr(97 + i)}" for i in range(26))
+    texts = [f"{words} tail", f"{words} Tail!", f"{words} 18 weeks", f"{words} 20 weeks", "quite another matter"]
+    found = [Passage(Chunk("documents/a", 1, i, text), 1.0) for i, text in enumerate(texts)]
+    assert [passage.chunk.index for passage in without_repeats(found)] == [0, 2, 3, 4]
+
+
+async def test_passages_are_read_with_their_neighbours_within_section_and_budget(library: Library) -> None:
+    part = "x" * 880
+    blocks = [Block(f"{i} {part}", section=("One",) if i < 3 else ("Two",)) for i in range(5)]
+    await library.put("a", *blocks)
+
+    async def contexts(tokens: int, limit: int = 1) -> list[str]:
+        options = replace(OPTIONS, limit=limit, context_tokens=tokens, dense_weight=0.2)
+        found = await retriever(library, options).retrieve("2", scope=Scope(library.tenant))
+        return [" ".join(line[:1] for line in passage.context.split("\n")) for passage in found]
+
+    assert await contexts(0) == [""]
+    assert await contexts(1_000) == ["1 2"], "the chunk after it belongs to another section"
+    assert await contexts(100) == [""], "no room"
+    assert await contexts(10_000, limit=6) == [""] * 5, "neighbours that are passages themselves are not repeated"
+
+
+async def test_follow_up_questions_are_searched_with_what_they_follow(library: Library) -> None:
+    from headrace.types import Message
+
+    await library.put("a", "text")
+    embedder = HashEmbedder()
+    asked = retriever(library, embedder=embedder)
+    history = [Message("user", "How long is leave?"), Message("assistant", "18 weeks.")]
+    for _ in range(2):
+        await asked.retrieve("And for fathers?", scope=Scope(library.tenant), history=history)
+    assert embedder.texts == 2, "both ways of asking are embedded, once"
+
+
+class Backwards:
+    """A reranker that likes what the retriever likes least."""
+
+    async def check(self) -> None:
+        """Always ready."""
+
+    async def rerank(self, question: str, passages: Sequence[Passage]) -> list[float]:
+        return [-passage.score for passage in passages]
+
+
+async def test_a_reranker_has_the_last_word(library: Library) -> None:
+    for name in "abc":
+        await library.put(name, f"text {name}")
+    plain = await ask(library)
+    reranker: Reranker = Backwards()
+    assert await ask(library, reranker=reranker) == plain[::-1]
+
+
+async def test_a_reranking_endpoint_is_asked_as_its_vendors_ask(stack: AsyncExitStack) -> None:
+    bodies = []
+
+    async def rerank(request: Request) -> Response:
+        bodies.append(await request.json())
+        if request.headers["authorization"] != "Bearer secret":
+            return JSONResponse({"message": "no"}, status_code=401)
+        results = [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.1}]
+        return JSONResponse({"results": results[: len(bodies[-1]["documents"])]})
+
+    url = await stack.enter_async_context(served(Starlette(routes=[Route("/v1/rerank", rerank, methods=["POST"])])))
+    opening = open_http_reranker(f"{url}/v1", api_key="secret", model="m")
+    reranker = await stack.enter_async_context(opening)
+    passages = [Passage(Chunk("documents/a", 1, i, f"text {i}"), 1.0) for i in range(2)]
+    assert await reranker.rerank("q", passages) == [0.1, 0.9]
+    assert bodies[0] == {"model": "m", "query": "q", "documents": ["a\ntext 0", "a\ntext 1"], "top_n": 2}
+    with pytest.raises(RerankerUnavailableError, match="every passage"):
+        await reranker.rerank("q", [*passages, passages[0]])
+
+
+async def test_a_store_holds_what_it_was_given_after_it_is_opened_again(
+    tmp_path_factory: pytest.TempPathFactory, registry: RedisRegistry, tenant: str
+) -> None:
+    folder = tmp_path_factory.mktemp("engine")
+    for expected in (0, 1):
+        async with open_embedded_store(folder, collection="c") as store:
+            holding: VectorStore = store
+            assert await holding.count(tenant) == expected
+            await Library(tenant, HashEmbedder(), store, registry).put("a", "text")
