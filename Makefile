@@ -6,6 +6,7 @@ UV_VERSION := 0.13.9
 UV := .uv/bin/uv
 PYTHON := .venv/bin/python
 READY := .venv/.ready
+PEERS := .venv-peers/.ready
 SAM := $(UV) tool run --quiet --python .venv/bin/python --from aws-sam-cli==1.170.0 sam
 
 export PYTHONPATH := $(CURDIR):$(CURDIR)/shared
@@ -14,7 +15,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help run run-lambda test lint format bench validate build clean
+.PHONY: help run run-lambda test soak lint format bench rebuild reindex validate build clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -37,8 +38,17 @@ format: $(READY) ## Put the code into the house style
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-bench: $(READY) ## Measure: prints tables, asserts nothing
+soak: $(READY) ## The random tests of `make test`, many more of them (a quarter of an hour)
+	@HEADRACE_SOAK=1 $(PYTHON) -m pytest tests/retrieval tests/contract/test_filters_agree.py
+
+bench: $(READY) $(PEERS) ## Measure: prints tables, asserts nothing
 	@$(PYTHON) -m tests.bench
+
+rebuild: $(READY) ## Make a lost document registry whole again from bucket and store
+	@$(PYTHON) -m infra.local.operate rebuild
+
+reindex: $(READY) ## Move every document to the embedding model that EMBEDDING_MODEL names
+	@$(PYTHON) -m infra.local.operate reindex
 
 validate: $(READY) ## Check template.yaml with sam
 	@$(SAM) validate --lint
@@ -47,7 +57,7 @@ build: $(READY) ## Build the Lambda artifacts into .aws-sam (needs python3.13 on
 	@$(SAM) build
 
 clean: ## Remove the environment and the local state
-	rm -rf .venv .uv .headrace .aws-sam
+	rm -rf .venv .venv-peers .uv .headrace .aws-sam
 
 # A suitable interpreter: PYTHON3 if given, else the first of these that runs and has venv.
 $(READY): pyproject.toml uv.lock
@@ -61,3 +71,8 @@ $(READY): pyproject.toml uv.lock
 	$$python -m venv --clear .uv && \
 	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) && \
 	$(UV) sync --frozen --quiet --python "$$(command -v $$python)" && touch $(READY)
+
+# What the benches are measured against has needs that conflict with ours: an environment of its own.
+$(PEERS): pyproject.toml uv.lock | $(READY)
+	@UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-peers $(UV) sync --frozen --quiet --no-default-groups --group peers \
+		--python .venv/bin/python && touch $(PEERS)

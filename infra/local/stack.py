@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import json
 import os
 import sys
 import time
@@ -24,6 +25,8 @@ from infra.local.processes import ROOT, Processes, StackError, answers_http, fre
 
 SAMPLES = Path(__file__).with_name("samples")
 SAMPLES_SECONDS = 120.0
+ADDRESSES = "addresses.json"
+ADDRESS_VARIABLES = (*CREDENTIALS, "AWS_ENDPOINT_URL", "BUCKET", "QDRANT_URL", "QUEUE_URL", "REDIS_URL")
 
 
 Say = Callable[[str], None]
@@ -71,6 +74,7 @@ async def run_stack(options: StackOptions, *, environ: Mapping[str, str], say: S
             redis_url = options.redis_url or await _start_redis(options, processes, environment)
             environment["REDIS_URL"] = redis_url
             await _check_redis(redis_url)
+            await _check_model(Settings.from_env(environment))
             say("Redis is up")
             environment["QDRANT_URL"] = await _start_qdrant(options, processes, environment)
             say("the vector engine is up")
@@ -81,8 +85,9 @@ async def run_stack(options: StackOptions, *, environ: Mapping[str, str], say: S
             await _start_functions(options, processes, environment)
             say("the functions are up: chat, ingest, cache maintenance")
             settings = Settings.from_env(environment)
-            await processes.unless_death(_fill(bucket, settings, options.folder / "filled", say))
-            yield Stack(options, settings, environment, processes)
+            with _addresses_kept(options.folder, environment):
+                await processes.unless_death(_fill(bucket, settings, options.folder / "filled", say))
+                yield Stack(options, settings, environment, processes)
 
 
 class Progress:
@@ -216,6 +221,31 @@ async def _settled(settings: Settings, keys: set[str]) -> int:
             if len(done) == len(keys):
                 return done.count(DocumentState.FAILED)
             await asyncio.sleep(0.1)
+
+
+@contextmanager
+def _addresses_kept(folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    """While the stack runs, its addresses stand in a file for `make rebuild` and `make reindex`. No secret is there."""
+    path = folder / ADDRESSES
+    path.write_text(json.dumps({name: environment[name] for name in ADDRESS_VARIABLES}))
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+async def _check_model(settings: Settings) -> None:
+    """Documents of another embedding model would not be found."""
+    async with wiring.open_redis(settings) as redis:
+        registry = wiring.registry_on(redis)
+        for tenant in await registry.tenants():
+            indexed = (await registry.standing(tenant)).embedding_model
+            if indexed not in {"", settings.embedding_model}:
+                raise StackError(
+                    f"The documents kept here are indexed with {indexed!r}, but EMBEDDING_MODEL is "
+                    f"{settings.embedding_model!r}. Start without it, and in another terminal run "
+                    f"EMBEDDING_MODEL={settings.embedding_model} make reindex; or forget them with make clean."
+                )
 
 
 async def _check_redis(url: str) -> None:

@@ -140,7 +140,10 @@ class Index:
         _demand(len(json.dumps(metadata)) <= MAX_METADATA_BYTES, "metadata of at most 40 KB a vector")
         for value in metadata.values():
             is_list = isinstance(value, list) and all(isinstance(item, str) for item in value)
-            _demand(isinstance(value, str | int | float | bool) or is_list, f"Metadata value {value!r} is not allowed")
+            _demand(
+                isinstance(value, str | int | float | bool) or is_list,
+                "Metadata value must be a string, number, boolean or list of strings",
+            )
         return {
             "id": vector["id"],
             "values": [float(np.float32(x)) for x in vector["values"]],
@@ -214,8 +217,9 @@ class Index:
 class PineconeDouble:
     """The account: its control plane, and a data server for each index."""
 
-    def __init__(self, knobs: Knobs, api_key: str) -> None:
+    def __init__(self, knobs: Knobs, api_key: str, wrap: Callable[[Any], Any]) -> None:
         self.knobs = knobs
+        self.wrap = wrap
         self.url = ""
         self._api_key = api_key
         self._indexes: dict[str, Index] = {}
@@ -233,36 +237,40 @@ class PineconeDouble:
     async def aclose(self) -> None:
         await self._stack.aclose()
 
-    async def _list(self, _request: Request) -> Response:
-        return JSONResponse({"indexes": [_description(index) for index in self._indexes.values()]})
+    async def _list(self, request: Request) -> Response:
+        return JSONResponse({"indexes": [_description(index, request) for index in self._indexes.values()]})
 
     async def _create(self, request: Request) -> Response:
         body = await request.json()
         name = body["name"]
         if name in self._indexes:
-            return _refusal(ApiError(409, "Resource already exists", "ALREADY_EXISTS"))
+            return _control_refusal(409, "Resource already exists", "ALREADY_EXISTS")
         if not (0 < len(name) <= 45 and name.replace("-", "").isalnum() and name == name.lower()):
-            return _refusal(ApiError(400, "Name must be of 1 to 45 lower case letters, digits and dashes"))
+            message = "Name must be of 1 to 45 lower case letters, digits and dashes"
+            return _control_refusal(400, message, "INVALID_ARGUMENT")
         index = Index(name, body["dimension"], body.get("metric", "cosine"), self.knobs)
-        guarded = _with_key(faulty(index.app(), self.knobs.faults), self._api_key)
-        index.url = await self._stack.enter_async_context(served(guarded))
+        guarded = _with_key(self.wrap(faulty(index.app(), self.knobs.faults)), self._api_key)
+        # Known from here on: two who make it at once must not get one each.
         self._indexes[name] = index
-        return JSONResponse(_description(index), status_code=201)
+        index.url = await self._stack.enter_async_context(served(guarded))
+        return JSONResponse(_description(index, request), status_code=201)
 
     async def _describe(self, request: Request) -> Response:
         index = self._indexes.get(request.path_params["name"])
-        return JSONResponse(_description(index)) if index else _refusal(ApiError(404, "Not found", "NOT_FOUND"))
+        return JSONResponse(_description(index, request)) if index else _control_refusal(404, "Not found", "NOT_FOUND")
 
     async def _drop(self, request: Request) -> Response:
         known = self._indexes.pop(request.path_params["name"], None)
-        return Response(status_code=202) if known else _refusal(ApiError(404, "Not found", "NOT_FOUND"))
+        return Response(status_code=202) if known else _control_refusal(404, "Not found", "NOT_FOUND")
 
 
 @asynccontextmanager
-async def pinecone_double(knobs: Knobs | None = None, *, api_key: str = "key") -> AsyncIterator[PineconeDouble]:
-    """A Pinecone account on loopback."""
-    double = PineconeDouble(knobs or Knobs(), api_key)
-    async with served(_with_key(faulty(double.app(), double.knobs.faults), api_key)) as url:
+async def pinecone_double(
+    knobs: Knobs | None = None, *, api_key: str = "key", wrap: Callable[[Any], Any] = lambda app: app
+) -> AsyncIterator[PineconeDouble]:
+    """A Pinecone account on loopback; `wrap` is put around each of its applications."""
+    double = PineconeDouble(knobs or Knobs(), api_key, wrap)
+    async with served(_with_key(wrap(faulty(double.app(), double.knobs.faults)), api_key)) as url:
         double.url = url
         try:
             yield double
@@ -293,6 +301,10 @@ def _refusal(error: ApiError) -> Response:
     return JSONResponse(body, status_code=error.status)
 
 
+def _control_refusal(status: int, message: str, code: str) -> Response:
+    return JSONResponse({"status": status, "error": {"code": code, "message": message}}, status_code=status)
+
+
 def _with_key(app: Any, api_key: str) -> Any:
     async def guarded(scope: Any, receive: Any, send: Any) -> None:
         headers = dict(scope.get("headers", ()))
@@ -307,17 +319,25 @@ def _with_key(app: Any, api_key: str) -> Any:
     return guarded
 
 
-def _description(index: Index) -> dict[str, Any]:
-    return {
-        "id": f"{index.name}-id",
+def _description(index: Index, request: Request) -> dict[str, Any]:
+    """The index in the words of the API version that was asked for."""
+    common = {
         "name": index.name,
+        "host": index.url,
+        "deletion_protection": "disabled",
+        "status": {"ready": bool(index.url), "state": "Ready" if index.url else "Initializing"},
+    }
+    if request.headers["x-pinecone-api-version"] >= "2026-07":
+        dense = {"type": "dense_vector", "dimension": index.dimension, "metric": index.metric}
+        deployment = {"deployment_type": "managed", "cloud": "aws", "region": "us-east-1", "environment": "aped"}
+        return {**common, "schema": {"fields": {"_values": dense}}, "deployment": deployment}
+    return {
+        **common,
+        "id": f"{index.name}-id",
         "dimension": index.dimension,
         "metric": index.metric,
         "vector_type": "dense",
-        "host": index.url,
-        "deletion_protection": "disabled",
         "spec": {"serverless": {"cloud": "aws", "region": "us-east-1", "read_capacity": {"mode": "OnDemand", "status": {"state": "Ready"}}}},
-        "status": {"ready": True, "state": "Ready"},
     }  # fmt: skip
 
 

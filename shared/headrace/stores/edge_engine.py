@@ -20,6 +20,13 @@ import qdrant_edge as edge
 
 from headrace.stores.edge_requests import BadRequestError, fields_of, read_filter, read_query, read_vector
 
+# What the API tells of a collection's optimizer; the engine's own runs when it likes.
+OPTIMIZER = {
+    "deleted_threshold": 0.2,
+    "vacuum_min_vector_number": 1000,
+    "default_segment_number": 0,
+    "flush_interval_sec": 5,
+}
 DISTANCES = {"Cosine": edge.Distance.Cosine, "Dot": edge.Distance.Dot, "Euclid": edge.Distance.Euclid}
 
 
@@ -121,7 +128,15 @@ class Engine:
                   for field, s in collection.config["indexes"].items()}  # fmt: skip
         count = collection.shard.count(edge.CountRequest(exact=True))
         params = {part: collection.config.get(part, {}) for part in ("vectors", "sparse_vectors")}
-        return {"status": "green", "points_count": count, "config": {"params": params}, "payload_schema": schema}
+        hnsw = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10_000, **collection.config.get("hnsw_config", {})}
+        return {
+            "status": "green",
+            "optimizer_status": "ok",
+            "points_count": count,
+            "segments_count": 1,
+            "config": {"params": params, "hnsw_config": hnsw, "optimizer_config": OPTIMIZER},
+            "payload_schema": schema,
+        }
 
     def _create(self, name: str, body: dict[str, Any]) -> bool:
         if name in self._collections:

@@ -8,9 +8,10 @@ References: https://docs.pinecone.io/reference/api and https://docs.pinecone.io/
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from headrace.errors import ConfigurationError, StoreUnavailableError
@@ -38,6 +39,7 @@ DELETE_BATCH = 1000
 # Ids in one fetch: they travel in its URL.
 FETCH_BATCH = 50
 MISSING = frozenset({404})
+NO_RECORD = "none"
 MADE_SECONDS = 120.0
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 1.0
@@ -116,20 +118,24 @@ class PineconeStore:
             reply = await self._call("POST", "/vectors/upsert", body)
             mark = max(mark, _number(reply, WRITTEN) or 0)
         if chunks:
-            await self._until_seen(namespace_of(chunks[0].chunk.tenant), mark)
+            await self._until_shown(namespace_of(chunks[0].chunk.tenant), mark)
         return mark
 
-    async def _until_seen(self, namespace: str, mark: int) -> None:
+    async def _until_shown(self, namespace: str, mark: int) -> None:
         """Wait until queries see every write up to the mark."""
-        probe = {"namespace": namespace, "topK": 1, "id": "none", "includeMetadata": False, "includeValues": False}
+        probe = {"namespace": namespace, "topK": 1, "id": NO_RECORD, "includeMetadata": False, "includeValues": False}
+        await self._until_seen(mark, partial(self._call, "POST", "/query", probe))
+
+    async def _until_seen(self, mark: int, read: Callable[[], Awaitable[JsonReply | None]]) -> JsonReply | None:
+        """Read until the reply has seen every write up to the mark. Where replies don't say, the first one does."""
         pause_seconds = FIRST_PAUSE_SECONDS
         try:
             async with asyncio.timeout(WRITE_DEADLINE_SECONDS):
                 while True:
-                    reply = await self._call("POST", "/query", probe)
+                    reply = await read()
                     seen = _number(reply, SEEN)
-                    if reply is None or seen is None or seen >= mark:
-                        return
+                    if seen is None or seen >= mark:
+                        return reply
                     await asyncio.sleep(pause_seconds)
                     pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
         except TimeoutError:
@@ -138,10 +144,10 @@ class PineconeStore:
             ) from None
 
     async def retire(self, key: DocumentKey, *, before: int) -> None:
-        await self._delete(key, [i async for i in self._ids_of(key) if generation_of(i) < before])
+        await self._delete(key, [i for i in await self._ids_of(key) if generation_of(i) < before])
 
     async def discard(self, key: DocumentKey, *, generation: int) -> None:
-        await self._delete(key, [i async for i in self._ids_of(key) if generation_of(i) == generation])
+        await self._delete(key, [i for i in await self._ids_of(key) if generation_of(i) == generation])
 
     async def _delete(self, key: DocumentKey, ids: Sequence[str]) -> None:
         namespace = namespace_of(key.tenant)
@@ -150,7 +156,7 @@ class PineconeStore:
             body = {"namespace": namespace, "ids": ids[start : start + DELETE_BATCH]}
             mark = max(mark, _number(await self._call("POST", "/vectors/delete", body), WRITTEN) or 0)
         if ids:
-            await self._until_seen(namespace, mark)
+            await self._until_shown(namespace, mark)
 
     async def search(self, request: SearchRequest) -> SearchResult:
         replies = await together(self._query(request, query) for query in request.queries)
@@ -188,15 +194,20 @@ class PineconeStore:
         await self._control.call("DELETE", f"/indexes/{self._index}", allow=MISSING)
         self._data = self._ensured = None
 
-    def _ids_of(self, key: DocumentKey) -> AsyncIterator[str]:
-        return self._ids(key.tenant, document_prefix(key.key))
+    async def _ids_of(self, key: DocumentKey) -> list[str]:
+        return [i async for i in self._ids(key.tenant, document_prefix(key.key))]
 
     async def _ids(self, tenant: str, prefix: str) -> AsyncIterator[str]:
-        wanted = [("namespace", namespace_of(tenant))] + ([("prefix", prefix)] if prefix else [])
+        """Every record there is, those that were written a moment ago by an attempt that died included."""
+        namespace = namespace_of(tenant)
+        wanted = [("namespace", namespace)] + ([("prefix", prefix)] if prefix else [])
+        # A write of no effect: whoever has seen it has seen what was written before it.
+        fence = await self._call("POST", "/vectors/delete", {"namespace": namespace, "ids": [NO_RECORD]})
+        mark = _number(fence, WRITTEN) or 0
         token: str | None = None
         while True:
-            more = [("paginationToken", token)] if token else []
-            reply = await self._call("GET", "/vectors/list", params=[*wanted, *more])
+            params = [*wanted, ("paginationToken", token)] if token else wanted
+            reply = await self._until_seen(mark, partial(self._call, "GET", "/vectors/list", params=params))
             listed = reply.value if reply and reply.value else {}
             for entry in listed.get("vectors", ()):
                 yield entry["id"]

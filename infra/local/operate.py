@@ -1,0 +1,34 @@
+"""`make rebuild` and `make reindex`: on the running local stack, or on the deployment that the environment names.
+
+python -m infra.local.operate {rebuild,reindex} [--tenant NAME]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from infra.local.processes import ROOT
+from infra.local.stack import ADDRESSES
+
+
+def main() -> int:
+    """Hand over to the ingest function's own command, with the addresses it needs."""
+    path = Path(os.environ.get("HEADRACE_FOLDER") or ROOT / ".headrace") / ADDRESSES
+    if "REDIS_URL" not in os.environ:
+        if not path.exists():
+            print(
+                "Nothing runs here. Start `make run` in another terminal; or, for a deployment, set REDIS_URL, BUCKET, "
+                "the vector store's and the embedding model's settings (docs/settings.md), and AWS credentials.",
+                file=sys.stderr,
+            )
+            return 1
+        os.environ |= json.loads(path.read_text())
+    return subprocess.call([sys.executable, "-m", "functions.ingest", *sys.argv[1:]])  # noqa: S603 - our own command
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,192 @@
+"""A registry that was lost is made whole from bucket and store; until then nothing unchecked is served."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from redis.asyncio import Redis
+
+from functions.cache_maintenance.main import MaintenanceParts, maintain
+from functions.ingest.main import handle_batch
+from functions.ingest.pipeline import IngestParts, synchronise
+from functions.ingest.rebuild import rebuild
+from headrace.errors import RegistryUnavailableError
+from headrace.redis_client import tenant_key
+from headrace.retrieval.retriever import RetrievalOptions, Retriever
+from headrace.types import DocumentKey, DocumentState, EmbeddedChunk, Scope
+from tests.support.embedders import HashEmbedder
+from tests.support.ingest import FolderBucket
+
+
+class ListQueue:
+    """A queue whose messages the test delivers itself."""
+
+    def __init__(self) -> None:
+        self.bodies: list[str] = []
+
+    async def send(self, bodies: Sequence[str]) -> None:
+        self.bodies += bodies
+
+    def batch(self) -> dict[str, object]:
+        taken, self.bodies = self.bodies, []
+        return {"Records": [{"messageId": str(i), "body": body, "attributes": {}} for i, body in enumerate(taken)]}
+
+
+@pytest.fixture
+def parts(ingest_parts: IngestParts) -> IngestParts:
+    return replace(ingest_parts, embedder=HashEmbedder(), queue=ListQueue())
+
+
+def keys(tenant: str, *names: str) -> list[DocumentKey]:
+    return [DocumentKey(f"documents/{tenant}/{name}") for name in names]
+
+
+async def names_found(parts: IngestParts, tenant: str) -> set[str]:
+    options = RetrievalOptions(limit=20, min_similarity=-2.0)
+    retriever = Retriever(embedder=parts.embedder, store=parts.store, registry=parts.registry, options=options)
+    return {passage.chunk.name for passage in await retriever.retrieve("q", scope=Scope(tenant, frozenset({"hr"})))}
+
+
+async def filled(bucket: FolderBucket, parts: IngestParts, tenant: str) -> None:
+    for key, groups in zip(keys(tenant, "a.txt", "b.txt", "c.txt", "bad.txt"), ((), ("hr",), (), ()), strict=True):
+        content = b"! no" if key.name == "bad.txt" else f"text of {key.name}".encode()
+        bucket.put(key.key, content, groups=groups)
+        await synchronise(key, parts)
+
+
+async def test_a_lost_registry_is_rebuilt_without_embedding_what_the_store_has(
+    bucket: FolderBucket, parts: IngestParts, redis: Redis, tenant: str
+) -> None:
+    await filled(bucket, parts, tenant)
+    before = {document.key: document for document in await parts.registry.documents(tenant)}
+    await redis.delete(tenant_key(tenant, "registry"))
+    bucket.put(f"documents/{tenant}/c.txt", b"changed meanwhile")
+    del bucket.files[f"documents/{tenant}/a.txt"]
+    with pytest.raises(RegistryUnavailableError):
+        await names_found(parts, tenant)
+    embedded = parts.embedder.texts  # type: ignore[attr-defined]
+    report = await rebuild(tenant, parts, queue=None, say=lambda _: None)
+    assert (report.recovered, report.read_anew) == (1, 3)
+    assert parts.embedder.texts == embedded + 1, "only what has changed"  # type: ignore[attr-defined]
+    after = {document.key: document for document in await parts.registry.documents(tenant)}
+    assert {DocumentKey(key).name: document.state.value for key, document in after.items()} == {
+        "b.txt": "ready", "c.txt": "ready", "bad.txt": "failed",
+    }  # fmt: skip
+    kept = f"documents/{tenant}/b.txt"
+    same = ("generation", "chunks", "groups", "etag", "state", "pipeline")
+    assert [getattr(after[kept], name) for name in same] == [getattr(before[kept], name) for name in same]
+    assert await names_found(parts, tenant) == {"b.txt", "c.txt"}
+    assert await parts.store.count(tenant) == 2
+
+
+async def test_half_a_generation_is_not_taken_for_a_document(
+    bucket: FolderBucket, parts: IngestParts, redis: Redis, tenant: str
+) -> None:
+    [key] = keys(tenant, "a.txt")
+    bucket.put(key.key, "\n".join(f"{i} {'x' * 800}" for i in range(3)).encode())
+    await synchronise(key, parts)
+    chunks = [chunk async for chunk in parts.store.scan(tenant)]
+    await parts.store.retire(key, before=2**52)
+    [vector] = await parts.embedder.embed([chunks[0].text])
+    await parts.store.upsert([EmbeddedChunk(chunks[0], vector)])
+    await redis.delete(tenant_key(tenant, "registry"))
+    report = await rebuild(tenant, parts, queue=None, say=lambda _: None)
+    assert (report.recovered, report.read_anew) == (0, 1)
+    assert await parts.store.count(tenant) == 3
+
+
+async def test_maintenance_notices_the_loss_and_ingest_mends_it(
+    bucket: FolderBucket, parts: IngestParts, redis: Redis, tenant: str
+) -> None:
+    queue = parts.queue
+    assert isinstance(queue, ListQueue)
+    await filled(bucket, parts, tenant)
+    maintenance = MaintenanceParts(parts.registry, bucket, queue)
+    assert tenant not in (await maintain(maintenance))["rebuilding"]
+    queue.bodies.clear()
+    await redis.delete(tenant_key(tenant, "registry"))
+    await redis.srem("headrace:tenants", tenant)
+    bucket.put(f"documents/{tenant}/a.txt", b"changed meanwhile")
+    assert tenant in (await maintain(maintenance))["rebuilding"]
+    queue.bodies = [body for body in queue.bodies if tenant in body]
+    assert json.loads(queue.bodies[0]) == {"headrace": {"rebuild": tenant}}
+    assert await handle_batch(queue.batch(), parts) == {"batchItemFailures": []}
+    assert await names_found(parts, tenant) == {"b.txt", "c.txt"}, "what has changed is not shown as it was"
+    assert await handle_batch(queue.batch(), parts) == {"batchItemFailures": []}
+    assert await names_found(parts, tenant) == {"a.txt", "b.txt", "c.txt"}
+    assert tenant not in (await maintain(maintenance))["rebuilding"]
+
+
+async def test_events_that_come_before_the_rebuild_do_not_pass_for_it(
+    bucket: FolderBucket, parts: IngestParts, redis: Redis, tenant: str
+) -> None:
+    await filled(bucket, parts, tenant)
+    await redis.delete(tenant_key(tenant, "registry"))
+    await synchronise(keys(tenant, "a.txt")[0], parts)
+    with pytest.raises(RegistryUnavailableError):
+        await names_found(parts, tenant)
+    await rebuild(tenant, parts, queue=None, say=lambda _: None)
+    assert await names_found(parts, tenant) == {"a.txt", "b.txt", "c.txt"}
+
+
+async def test_readers_are_what_folder_and_metadata_both_say(
+    bucket: FolderBucket, parts: IngestParts, tenant: str
+) -> None:
+    cases = {
+        "plain.txt": ((), ()),
+        "meta.txt": (("hr",), ("hr",)),
+        "groups=hr,ops/folder.txt": ((), ("hr", "ops")),
+        "groups=hr,ops/narrow.txt": (("ops", "else"), ("ops",)),
+        "groups=hr/groups=ops/inner.txt": ((), ("ops",)),
+    }
+    for name, (given, expected) in cases.items():
+        [key] = keys(tenant, name)
+        bucket.put(key.key, b"text", groups=given)
+        await synchronise(key, parts)
+        document = await parts.registry.get(key)
+        assert document is not None
+        assert (document.state, document.groups) == (DocumentState.READY, expected), name
+    for name, given in (("groups=hr/none.txt", ("ops",)), ("groups=/empty.txt", ())):
+        [key] = keys(tenant, name)
+        bucket.put(key.key, b"text", groups=given)
+        await synchronise(key, parts)
+        document = await parts.registry.get(key)
+        assert document is not None
+        assert document.state == DocumentState.FAILED
+        assert "Nobody may see" in document.reason
+
+
+async def test_whoever_loses_a_document_loses_its_old_version_at_once(
+    bucket: FolderBucket, parts: IngestParts, tenant: str
+) -> None:
+    [key] = keys(tenant, "a.txt")
+
+    class Watching(HashEmbedder):
+        """Looks at what is shown while the new version is embedded."""
+
+        seen: tuple[str, ...] | None = None
+
+        async def embed(self, texts: Sequence[str]) -> list[Sequence[float]]:
+            shown = (await parts.registry.standing(tenant, [key.key])).current.get(key.key)
+            self.seen = shown[1] if shown else None
+            return await super().embed(texts)
+
+    expected = [
+        ((), None),
+        (("hr", "ops"), ("hr", "ops")),
+        (("ops",), ("ops",)),
+        ((), ("ops",)),  # wider: the old version stays with those who had it
+        (("hr",), ("hr",)),
+        (("ops",), None),  # nobody in common: nothing of the old version is shown
+    ]
+    for number, (groups, shown) in enumerate(expected):
+        watching = Watching()
+        bucket.put(key.key, f"text {number}".encode(), groups=groups)
+        await synchronise(key, replace(parts, embedder=watching))
+        assert watching.seen == shown, number
+        document = await parts.registry.get(key)
+        assert document is not None
+        assert document.groups == groups

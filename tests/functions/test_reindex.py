@@ -1,0 +1,112 @@
+"""Another embedding model: refused until `make reindex` has filled a collection beside the old one."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from functions.ingest.pipeline import IngestParts, synchronise
+from functions.ingest.reindex import ReindexParts, reindex
+from headrace.errors import EmbedderUnavailableError, IndexMismatchError
+from headrace.protocols import DocumentRegistry
+from headrace.retrieval.retriever import RetrievalOptions, Retriever
+from headrace.stores.edge import open_embedded_store
+from headrace.types import DocumentKey, Scope
+from tests.support.embedders import HashEmbedder
+from tests.support.ingest import FolderBucket
+
+
+@pytest.fixture
+async def parts(ingest_parts: IngestParts, stack: AsyncExitStack, tmp_path: Path) -> tuple[IngestParts, IngestParts]:
+    """Ingest with the old model, and with the new one."""
+    made = []
+    for model in ("old", "new"):
+        opening = open_embedded_store(tmp_path / model, collection=uuid.uuid4().hex)
+        store = await stack.enter_async_context(opening)
+        made.append(replace(ingest_parts, embedder=HashEmbedder(model), store=store))
+    return made[0], made[1]
+
+
+def moving(old: IngestParts, new: IngestParts, registry: DocumentRegistry | None = None) -> ReindexParts:
+    return ReindexParts(old.store, new.store, new.embedder, registry or new.registry)
+
+
+async def found(parts: IngestParts, tenant: str) -> set[str]:
+    options = RetrievalOptions(limit=20, min_similarity=-2.0)
+    retriever = Retriever(embedder=parts.embedder, store=parts.store, registry=parts.registry, options=options)
+    return {passage.chunk.text for passage in await retriever.retrieve("q", scope=Scope(tenant))}
+
+
+async def put(bucket: FolderBucket, parts: IngestParts, tenant: str, name: str, text: str) -> None:
+    key = DocumentKey(f"documents/{tenant}/{name}")
+    bucket.put(key.key, text.encode())
+    await synchronise(key, parts)
+
+
+async def test_the_model_is_refused_then_moved_to_without_reading_a_file(
+    bucket: FolderBucket, parts: tuple[IngestParts, IngestParts], tenant: str
+) -> None:
+    old, new = parts
+    for name in "abc":
+        await put(bucket, old, tenant, name, f"text {name}")
+    texts = {f"text {name}" for name in "abc"}
+    for action in (found(new, tenant), put(bucket, new, tenant, "a", "text a")):
+        with pytest.raises(IndexMismatchError, match="make reindex"):
+            await action
+    said: list[str] = []
+    assert await reindex(tenant, moving(old, new), say=said.append) == 3
+    assert "switched to new" in said[-1]
+    assert await found(new, tenant) == texts
+    with pytest.raises(IndexMismatchError):
+        await found(old, tenant)
+    await put(bucket, new, tenant, "a", "text a2")
+    assert await found(new, tenant) == texts - {"text a"} | {"text a2"}
+
+
+async def test_what_changes_while_it_is_copied_is_copied_once_more(
+    bucket: FolderBucket, parts: tuple[IngestParts, IngestParts], tenant: str
+) -> None:
+    old, new = parts
+
+    class Busy(HashEmbedder):
+        """While it embeds, a document changes, another comes and a third goes."""
+
+        async def embed(self, texts: Sequence[str]) -> list[Sequence[float]]:
+            if self.texts == 0:
+                await put(bucket, old, tenant, "a", "text a2")
+                await put(bucket, old, tenant, "new", "text new")
+                del bucket.files[f"documents/{tenant}/b"]
+                await synchronise(DocumentKey(f"documents/{tenant}/b"), old)
+            return await super().embed(texts)
+
+    for name in "abc":
+        await put(bucket, old, tenant, name, f"text {name}")
+    await reindex(tenant, replace(moving(old, new), embedder=Busy("new")), say=lambda _: None)
+    assert await found(new, tenant) == {"text a2", "text new", "text c"}
+    assert await new.store.count(tenant) == 3, "nothing that was copied in vain stays behind"
+
+
+async def test_a_run_that_was_broken_off_is_gone_on_with(
+    bucket: FolderBucket, parts: tuple[IngestParts, IngestParts], tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = parts
+    monkeypatch.setattr("functions.ingest.reindex.BATCH", 2)
+
+    class Tired(HashEmbedder):
+        async def embed(self, texts: Sequence[str]) -> list[Sequence[float]]:
+            if self.texts >= 2:
+                raise EmbedderUnavailableError("The embedding model does not answer.")
+            return await super().embed(texts)
+
+    for name in "abcde":
+        await put(bucket, old, tenant, name, f"text {name}")
+    with pytest.raises(EmbedderUnavailableError):
+        await reindex(tenant, replace(moving(old, new), embedder=Tired("new")), say=lambda _: None)
+    assert len(await found(old, tenant)) == 5, "searches go on with the old model"
+    assert await reindex(tenant, moving(old, new), say=lambda _: None) == 3
+    assert len(await found(new, tenant)) == 5
