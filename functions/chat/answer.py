@@ -155,7 +155,7 @@ async def _generate(request: ChatRequest, model: ChatModel) -> AsyncGenerator[An
     mode = AnswerMode.EXTRACTIVE if model.is_extractive else AnswerMode.GENERATED
     yield StatusEvent("answering", mode, EXTRACTIVE_NOTICE if model.is_extractive else "")
     # The text around a passage is the model's to read, not the reader's to be shown, or the cache's to keep.
-    yield PassagesEvent(tuple(replace(passage, context="") for passage in request.passages))
+    yield PassagesEvent(tuple(replace(passage, found_by="", context="") for passage in request.passages))
     citations = CitationFilter(request.passages)
     usage = Usage()
     finish_reason = "stop"

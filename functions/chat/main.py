@@ -10,7 +10,6 @@ from typing import Any
 from functions.chat.answer import AnswerParts
 from functions.chat.app import ChatParts, create_app
 from headrace import wiring
-from headrace.retrieval.retriever import RetrievalOptions, Retriever
 from headrace.sandbox import Sandbox
 from headrace.settings import Settings
 
@@ -26,15 +25,8 @@ async def open_parts() -> AsyncIterator[ChatParts]:
         model = await stack.enter_async_context(wiring.open_chat_model(settings))
         reranker = await stack.enter_async_context(wiring.open_reranker(settings))
         registry = wiring.registry_on(redis)
-        given_floor = settings.retrieval_min_similarity
-        options = RetrievalOptions(
-            limit=settings.retrieval_limit,
-            min_similarity=embedder.relevance_floor if given_floor is None else given_floor,
-            dense_weight=settings.retrieval_dense_weight,
-            context_tokens=settings.retrieval_context_tokens,
-        )
         answering = AnswerParts(
-            retriever=Retriever(embedder=embedder, store=store, registry=registry, options=options, reranker=reranker),
+            retriever=wiring.retriever_on(settings, embedder, store, registry, reranker),
             registry=registry,
             cache=wiring.cache_on(redis, settings),
             conversations=wiring.conversations_on(redis, settings),

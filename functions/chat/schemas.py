@@ -114,7 +114,7 @@ def passage_payload(number: int, passage: Passage) -> dict[str, Any]:
         "section": list(chunk.section),
         "text": chunk.text,
         "score": round(passage.score, 4),
-        "similarity": round(passage.similarity, 4),
+        "similarity": round(passage.similarity or 0.0, 4),
     }
 
 

@@ -2,7 +2,8 @@
 
 HeadraceError
 ├── ConfigurationError      the deployment is set up wrongly; a person must act
-│   └── IndexMismatchError  the documents are indexed with another embedding model
+│   ├── IndexMismatchError  the documents are indexed with another embedding model
+│   └── RefusedError        a vendor refuses what was asked, as it is
 ├── InvalidInputError       the caller's request can't be served as it is (4xx)
 ├── DocumentError           this document can't be read, now or later (state `failed`)
 ├── SupersededError         a newer attempt at the same document has taken over
@@ -40,6 +41,12 @@ class IndexMismatchError(ConfigurationError):
             f"The documents of {tenant!r} are indexed with the embedding model {indexed!r}, but EMBEDDING_MODEL is "
             f"{configured!r}. Set it back, or run `make reindex` with the new one."
         )
+
+
+class RefusedError(ConfigurationError):
+    """A vendor refuses a request for what it contains."""
+
+    code = "refused"
 
 
 class InvalidInputError(HeadraceError):

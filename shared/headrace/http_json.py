@@ -6,13 +6,13 @@ Lean on purpose: the vendors' own clients cost up to a second at a cold start an
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+import orjson
 
 from headrace.errors import ConfigurationError, HeadraceError, UnavailableError
 from headrace.retries import with_retries
@@ -69,17 +69,20 @@ class JsonApi:
     ) -> JsonReply:
         """The reply; a status in `allow` comes without a value, any other refusal is raised in our words."""
         api = self._api
+        # A question's vector stands in a body several times: orjson writes floats ten times as fast as json.
+        content = None if body is None else orjson.dumps(body)
 
         async def once() -> JsonReply:
             try:
-                async with self._session.request(method, self._url + path, json=body, params=params) as response:
-                    text = await response.text()
+                async with self._session.request(method, self._url + path, data=content, params=params) as response:
+                    answer = await response.read()
                 if response.status < 400:
-                    return JsonReply(response.status, json.loads(text) if text else None, response.headers)
+                    return JsonReply(response.status, orjson.loads(answer) if answer else None, response.headers)
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 raise api.unavailable(f"{api.what} does not answer ({type(error).__name__}).") from error
             if response.status in allow:
                 return JsonReply(response.status, None, response.headers)
+            text = answer.decode(errors="replace")
             raise _fault(api, response.status, text, response.headers.get("Retry-After"))
 
         return await with_retries(
@@ -96,7 +99,8 @@ class JsonApi:
 async def open_json_api(url: str, api: Api, *, headers: Mapping[str, str]) -> AsyncIterator[JsonApi]:
     """The API at `url`. Connects at its first call, closes its connections at the end."""
     connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=60)
-    async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
+    given = {"Content-Type": "application/json", **headers}
+    async with aiohttp.ClientSession(headers=given, connector=connector) as session:
         yield JsonApi(session, url, api)
 
 

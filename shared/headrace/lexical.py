@@ -28,14 +28,17 @@ _JOINTS = re.compile(r"[._'’-]+")
 
 def terms(text: str) -> list[str]:
     """The stems of the words that carry meaning, in order; `os.path` gives `os.path`, `os` and `path`."""
-    found = []
-    for word in words(text):
-        if word in STOP_WORDS:
-            continue
-        found.append(stem(word))
-        if not word.isalnum():
-            found += [stem(part) for part in _JOINTS.split(word) if len(part) > 1 and part not in STOP_WORDS]
-    return found
+    return [term for word in words(text) for term in _terms_of(word)]
+
+
+@lru_cache(maxsize=65_536)
+def _terms_of(word: str) -> tuple[str, ...]:
+    if word in STOP_WORDS:
+        return ()
+    if word.isalnum():
+        return (stem(word),)
+    parts = (part for part in _JOINTS.split(word) if len(part) > 1 and part not in STOP_WORDS)
+    return (stem(word), *(stem(part) for part in parts))
 
 
 def term_id(term: str) -> int:
@@ -46,22 +49,34 @@ def term_id(term: str) -> int:
 def chunk_weights(text: str) -> dict[int, float]:
     """The sparse vector of a chunk's text: term ids, and how much the text is about each, from 0 to 1."""
     found = terms(text)
-    norm = K1 * (1 - B + B * len(found) / USUAL_TERMS)
+    norm = _norm(len(found))
     return {term_id(term): count / (count + norm) for term, count in Counter(found).items()}
 
 
-@lru_cache(maxsize=1024)
-def question_weights(text: str) -> Mapping[int, float]:
+def question_weights(text: str) -> dict[int, float]:
     """The sparse vector of a question: term ids, and each one's share of the question's meaning; the shares sum to 1."""
+    return {term_id(term): weight for term, weight in _shares(text).items()}
+
+
+def overlap(question: str, text: str) -> float:
+    """The share of the question's words that the text carries, from 0 to 1: the dot product of their sparse vectors."""
+    shares = _shares(question)
+    found = terms(text) if shares else []
+    norm = _norm(len(found))
+    # A question has a few terms: counting these is cheaper than counting all of the text's.
+    counts = ((weight, found.count(term)) for term, weight in shares.items())
+    return sum(weight * count / (count + norm) for weight, count in counts if count)
+
+
+@lru_cache(maxsize=1024)
+def _shares(text: str) -> Mapping[str, float]:
     rarity = {term: _rarity(term) for term in terms(text)}
     total = sum(rarity.values())
-    return {term_id(term): weight / total for term, weight in rarity.items()}
+    return {term: weight / total for term, weight in rarity.items()}
 
 
-def overlap(question: Mapping[int, float], text: str) -> float:
-    """The share of the question's words that the text carries, from 0 to 1: the sparse vectors' dot product."""
-    found = chunk_weights(text)
-    return sum(weight * found.get(term, 0.0) for term, weight in question.items())
+def _norm(count: int) -> float:
+    return K1 * (1 - B + B * count / USUAL_TERMS)
 
 
 def blend(similarity: float, shared: float, dense_weight: float) -> float:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
-from headrace.errors import ConfigurationError, HeadraceError, UnavailableError
+from headrace.errors import ConfigurationError, HeadraceError, RefusedError, UnavailableError
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
@@ -20,9 +20,10 @@ RETRIES = 2
 class LazyOpenAI:
     """The client, imported and made at its first use: health checks, cache hits and keyless mode don't pay for it."""
 
-    def __init__(self, *, api_key: str, base_url: str) -> None:
+    def __init__(self, *, api_key: str, base_url: str, provider: str) -> None:
         self._api_key = api_key
         self._base_url = base_url
+        self._provider = provider
         self._client: AsyncOpenAI | None = None
         self._making = asyncio.Lock()
 
@@ -34,14 +35,25 @@ class LazyOpenAI:
         return self._client
 
     def _make(self) -> AsyncOpenAI:
-        from openai import AsyncOpenAI, Timeout
+        from openai import NOT_GIVEN, AsyncOpenAI, OpenAIError, Timeout
 
-        client = AsyncOpenAI(
-            api_key=self._api_key or "none",  # an empty key raises, and many local servers need none
-            base_url=self._base_url or None,
-            timeout=Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS),
-            max_retries=RETRIES,
-        )
+        timeout = Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS)
+        if self._provider == "bedrock":
+            from openai.providers import bedrock
+
+            try:
+                # Signed with the function's own role, in its own region; no key at all.
+                amazon = bedrock(base_url=self._base_url or NOT_GIVEN)
+                client = AsyncOpenAI(provider=amazon, timeout=timeout, max_retries=RETRIES)
+            except OpenAIError as error:
+                raise ConfigurationError(f"Amazon Bedrock can't be used: {error}") from error
+        else:
+            client = AsyncOpenAI(
+                api_key=self._api_key or "none",  # an empty key raises, and many local servers need none
+                base_url=self._base_url or None,
+                timeout=timeout,
+                max_retries=RETRIES,
+            )
         # The client imports each resource when it is first named: name here what will be used.
         _ = (client.chat.completions, client.embeddings, client.models)
         return client
@@ -52,9 +64,9 @@ class LazyOpenAI:
 
 
 @asynccontextmanager
-async def open_openai(*, api_key: str, base_url: str) -> AsyncIterator[LazyOpenAI]:
-    """A lazy client for OpenAI, or for any server that speaks its API; closes its connections at the end."""
-    lazy = LazyOpenAI(api_key=api_key, base_url=base_url)
+async def open_openai(*, api_key: str, base_url: str, provider: str = "openai") -> AsyncIterator[LazyOpenAI]:
+    """A lazy client for OpenAI, for any server that speaks its API, or for Amazon Bedrock; closes at the end."""
+    lazy = LazyOpenAI(api_key=api_key, base_url=base_url, provider=provider)
     try:
         yield lazy
     finally:
@@ -90,7 +102,7 @@ def _status_fault(what: str, error: APIStatusError, unavailable: type[Unavailabl
         asked = error.response.headers.get("retry-after", "")
         seconds = float(asked) if asked.replace(".", "", 1).isdigit() else None
         return unavailable(f"{what} {reason}. Try again in a moment.", retry_after_seconds=seconds)
-    return ConfigurationError(f"{what} refused the request with status {status}: {_first_line(error.message)}")
+    return RefusedError(f"{what} refused the request with status {status}: {_first_line(error.message)}")
 
 
 def _first_line(text: str) -> str:

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
-from headrace.lexical import blend, overlap, question_weights
+from headrace.lexical import blend, overlap
 from headrace.types import Chunk, ChunkId, Passage, Query, SearchRequest
 
 # Stores compute in single precision: a difference behind this place is none.
 SCORE_PLACES = 6
 
 
-def by_score(request: SearchRequest, query: Query, chunk: Chunk, score: float) -> Passage:
+def by_score(query: Query, chunk: Chunk, score: float) -> Passage:
     """A passage from a store that blends similarity and words itself."""
-    shared = overlap(question_weights(query.text), chunk.text_to_embed) if request.dense_weight < 1 else 0.0
-    similarity = (score - (1 - request.dense_weight) * shared) / request.dense_weight
-    return Passage(chunk, score, similarity)
+    return Passage(chunk, score, found_by=query.text)
 
 
 def by_similarity(request: SearchRequest, query: Query, chunk: Chunk, similarity: float) -> Passage:
     """A passage from a store that measures the similarity alone."""
-    shared = overlap(question_weights(query.text), chunk.text_to_embed) if request.dense_weight < 1 else 0.0
-    return Passage(chunk, blend(similarity, shared, request.dense_weight), similarity)
+    shared = overlap(query.text, chunk.text_to_embed) if request.dense_weight < 1 else 0.0
+    return Passage(chunk, blend(similarity, shared, request.dense_weight), similarity, query.text)
+
+
+def with_similarity(passage: Passage, dense_weight: float) -> Passage:
+    """The passage with its similarity: what of its score the words do not explain."""
+    if passage.similarity is not None:
+        return passage
+    shared = overlap(passage.found_by, passage.chunk.text_to_embed)
+    return replace(passage, similarity=(passage.score - (1 - dense_weight) * shared) / dense_weight)
 
 
 def best_of(found: Iterable[Passage], limit: int) -> tuple[Passage, ...]:

@@ -60,7 +60,7 @@ def _span(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 def words(text: str) -> list[str]:
     """The words of a text in order, lower case."""
-    return [match.group().casefold() for match in _WORD.finditer(text)]
+    return _WORD.findall(text.casefold())
 
 
 def content_stems(text: str) -> frozenset[str]:

@@ -63,7 +63,9 @@ class Settings:
         given: dict[str, Any] = {
             f.name: _read(f.name, _kind(f.default), environ) for f in fields(cls) if environ.get(f.name.upper())
         }
-        if "chat_model" not in given and (given.get("openai_api_key") or given.get("openai_base_url")):
+        if "chat_model" not in given and any(
+            given.get(f"openai_{name}") for name in ("api_key", "base_url", "provider")
+        ):
             given["chat_model"] = DEFAULT_OPENAI_MODEL
         settings = cls(**given)
         settings._check()

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
         Parser,
         Queue,
         Reranker,
+        VectorSearch,
         VectorStore,
     )
+    from headrace.retrieval.retriever import Retriever
 
 
 def open_store(settings: Settings) -> AbstractAsyncContextManager[VectorStore]:
@@ -89,6 +91,26 @@ def conversations_on(client: Redis, settings: Settings) -> Conversations:
     return RedisConversations(client, ttl_seconds=settings.conversation_ttl_seconds)
 
 
+def retriever_on(
+    settings: Settings,
+    embedder: Embedder,
+    store: VectorSearch,
+    registry: DocumentRegistry,
+    reranker: Reranker | None,
+) -> Retriever:
+    """The retriever, as the settings shape it."""
+    from headrace.retrieval.retriever import RetrievalOptions, Retriever
+
+    given = settings.retrieval_min_similarity
+    options = RetrievalOptions(
+        limit=settings.retrieval_limit,
+        min_similarity=embedder.relevance_floor if given is None else given,
+        dense_weight=settings.retrieval_dense_weight,
+        context_tokens=settings.retrieval_context_tokens,
+    )
+    return Retriever(embedder=embedder, store=store, registry=registry, options=options, reranker=reranker)
+
+
 def open_chat_model(settings: Settings) -> AbstractAsyncContextManager[ChatModel]:
     """The chat model: extractive, or any behind OpenAI's API."""
     match settings.chat_model:
@@ -99,7 +121,12 @@ def open_chat_model(settings: Settings) -> AbstractAsyncContextManager[ChatModel
         case model:
             from headrace.models.openai import open_openai_model
 
-            return open_openai_model(api_key=settings.openai_api_key, base_url=settings.openai_base_url, model=model)
+            return open_openai_model(
+                api_key=settings.openai_api_key,
+                base_url=settings.openai_base_url,
+                model=model,
+                provider=settings.openai_provider,
+            )
 
 
 def open_embedder(settings: Settings) -> AbstractAsyncContextManager[Embedder]:
@@ -117,6 +144,7 @@ def open_embedder(settings: Settings) -> AbstractAsyncContextManager[Embedder]:
                 base_url=settings.openai_base_url,
                 model=model,
                 batch=settings.embedding_batch,
+                provider=settings.openai_provider,
             )
 
 

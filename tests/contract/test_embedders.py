@@ -10,7 +10,7 @@ import pytest
 
 from headrace.embedders.minilm import MiniLMEmbedder
 from headrace.embedders.openai import OpenAIEmbedder, open_openai_embedder
-from headrace.errors import ConfigurationError, EmbedderUnavailableError
+from headrace.errors import ConfigurationError, EmbedderUnavailableError, RefusedError
 from headrace.protocols import Embedder
 from tests.support.openai_server import Script
 
@@ -72,3 +72,38 @@ async def test_a_refused_key_is_a_configuration_error(openai_embedder: OpenAIEmb
     script.api_key = "another"
     with pytest.raises(ConfigurationError, match="OPENAI_API_KEY"):
         await openai_embedder.check()
+
+
+async def test_a_text_that_is_refused_does_not_take_its_neighbours_with_it(
+    openai_embedder: OpenAIEmbedder, script: Script
+) -> None:
+    script.refused_text = "bad"
+    with pytest.raises(RefusedError, match="can't be embedded"):
+        await openai_embedder.embed(["good", "fine", "bad", "well", "right"])
+    asked = [request["input"] for request in script.requests]
+    assert ["bad"] in asked
+    assert ["good", "fine"] in asked
+    assert {request["encoding_format"] for request in script.requests} == {"base64"}
+
+
+async def test_vectors_of_several_lengths_are_no_vectors(openai_embedder: OpenAIEmbedder, script: Script) -> None:
+    script.uneven = True
+    with pytest.raises(EmbedderUnavailableError, match="of several"):
+        await openai_embedder.embed(["a", "b"])
+
+
+async def test_bedrock_is_asked_with_a_signature_and_no_key(
+    openai_url: str, script: Script, stack: AsyncExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-central-1"}
+    for name, value in credentials.items():
+        monkeypatch.setenv(name, value)
+    opening = open_openai_embedder(
+        api_key="", base_url=openai_url, model="amazon.titan-embed-text-v2:0", batch=5, provider="bedrock"
+    )
+    embedder = await stack.enter_async_context(opening)
+    assert len(await embedder.embed(["a", "b"])) == 2
+    [authorization] = script.authorizations
+    assert authorization.startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
+    assert "/eu-central-1/" in authorization
+    assert "secret" not in authorization

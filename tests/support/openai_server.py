@@ -41,6 +41,9 @@ class Script:
     dimensions: int = 32
     finish_reason: str = "stop"
     token_limit_field: str = "max_completion_tokens"
+    refused_text: str | None = None
+    uneven: bool = False
+    authorizations: list[str] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
     open_streams: int = 0
 
@@ -68,8 +71,11 @@ def openai_app(script: Script) -> Starlette:
     async def embeddings(request: Request) -> Response:
         body = await request.json()
         script.requests.append(body)
+        script.authorizations.append(request.headers.get("authorization", ""))
         failure = script.fail.pop(0) if script.fail else None
         refused = _refused(script, request) or _failed(failure)
+        if script.refused_text is not None and script.refused_text in body["input"]:
+            refused = _error(400, "This input can't be embedded.", "invalid_input", "input")
         return refused or JSONResponse(_embeddings(script, body))
 
     routes = [
@@ -165,7 +171,7 @@ def _embeddings(script: Script, body: dict[str, Any]) -> dict[str, Any]:
     texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
     data = []
     for index, text in enumerate(texts):
-        vector = bag_of_words(text, script.dimensions)
+        vector = bag_of_words(text, script.dimensions - (index if script.uneven else 0))
         packed = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
         value = packed if body.get("encoding_format") == "base64" else vector
         data.append({"object": "embedding", "index": index, "embedding": value})

@@ -7,7 +7,7 @@ import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from headrace.errors import EmbedderUnavailableError
+from headrace.errors import EmbedderUnavailableError, RefusedError
 from headrace.openai_client import LazyOpenAI, open_openai, openai_faults
 from headrace.together import together
 
@@ -40,22 +40,37 @@ class OpenAIEmbedder:
         return [vector for embedded in vectors for vector in embedded]
 
     async def _embed_batch(self, batch: Sequence[str]) -> list[Sequence[float]]:
+        try:
+            return await self._ask(batch)
+        except RefusedError:
+            if len(batch) == 1:
+                raise
+            # One text that is refused must not take its neighbours with it: find out which, and say it.
+            middle = len(batch) // 2
+            return [*await self._embed_batch(batch[:middle]), *await self._embed_batch(batch[middle:])]
+
+    async def _ask(self, batch: Sequence[str]) -> list[Sequence[float]]:
         what = f"The embedding model {self.model!r}"
         client = await self._openai.client()
         with openai_faults(what, EmbedderUnavailableError):
             answer = await client.embeddings.create(model=self.model, input=list(batch))
         if len(answer.data) != len(batch):
             raise EmbedderUnavailableError(f"{what} returned {len(answer.data)} vectors for {len(batch)} texts.")
-        return [_unit(item.embedding) for item in sorted(answer.data, key=lambda item: item.index)]
+        vectors = [_unit(item.embedding) for item in sorted(answer.data, key=lambda item: item.index)]
+        if not all(vectors) or len({len(vector) for vector in vectors}) > 1:
+            raise EmbedderUnavailableError(f"{what} returned vectors of no length, or of several.")
+        return vectors
 
 
 @asynccontextmanager
-async def open_openai_embedder(*, api_key: str, base_url: str, model: str, batch: int) -> AsyncIterator[OpenAIEmbedder]:
+async def open_openai_embedder(
+    *, api_key: str, base_url: str, model: str, batch: int, provider: str = "openai"
+) -> AsyncIterator[OpenAIEmbedder]:
     """The embedder; makes no connection before its first call."""
-    async with open_openai(api_key=api_key, base_url=base_url) as openai:
+    async with open_openai(api_key=api_key, base_url=base_url, provider=provider) as openai:
         yield OpenAIEmbedder(openai, model=model, batch=batch)
 
 
 def _unit(vector: Sequence[float]) -> Sequence[float]:
     length = math.sqrt(math.fsum(x * x for x in vector))
-    return [x / length for x in vector] if length else vector
+    return [x / length for x in vector] if length else ()

@@ -73,7 +73,7 @@ def _candidates(number: int, passage: Passage, wanted: frozenset[str], weights: 
         implied = sum(weights[stem] for stem in (wanted & heading) - stems) / total
         # A line of two words, most often a heading, says nothing by itself.
         substance = min(1.0, len(stems) / 4)
-        score = (carried + 0.3 * implied + 0.8 * max(passage.similarity, 0.0)) * substance
+        score = (carried + 0.3 * implied + 0.8 * max(passage.similarity or 0.0, 0.0)) * substance
         found.append(_Candidate(number, start, _shorten(sentence), score))
     return found
 

@@ -87,7 +87,9 @@ class OpenAIModel:
 
 
 @asynccontextmanager
-async def open_openai_model(*, api_key: str, base_url: str, model: str) -> AsyncIterator[OpenAIModel]:
+async def open_openai_model(
+    *, api_key: str, base_url: str, model: str, provider: str = "openai"
+) -> AsyncIterator[OpenAIModel]:
     """The model; makes no connection before its first call."""
-    async with open_openai(api_key=api_key, base_url=base_url) as openai:
+    async with open_openai(api_key=api_key, base_url=base_url, provider=provider) as openai:
         yield OpenAIModel(openai, model=model)

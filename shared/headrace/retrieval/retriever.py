@@ -15,8 +15,9 @@ from typing import Any
 
 from headrace.errors import IndexMismatchError, RegistryUnavailableError, StoreUnavailableError
 from headrace.filters import matches, parse_filter
-from headrace.lexical import overlap, question_weights
+from headrace.lexical import blend
 from headrace.protocols import DocumentRegistry, Embedder, Reranker, VectorSearch
+from headrace.ranking import with_similarity
 from headrace.retrieval.selection import without_repeats
 from headrace.retrieval.windows import with_context
 from headrace.types import Chunk, Message, Passage, Query, Scope, SearchRequest, SearchResult, Standing
@@ -28,18 +29,15 @@ REMEMBERED_QUESTIONS = 512
 ROUNDS = 10
 FRESH_SECONDS = 5.0
 FIRST_PAUSE_SECONDS = 0.02
-# A passage below the similarity floor is still worth reading when it carries this share of the question's words.
-ENOUGH_OVERLAP = 0.25
-# Without a language model to judge, the best passage must be this much above the floor, or share these words.
+# Without a language model to judge, an answer needs a passage as good as one this much more similar than the floor.
 SURE_MARGIN = 0.2
-SURE_OVERLAP = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class RetrievalOptions:
     """How many passages an answer may use, how they are ranked, and how much text around them it may read.
 
-    `min_similarity` is the cosine below which a passage is not used unless its words speak for it. `dense_weight` is
+    `min_similarity` is the cosine below which a passage is not used, unless its words make up for it. `dense_weight` is
     the similarity's share in a score, above 0 and at most 1. `context_tokens` caps the text of all passages with their
     surroundings; 0 leaves these out.
     """
@@ -48,6 +46,10 @@ class RetrievalOptions:
     min_similarity: float = 0.0
     dense_weight: float = 0.6
     context_tokens: int = 0
+
+    def score_of(self, similarity: float) -> float:
+        """The score of a passage of this similarity that shares no word with the question."""
+        return blend(similarity, 0.0, self.dense_weight)
 
 
 class Retriever:
@@ -92,11 +94,13 @@ class Retriever:
         limit = self._options.limit * OVERFETCH
         request = SearchRequest(scope, queries, limit, self._options.dense_weight, filter_ or {})
         found = await self._search(request)
-        relevant = [passage for passage in found if self._is_relevant(passage, queries)]
+        floor = self._options.min_similarity
+        relevant = [passage for passage in found if passage.score >= self._options.score_of(floor)]
         if self._reranker is not None and relevant:
             relevant = await _reranked(question, relevant, self._reranker)
         chosen = without_repeats(relevant)[: self._options.limit]
-        if strict and not self._may_answer(question, chosen):
+        chosen = [with_similarity(passage, self._options.dense_weight) for passage in chosen]
+        if strict and not any(passage.score >= self._options.score_of(floor + SURE_MARGIN) for passage in chosen):
             return ()
         if strict or not self._options.context_tokens:
             return tuple(chosen)
@@ -165,15 +169,6 @@ class Retriever:
             self._vectors.popitem(last=False)
         return [Query(text, found[text]) for text in texts]
 
-    def _is_relevant(self, passage: Passage, queries: Sequence[Query]) -> bool:
-        if passage.similarity >= self._options.min_similarity:
-            return True
-        return any(_overlap(query.text, passage) >= ENOUGH_OVERLAP for query in queries)
-
-    def _may_answer(self, question: str, passages: Sequence[Passage]) -> bool:
-        sure_similarity = self._options.min_similarity + SURE_MARGIN
-        return any(p.similarity >= sure_similarity or _overlap(question, p) >= SURE_OVERLAP for p in passages[:3])
-
 
 def _confirmed(
     request: SearchRequest, found: Sequence[Passage], standing: Standing
@@ -214,7 +209,3 @@ def _phrasings(question: str, history: Sequence[Message]) -> list[str]:
     """The question; in a conversation, also the question behind the last one, for "and what about …?"."""
     before = [turn.content for turn in history if turn.role == "user"]
     return [question, f"{before[-1]}\n{question}"] if before else [question]
-
-
-def _overlap(question: str, passage: Passage) -> float:
-    return overlap(question_weights(question), passage.chunk.text_to_embed)

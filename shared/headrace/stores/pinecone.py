@@ -116,6 +116,8 @@ class PineconeStore:
             namespace = namespace_of(batch[0].chunk.tenant)
             body = {"namespace": namespace, "vectors": [record(chunk) for chunk in batch]}
             reply = await self._call("POST", "/vectors/upsert", body)
+            if reply is None or reply.value is None:
+                raise StoreUnavailableError(f"Pinecone's index {self._index!r} is gone. Try again in a moment.")
             mark = max(mark, _number(reply, WRITTEN) or 0)
         if chunks:
             await self._until_shown(namespace_of(chunks[0].chunk.tenant), mark)
@@ -233,11 +235,11 @@ class PineconeStore:
         params: Sequence[tuple[str, str]] = (),
         deadline_seconds: float = WRITE_DEADLINE_SECONDS,
     ) -> JsonReply | None:
-        """A call to the index; None when there is no index, no namespace or no record of that name."""
-        if self._data is None and await self._describe() is None:
-            return None
+        """A call to the index; None while there is none, which holds nothing."""
         if self._data is None:
-            raise StoreUnavailableError(f"Pinecone's index {self._index!r} is being made. Try again in a moment.")
+            await self._describe()
+        if self._data is None:
+            return None
         return await self._data.call(
             method, path, body, params=params, allow=MISSING, deadline_seconds=deadline_seconds
         )

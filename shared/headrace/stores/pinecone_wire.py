@@ -109,8 +109,10 @@ def query_body(request: SearchRequest, query: Query) -> dict[str, Any]:
 
 def passage_of(request: SearchRequest, query: Query, found: Mapping[str, Any]) -> Passage:
     """A match as a passage."""
-    rank = by_score if _words(request, query) else by_similarity
-    return rank(request, query, chunk_of(found["metadata"]), float(found["score"]))
+    chunk, score = chunk_of(found["metadata"]), float(found["score"])
+    if _words(request, query):
+        return by_score(query, chunk, score)
+    return by_similarity(request, query, chunk, score)
 
 
 def _words(request: SearchRequest, query: Query) -> Mapping[int, float]:

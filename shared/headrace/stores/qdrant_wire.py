@@ -118,8 +118,9 @@ def passages_of(request: SearchRequest, results: Sequence[Mapping[str, Any]]) ->
 
 def _passage(request: SearchRequest, query: Query, point: Mapping[str, Any]) -> Passage:
     chunk, score = chunk_of(point["payload"]), float(point["score"])
-    blended = is_blended(request, query)
-    return by_score(request, query, chunk, score) if blended else by_similarity(request, query, chunk, score)
+    if is_blended(request, query):
+        return by_score(query, chunk, score)
+    return by_similarity(request, query, chunk, score)
 
 
 def is_blended(request: SearchRequest, query: Query) -> bool:

@@ -13,15 +13,17 @@ from headrace.types.documents import Chunk, Scope
 class Passage:
     """A chunk that was found.
 
-    `similarity` is the cosine between question and chunk, from -1 to 1. `score` is what passages are ranked by: the
-    similarity and the share of the question's words that the chunk carries, weighted (headrace.lexical). It depends on
-    question and chunk alone, so it means the same on every store. `context` is the text around the chunk, itself
+    `score` is what passages are ranked by: the cosine similarity of question and chunk, and the share of the question's
+    words that the chunk carries, weighted (headrace.lexical). It depends on question and chunk alone, so it means the
+    same on every store. `similarity` is that cosine, from -1 to 1; a store that measures the score alone leaves it to
+    the retriever. `found_by` is the text of the query whose score it is, `context` the text around the chunk, itself
     included, where more than the chunk is to be read.
     """
 
     chunk: Chunk
     score: float
-    similarity: float = 0.0
+    similarity: float | None = None
+    found_by: str = ""
     context: str = ""
 
 
