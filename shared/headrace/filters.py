@@ -123,12 +123,21 @@ def _operand(field: str, operator: str, operand: object) -> object:
 def _scalar(field: str, value: object) -> str | int | float:
     """A value of the field's kind. JSON's NaN and infinities, and numbers beyond what a double holds, are none."""
     if field not in NUMBERS:
-        if not isinstance(value, str):
+        if not isinstance(value, str) or not _is_unicode(value):
             raise _invalid(f"{field!r} is compared with text")
         return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST_NUMBER:
         raise _invalid(f"{field!r} is compared with a number")
     return value
+
+
+def _is_unicode(text: str) -> bool:
+    """False for half a surrogate pair, which JSON lets through and no store takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _invalid(what: str) -> InvalidInputError:

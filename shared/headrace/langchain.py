@@ -1,6 +1,6 @@
 """Headrace's retriever as LangChain's: for chains and agents that already speak LangChain. Needs `langchain-core`.
 
-async with open_langchain_retriever(Settings.from_env(os.environ), scope=Scope("default")) as retriever:
+async with open_langchain_retriever(Settings(), scope=Scope("default")) as retriever:
 documents = await retriever.ainvoke("How long is parental leave?")
 """
 

@@ -27,7 +27,7 @@ for _ in range(12):
     [
         {"tenant": "x"}, {"generation": 1}, {"$not": []}, {"page": {"$regex": "x"}}, {"page": {"$gt": "x"}},
         {"page": {"$in": []}}, {"page": {"$in": list(range(101))}}, {"page": None}, {"page": True}, {"page": [1]},
-        {"page": {"$exists": 1}}, {"name": 3}, {"page": "3"}, {"page": float("nan")}, {"page": 10**30}, {"name": {"$gt": "a"}}, {"$or": {}}, {"$or": []}, {"$and": ["x"]}, DEEP,
+        {"page": {"$exists": 1}}, {"name": 3}, {"name": "\ud800"}, {"section": {"$in": ["a", "\udfff"]}}, {"page": "3"}, {"page": float("nan")}, {"page": 10**30}, {"name": {"$gt": "a"}}, {"$or": {}}, {"$or": []}, {"$and": ["x"]}, DEEP,
     ],
     ids=str,
 )  # fmt: skip

@@ -1,0 +1,47 @@
+"""What a question and a text share in words depends on these two alone, and is the same however it is worked out."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.lexical import blend, chunk_weights, overlap, question_weights, terms
+
+texts = st.text(st.sampled_from("abc XYZ.-_'é日1\n"), max_size=80)
+
+
+@given(texts, texts)
+def test_the_overlap_is_the_dot_product_of_the_sparse_vectors(question: str, text: str) -> None:
+    weights, held = question_weights(question), chunk_weights(text)
+    product = sum(weight * held.get(term, 0.0) for term, weight in weights.items())
+    assert overlap(question, text) == pytest.approx(product)
+    assert 0 <= product < 1
+
+
+@given(texts)
+def test_a_questions_shares_sum_to_one_and_are_32_bits_wide(question: str) -> None:
+    weights = question_weights(question)
+    assert not weights or sum(weights.values()) == pytest.approx(1.0)
+    assert all(0 <= term < 2**32 for term in weights)
+
+
+def test_words_are_stems_and_compounds_are_also_their_parts() -> None:
+    assert terms("The pumps of os.path.join") == ["pump", "os.path.join", "os", "path", "join"]
+    assert terms("what is it?") == []
+
+
+def test_rare_words_weigh_more_than_common_ones() -> None:
+    common, rare = "How is the year at X-4711?", "X-4711 lasts"
+    assert overlap(common, "about X-4711") > overlap(common, "about the year")
+    assert overlap(rare, "bread") == 0.0
+
+
+def test_a_text_that_says_it_more_often_or_more_briefly_shares_more() -> None:
+    assert overlap("gasket", "gasket gasket") > overlap("gasket", "gasket other")
+    assert overlap("gasket", "gasket") > overlap("gasket", "gasket" + " filler" * 200)
+
+
+def test_a_blend_is_between_its_parts() -> None:
+    assert blend(0.5, 0.2, 1.0) == 0.5
+    assert blend(0.5, 0.2, 0.6) == pytest.approx(0.38)
