@@ -67,7 +67,7 @@ async def run() -> None:
 
 def _print(ranks: dict[str, Scores], kinds: Scores) -> None:
     print(
-        f"{'':<34} {'all: MRR@10 (95 % CI)':>24} {'hit@5':>6} {'less dense (95 % CI)':>24} {'FAQ: MRR':>9} {'hit@5':>6} {'identifiers: MRR':>17} {'hit@5':>6}"
+        f"{'':<34} {'all: MRR@10 (95 % CI)':>24} {'hit@5':>6} {'over dense (95 % CI)':>24} {'FAQ: MRR':>9} {'hit@5':>6} {'identifiers: MRR':>17} {'hit@5':>6}"
     )
     for name, rank in ranks.items():
         gain = _reciprocal(rank) - _reciprocal(ranks["dense"])

@@ -12,7 +12,9 @@ def test_a_rebuild_is_asked_for_by_tenant() -> None:
     assert tenant_to_rebuild(rebuild_registry("acme ü")) == "acme ü"
 
 
-@pytest.mark.parametrize("body", ["", "null", "[]", "{}", '{"headrace": 1}', '{"headrace": {"rebuild": ""}}', '{"headrace": {"rebuild": 3}}'])
+@pytest.mark.parametrize(
+    "body", ["", "null", "[]", "{}", '{"headrace": 1}', '{"headrace": {"rebuild": ""}}', '{"headrace": {"rebuild": 3}}']
+)
 def test_nothing_else_asks_for_one(body: str) -> None:
     assert tenant_to_rebuild(body) is None
     assert tenant_to_rebuild(object_changed("documents/a")) is None

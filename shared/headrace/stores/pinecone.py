@@ -17,8 +17,8 @@ from typing import Any
 from headrace.errors import ConfigurationError, StoreUnavailableError
 from headrace.http_json import READ_DEADLINE_SECONDS, WRITE_DEADLINE_SECONDS, Api, JsonApi, JsonReply, open_json_api
 from headrace.ranking import best_of
+from headrace.stores.payloads import chunk_of
 from headrace.stores.pinecone_wire import (
-    chunk_of,
     document_prefix,
     generation_of,
     index_name,

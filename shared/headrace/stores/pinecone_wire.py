@@ -13,11 +13,10 @@ from urllib.parse import quote
 from headrace.filters import AllOf, AnyOf, Condition, Filter, parse_filter
 from headrace.lexical import chunk_weights, question_weights
 from headrace.ranking import by_score, by_similarity
-from headrace.types import Chunk, ChunkId, EmbeddedChunk, Passage, Query, SearchRequest
+from headrace.stores.payloads import chunk_of, payload_of
+from headrace.types import ChunkId, EmbeddedChunk, Passage, Query, SearchRequest
 
 MAX_NAME_CHARACTERS = 45
-# Fields of a chunk that are text or lists of text; Pinecone keeps numbers as doubles.
-NUMBERS = ("generation", "index", "page", "total")
 
 
 def index_name(collection: str) -> str:
@@ -52,43 +51,14 @@ def record(embedded: EmbeddedChunk) -> dict[str, Any]:
     """A chunk as a record."""
     chunk = embedded.chunk
     weights = chunk_weights(chunk.text_to_embed)
-    metadata = {
-        "document": chunk.document_key,
-        "labels": list(chunk.labels),
-        "generation": chunk.generation,
-        "index": chunk.index,
-        "text": chunk.text,
-        "name": chunk.name,
-        "section": list(chunk.section),
-        "page": chunk.page,
-        "groups": list(chunk.groups),
-        "total": chunk.total,
-        "etag": chunk.etag,
-    }
     sparse = {"sparseValues": {"indices": list(weights), "values": list(weights.values())}} if weights else {}
     return {
         "id": record_id(chunk.identity),
         "values": [float(x) for x in embedded.vector],
         # Pinecone refuses null, and an empty list says no more than a missing field.
-        "metadata": {name: value for name, value in metadata.items() if value not in (None, [])},
+        "metadata": {name: value for name, value in payload_of(chunk).items() if value not in (None, [])},
         **sparse,
     }
-
-
-def chunk_of(metadata: Mapping[str, Any]) -> Chunk:
-    """The chunk that a record's metadata is."""
-    whole = {name: int(metadata[name]) for name in NUMBERS if name in metadata}
-    return Chunk(
-        document_key=metadata["document"],
-        generation=whole["generation"],
-        index=whole["index"],
-        text=metadata["text"],
-        page=whole.get("page"),
-        section=tuple(metadata.get("section", ())),
-        groups=tuple(metadata.get("groups", ())),
-        total=whole.get("total", 0),
-        etag=metadata.get("etag", ""),
-    )
 
 
 def query_body(request: SearchRequest, query: Query) -> dict[str, Any]:

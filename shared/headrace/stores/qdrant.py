@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 from headrace.errors import ConfigurationError, StoreUnavailableError
 from headrace.http_json import READ_DEADLINE_SECONDS, WRITE_DEADLINE_SECONDS, Api, JsonApi, open_json_api
+from headrace.stores.payloads import chunk_of
 from headrace.stores.qdrant_wire import (
     DENSE,
     PAYLOAD_INDEXES,
-    chunk_of,
     collection_config,
     match,
     passages_of,

@@ -12,7 +12,8 @@ from typing import Any
 from headrace.filters import AllOf, AnyOf, Condition, Filter, parse_filter
 from headrace.lexical import chunk_weights, question_weights
 from headrace.ranking import best_of, by_score, by_similarity
-from headrace.types import Chunk, ChunkId, EmbeddedChunk, Passage, Query, SearchRequest
+from headrace.stores.payloads import chunk_of, payload_of
+from headrace.types import ChunkId, EmbeddedChunk, Passage, Query, SearchRequest
 
 DENSE = "dense"
 WORDS = "words"
@@ -49,43 +50,14 @@ def point(embedded: EmbeddedChunk) -> dict[str, Any]:
     """A chunk as a point."""
     chunk = embedded.chunk
     weights = chunk_weights(chunk.text_to_embed)
-    payload = {
-        "tenant": chunk.tenant,
-        "labels": list(chunk.labels),
-        "document": chunk.document_key,
-        "generation": chunk.generation,
-        "index": chunk.index,
-        "text": chunk.text,
-        "name": chunk.name,
-        "section": list(chunk.section),
-        "page": chunk.page,
-        "groups": list(chunk.groups),
-        "total": chunk.total,
-        "etag": chunk.etag,
-    }
     return {
         "id": point_id(chunk.identity),
         "vector": {
             DENSE: [float(x) for x in embedded.vector],
             WORDS: {"indices": list(weights), "values": list(weights.values())},
         },
-        "payload": {name: value for name, value in payload.items() if value is not None},
+        "payload": {name: value for name, value in payload_of(chunk).items() if value is not None},
     }
-
-
-def chunk_of(payload: Mapping[str, Any]) -> Chunk:
-    """The chunk that a point's payload is."""
-    return Chunk(
-        document_key=payload["document"],
-        generation=payload["generation"],
-        index=payload["index"],
-        text=payload["text"],
-        page=payload.get("page"),
-        section=tuple(payload.get("section", ())),
-        groups=tuple(payload.get("groups", ())),
-        total=payload.get("total", 0),
-        etag=payload.get("etag", ""),
-    )
 
 
 def search_body(request: SearchRequest, query: Query) -> dict[str, Any]:
