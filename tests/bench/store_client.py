@@ -1,8 +1,9 @@
 """One client of a vector store, in a process of its own: its cold start, then rounds of a hundred searches at once.
 
-    python -m tests.bench.store_client NAME URL ROUNDS
+    python -m tests.bench.store_client NAME URL ROUNDS [chat]
 
-Prints one JSON value. Runs in our environment, or in that of the peers, which has none of Headrace's packages.
+With `chat`, what the chat function imports for itself is there before the cold start is measured. Prints one JSON
+value. Runs in our environment, or in that of the peers, which has none of Headrace's packages.
 """
 
 from __future__ import annotations
@@ -160,4 +161,7 @@ async def _round(search: Search) -> dict[str, float]:
 
 
 if __name__ == "__main__":
+    if sys.argv[4:] == ["chat"]:
+        import functions.chat.main  # noqa: F401 - likewise
+        import headrace.redis_client  # noqa: F401 - what wiring opens beside the store
     print(json.dumps(asyncio.run(measure(sys.argv[1], sys.argv[2], int(sys.argv[3])))))
