@@ -31,6 +31,8 @@ print(json.dumps({"answers": answers, "opened": len(set(opened))}))
 
 def test_many_buffered_calls_share_one_lifespan(redis_url: str, qdrant_url: str) -> None:
     path = os.pathsep.join((str(ROOT), str(ROOT / "shared")))
+    # A database of its own: other tests index the default tenant with another embedding model.
+    redis_url = f"{redis_url.removesuffix('/0')}/5"
     environment = {**os.environ, "PYTHONPATH": path, "REDIS_URL": redis_url, "QDRANT_URL": qdrant_url}
     command = [sys.executable, "-W", "error", "-c", SCRIPT]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
