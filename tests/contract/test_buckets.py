@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +82,23 @@ async def test_a_bucket_that_does_not_answer_is_unavailable(
     async with open_s3_bucket("b") as bucket:
         with pytest.raises(BucketUnavailableError, match="does not answer"):
             await bucket.check()
+
+
+async def test_a_version_tells_the_groups_that_its_metadata_names(
+    any_bucket: Bucket, bucket_name: str, s3: Any, tmp_path: Path
+) -> None:
+    key = "documents/a.txt"
+    put = {"Bucket": bucket_name, "Key": key, "Body": b"x", "Metadata": {"groups": " ops,hr , hr"}}
+    await asyncio.to_thread(lambda: s3.put_object(**put))
+    seen = await any_bucket.head(key)
+    fetched = await any_bucket.fetch(key, tmp_path / "a", max_bytes=10)
+    assert seen is not None
+    assert fetched is not None
+    assert seen.groups == fetched.groups == ("hr", "ops")
+
+
+async def test_tenants_are_told_from_folders(any_bucket: Bucket, bucket_name: str, s3: Any) -> None:
+    assert await any_bucket.tenants() == []
+    for key in ("documents/acme/a", "documents/groups=hr/b", "documents/ü x/c/d", "documents/", "other/e/f"):
+        await asyncio.to_thread(partial(s3.put_object, Bucket=bucket_name, Key=key, Body=b"x"))
+    assert await any_bucket.tenants() == ["acme", "default", "ü x"]

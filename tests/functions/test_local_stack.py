@@ -132,6 +132,37 @@ async def test_an_openai_compatible_endpoint_replaces_the_keyless_default(
     assert any("turbine-manual.pdf" in text for text in embedded), "documents are embedded by the endpoint, too"
 
 
+async def operate(stack: Stack, action: str, **environment: str) -> str:
+    """Run `make <action>`'s command on a running stack; gives what it printed."""
+    path = os.pathsep.join((str(ROOT), str(ROOT / "shared")))
+    folder = str(stack.options.folder)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "infra.local.operate", action, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, "PYTHONPATH": path, "HEADRACE_FOLDER": folder, **environment},
+    )  # fmt: skip
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    return output.decode()
+
+
+async def test_an_operator_rebuilds_and_reindexes_a_running_stack(tmp_path: Path, openai_url: str) -> None:
+    async with running(tmp_path) as stack:
+        assert "10 documents recovered, 0 read anew" in await operate(stack, "rebuild")
+        new = {"EMBEDDING_MODEL": "test-embedding", "OPENAI_BASE_URL": openai_url}
+        said = await operate(stack, "reindex", **new)
+        assert "switched to test-embedding" in said
+        assert "the collection of all-MiniLM-L6-v2 is deleted" in said
+        async with aiohttp.ClientSession() as session:
+            async with session.post(f"{stack.url}/chat", json={"question": "How much oil does it take?"}) as response:
+                text = await response.text()
+        assert "make reindex" in text, "what runs with the old model says so"
+    options = StackOptions(tmp_path, port=free_port(), s3_port=free_port())
+    with pytest.raises(StackError, match="indexed with 'test-embedding'"):
+        async with run_stack(options, environ=os.environ, say=lambda _: None):
+            pass
+    assert not (tmp_path / "addresses.json").exists()
+
+
 async def eventually(stack: Stack, question: str, fact: str) -> bool:
     deadline = time.monotonic() + READY_SECONDS
     while fact not in (await ask(stack, question))["answer"]:
