@@ -46,8 +46,7 @@ def _must_break(last: Block, block: Block, size: int) -> bool:
 
 def _split(block: Block) -> Iterator[Block]:
     """The block, or its sentences packed into pieces that fit; a sentence that is too long is cut between words."""
-    # Half a surrogate pair is no character: nothing that speaks UTF-8 takes it.
-    text = block.text.encode(errors="ignore").decode().strip()
+    text = block.text.strip()
     while len(text) > MAX_CHARACTERS:
         ends = [end for _, end in sentence_spans(text[: MAX_CHARACTERS + 1]) if end < MAX_CHARACTERS]
         cut = ends[-1] if ends else text.rfind(" ", 1, MAX_CHARACTERS)

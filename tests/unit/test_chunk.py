@@ -53,8 +53,3 @@ def test_the_context_header_is_embedded_and_not_quoted() -> None:
     assert chunk.text == "text"
     assert chunk.text_to_embed == "x/a.pdf › A › B\ntext"
     assert chunk.place == "page 4 · A › B"
-
-
-def test_what_is_no_character_is_left_out() -> None:
-    [chunk] = chunk_blocks([Block("half \ud800a pair")], document_key="documents/a", generation=1)
-    assert chunk.text == "half a pair"
