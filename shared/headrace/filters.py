@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace.errors import InvalidInputError
+from headrace.types import Chunk
 
 FIELDS = frozenset({"document", "name", "page", "section"})
 NUMBERS = frozenset({"page"})
@@ -83,6 +84,11 @@ def matches(part: Filter, fields: Mapping[str, Any]) -> bool:
             if comparison == "$exists":
                 return bool(values) is value
             return any(_COMPARISONS[comparison](one, value) for one in values)
+
+
+def fields_of(chunk: Chunk) -> dict[str, Any]:
+    """What a filter speaks of, of one chunk."""
+    return {"document": chunk.document_key, "name": chunk.name, "page": chunk.page, "section": chunk.section}
 
 
 _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {

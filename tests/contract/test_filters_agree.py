@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import random
 
-from headrace.filters import matches, parse_filter
+from headrace.filters import fields_of, matches, parse_filter
 from headrace.protocols import VectorStore
-from headrace.retrieval.retriever import _fields
 from tests.support.chunks import DIMENSIONS, ask, embedded
 from tests.support.filter_oracle import holds, random_chunks, random_filter
 from tests.support.scale import tries
@@ -36,4 +35,4 @@ def test_the_check_after_retrieval_reads_a_filter_as_documented() -> None:
         expression = random_filter(generator, "t")
         wanted = parse_filter(expression)
         for chunk in chunks:
-            assert matches(wanted, _fields(chunk)) == holds(expression, chunk), (expression, chunk)
+            assert matches(wanted, fields_of(chunk)) == holds(expression, chunk), (expression, chunk)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from headrace.errors import IndexMismatchError, RegistryUnavailableError, StoreUnavailableError
-from headrace.filters import matches, parse_filter
+from headrace.filters import fields_of, matches, parse_filter
 from headrace.lexical import blend
 from headrace.protocols import DocumentRegistry, Embedder, Reranker, VectorSearch
 from headrace.ranking import with_similarity
@@ -176,7 +176,7 @@ def _confirmed(
     """The passages that may be shown, and the generations (with their documents) to search again without, if needed."""
     wanted = parse_filter(request.filter)
     shown = [passage for passage in found if _may_be_shown(passage.chunk, request.scope, standing)]
-    confirmed = [passage for passage in shown if matches(wanted, _fields(passage.chunk))]
+    confirmed = [passage for passage in shown if matches(wanted, fields_of(passage.chunk))]
     kept = {passage.chunk.identity for passage in shown}
     dropped = [passage.chunk for passage in found if passage.chunk.identity not in kept]
     replaced = any(
@@ -193,10 +193,6 @@ def _may_be_shown(chunk: Chunk, scope: Scope, standing: Standing) -> bool:
     """Whatever the store thinks: this generation is current, and this scope may see it."""
     generation, groups = standing.current.get(chunk.document_key, (None, ()))
     return chunk.generation == generation and scope.may_see(groups)
-
-
-def _fields(chunk: Chunk) -> dict[str, Any]:
-    return {"document": chunk.document_key, "name": chunk.name, "page": chunk.page, "section": chunk.section}
 
 
 async def _reranked(question: str, passages: Sequence[Passage], reranker: Reranker) -> list[Passage]:

@@ -13,11 +13,12 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from headrace.errors import ConfigurationError, StoreUnavailableError
+from headrace.filters import fields_of, matches, parse_filter
 from headrace.http_json import READ_DEADLINE_SECONDS, WRITE_DEADLINE_SECONDS
 from headrace.ranking import best_of, by_similarity
 from headrace.redis_client import open_redis
 from headrace.retries import with_retries
-from headrace.stores.redis_wire import chunk_of, digest, fields_of, index_arguments, member_of, pack, queries_of
+from headrace.stores.redis_wire import chunk_of, digest, hash_of, index_arguments, member_of, pack, queries_of
 from headrace.together import together
 from headrace.types import Chunk, ChunkId, DocumentKey, EmbeddedChunk, Passage, Query, SearchRequest, SearchResult
 
@@ -76,7 +77,7 @@ class RedisStore:
                         key = DocumentKey(embedded.chunk.document_key)
                         pipeline.sadd(self._documents(key.tenant), key.key)
                         pipeline.sadd(self._members(key), member_of(embedded.chunk.identity))
-                        pipeline.hset(self._chunk(embedded.chunk.identity), mapping=cast("Any", fields_of(embedded)))
+                        pipeline.hset(self._chunk(embedded.chunk.identity), mapping=cast("Any", hash_of(embedded)))
                     await pipeline.execute()
 
             await self._run(write, WRITE_DEADLINE_SECONDS)
@@ -109,13 +110,24 @@ class RedisStore:
         return SearchResult(best_of((passage for found in lists for passage in found), request.limit))
 
     async def _nearest(self, request: SearchRequest, query: Query, visible: str) -> list[Passage]:
+        wanted = parse_filter(request.filter)
         count = max(CANDIDATES, 2 * request.limit)
+        while True:
+            hits = await self._knn(visible, pack(query.vector), count)
+            fitting = [(chunk, distance) for chunk, distance in hits if matches(wanted, fields_of(chunk))]
+            # The query may find more than the filter wants: look further until enough of it fits.
+            if len(hits) < count or len(fitting) >= request.limit:
+                return [by_similarity(request, query, chunk, 1.0 - distance) for chunk, distance in fitting]
+            count *= 4
+
+    async def _knn(self, visible: str, vector: bytes, count: int) -> list[tuple[Chunk, float]]:
+        """The nearest chunks and their distances; fewer than `count` when there are no more."""
         asked = f"{visible}=>[KNN {count} @vector $vector AS distance]"
-        options = ("RETURN", 2, "chunk", "distance", "LIMIT", 0, count, "PARAMS", 2, "vector", pack(query.vector))
+        options = ("RETURN", 2, "chunk", "distance", "LIMIT", 0, count, "PARAMS", 2, "vector", vector, "DIALECT", 2)
 
         async def search() -> list[Any]:
             try:
-                found: list[Any] = await self._execute("FT.SEARCH", self._collection, asked, *options, "DIALECT", 2)
+                found: list[Any] = await self._execute("FT.SEARCH", self._collection, asked, *options)
             except ResponseError as error:
                 if any(words in str(error).lower() for words in NO_INDEX):
                     return [0]
@@ -125,11 +137,7 @@ class RedisStore:
         found = await self._run(search, READ_DEADLINE_SECONDS)
         hits = (dict(zip(fields[::2], fields[1::2], strict=True)) for fields in found[2::2] if fields)
         # A chunk that is deleted meanwhile comes without its fields.
-        return [
-            by_similarity(request, query, chunk_of(hit[b"chunk"]), 1.0 - float(hit[b"distance"]))
-            for hit in hits
-            if b"chunk" in hit
-        ]
+        return [(chunk_of(hit[b"chunk"]), float(hit[b"distance"])) for hit in hits if b"chunk" in hit]
 
     async def chunks(self, tenant: str, identities: Collection[ChunkId]) -> list[Chunk]:
         wanted = sorted(identity for identity in identities if DocumentKey(identity.document_key).tenant == tenant)
