@@ -54,17 +54,22 @@ async def _reindex(tenant: str | None) -> None:
         registry = wiring.registry_on(await stack.enter_async_context(wiring.open_redis(settings)))
         embedder = await stack.enter_async_context(wiring.open_embedder(settings))
         target = await stack.enter_async_context(wiring.open_store(settings))
+        bucket = await stack.enter_async_context(wiring.open_bucket(settings))
+
+        async def tenants() -> set[str]:
+            return {*await registry.tenants(), *await bucket.tenants()}
+
         models: dict[str, set[str]] = {}
-        for name in await registry.tenants():
+        for name in await tenants():
             models.setdefault((await registry.standing(name)).embedding_model, set()).add(name)
         for model, names in sorted(models.items()):
             if model in {"", embedder.model}:
                 continue
             source = await stack.enter_async_context(wiring.open_store(replace(settings, embedding_model=model)))
-            moving = names & {tenant} if tenant else names
-            for name in sorted(moving):
+            for name in sorted(names & {tenant} if tenant else names):
                 await reindex(name, ReindexParts(source, target, embedder, registry), say=_say)
-            if moving == names:
+            # Asked again: a tenant may have begun with the old model meanwhile.
+            if model not in {(await registry.standing(name)).embedding_model for name in await tenants()}:
                 await source.drop()
                 _say(f"the collection of {model} is deleted")
     _say(f"every tenant asked for is indexed with {settings.embedding_model}")

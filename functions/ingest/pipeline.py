@@ -21,12 +21,24 @@ from functions.ingest.chunk import chunk_blocks
 from functions.ingest.readers import known_to, narrowed, readers_of
 from headrace.errors import DocumentError, HeadraceError, SupersededError, UnavailableError
 from headrace.protocols import Bucket, DocumentRegistry, Embedder, Parser, Queue, VectorStore
-from headrace.types import Attempt, Chunk, Document, DocumentKey, DocumentState, EmbeddedChunk, ObjectVersion
+from headrace.types import (
+    NOBODY,
+    Attempt,
+    Chunk,
+    Document,
+    DocumentKey,
+    DocumentState,
+    EmbeddedChunk,
+    ObjectVersion,
+    tenant_prefix,
+)
 
 # Raise it when parsing or chunking changes, and documents are made anew.
 PIPELINE_VERSION = "2"
 # How many chunks are embedded and written at a time: a few of the embedder's batches, so that they run at once.
 EMBED_WINDOW = 256
+# How long a first document's neighbours may have been there for their tenant to be new.
+NEW_SECONDS = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +60,8 @@ async def synchronise(
     """Make registry and store agree with the bucket about one document.
 
     A document that can't be read ends as `failed`, with the reason. What else
-    goes wrong is raised, so that it is tried again, after the record says so;
-    on the last try a document of which nothing is searchable is left `failed`.
+    goes wrong is raised, so that it is tried again, after the record says so; on the last try it is left `failed`,
+    with the old version searchable if there is one.
     """
     attempt = await parts.registry.begin(key, embedding_model=parts.embedder.model)
     try:
@@ -80,7 +92,7 @@ class _Attempt:
         self._parts = parts
 
     async def run(self) -> None:
-        await open_tenant(self._key.tenant, self._parts)
+        await open_tenant(self._key, self._parts)
         known = await self._parts.registry.get(self._key)
         seen = await self._parts.bucket.head(self._key.key)
         if seen is None:
@@ -108,7 +120,7 @@ class _Attempt:
         readers = readers_of(version)
         content = await asyncio.to_thread(_content, path, readers)
         if document.generation is not None and content == document.content:
-            await self._finish(document)
+            await self._finish(replace(document, groups=readers))
             return
         document = await self._save(replace(document, state=DocumentState.PARSING))
         blocks = await parts.parser.parse(path, name=Path(document.name).name, content_type=version.content_type)
@@ -143,7 +155,13 @@ class _Attempt:
         await self._parts.store.retire(self._key, before=self._number + 1)
 
     async def _forget(self) -> None:
-        await self._parts.registry.remove(self._attempt)
+        try:
+            await self._parts.registry.remove(self._attempt)
+        except SupersededError:
+            # A removal whose reply was lost, and that was sent again, is told so, too.
+            if await self._parts.registry.get(self._key) is None:
+                await self._parts.store.retire(self._key, before=self._number)
+            raise
         await self._parts.store.retire(self._key, before=self._number + 1)
 
     async def _save(self, document: Document, *, mark: int = 0) -> Document:
@@ -152,17 +170,28 @@ class _Attempt:
         return document
 
 
-async def open_tenant(tenant: str, parts: IngestParts) -> None:
-    """Begin the registry of a tenant of whom nothing is stored. One that was lost is not whole until it is rebuilt."""
-    if not (await parts.registry.standing(tenant)).epoch and await parts.store.count(tenant) == 0:
-        await parts.registry.open_epoch(tenant)
+async def open_tenant(key: DocumentKey, parts: IngestParts) -> None:
+    """Begin the registry of a tenant who is new. One that was lost is not whole until it is rebuilt.
+
+    New is who has no chunks, and no other object that has been there for long: registry and store may be lost together.
+    """
+    tenant = key.tenant
+    if (await parts.registry.standing(tenant)).epoch or await parts.store.count(tenant):
+        return
+    async for version in parts.bucket.objects(tenant_prefix(tenant)):
+        other = DocumentKey(version.key)
+        is_old = version.modified_at < time.time() - NEW_SECONDS
+        if is_old and other != key and other.is_document and other.tenant == tenant:
+            return
+    await parts.registry.open_epoch(tenant)
 
 
 async def _record_delay(attempt: Attempt, parts: IngestParts, reason: str, *, last_try: bool) -> None:
     """Say in the document's record why it is late; if even that can't be said, the retry still comes."""
     said = f"Given up after several tries: {reason}" if last_try else f"{reason} It will be tried again by itself."
     try:
-        document = await parts.registry.get(attempt.key) or Document(attempt.key.key, DocumentState.QUEUED)
+        unknown = Document(attempt.key.key, DocumentState.QUEUED, groups=NOBODY)
+        document = await parts.registry.get(attempt.key) or unknown
         match document.state:
             case DocumentState.FAILED:
                 return
@@ -170,7 +199,7 @@ async def _record_delay(attempt: Attempt, parts: IngestParts, reason: str, *, la
                 # What is searchable is an older version, or the same: it stays, and the reason stands beside it.
                 late = replace(document, reason=said)
             case _ if last_try:
-                late = replace(document, state=DocumentState.FAILED, reason=said, generation=None)
+                late = replace(document, state=DocumentState.FAILED, reason=said)
             case _:
                 late = replace(document, state=DocumentState.QUEUED, reason=said)
         await parts.registry.save(replace(late, updated_at=time.time()), attempt)

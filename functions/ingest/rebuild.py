@@ -10,16 +10,20 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 from functions.ingest.pipeline import PIPELINE_VERSION, IngestParts, is_current, synchronise
 from functions.ingest.readers import known_to
 from headrace.errors import SupersededError
 from headrace.messages import object_changed
 from headrace.protocols import Queue
-from headrace.types import DOCUMENTS_PREFIX, Chunk, Document, DocumentKey, DocumentState, ObjectVersion
+from headrace.types import Chunk, ChunkId, Document, DocumentKey, DocumentState, ObjectVersion, tenant_prefix
 
 Say = Callable[[str], None]
+
+CHUNKS_PAGE = 200
+QUEUE_PAGE = 100
 
 
 @dataclass(slots=True)
@@ -53,7 +57,7 @@ async def rebuild(tenant: str, parts: IngestParts, *, queue: Queue | None, say: 
     left = []
     for number, key in enumerate(sorted(keys | known | stored.keys()), 1):
         if not await _recover(DocumentKey(key), stored.get(key, {}), parts):
-            left.append(key)
+            left.append(DocumentKey(key))
         if number % 100 == 0:
             say(f"{tenant}: {number} documents looked at")
     await _read_anew(left, parts, queue, say)
@@ -62,25 +66,29 @@ async def rebuild(tenant: str, parts: IngestParts, *, queue: Queue | None, say: 
 
 
 async def _keys_in_bucket(tenant: str, parts: IngestParts) -> list[DocumentKey]:
-    # The default tenant's documents lie beside the other tenants' folders.
-    folder = DOCUMENTS_PREFIX + (f"{tenant}/" if DocumentKey(f"{DOCUMENTS_PREFIX}x").tenant != tenant else "")
-    keys = [DocumentKey(version.key) async for version in parts.bucket.objects(folder)]
+    keys = [DocumentKey(version.key) async for version in parts.bucket.objects(tenant_prefix(tenant))]
     return [key for key in keys if key.is_document and key.tenant == tenant]
 
 
 async def _recover(key: DocumentKey, stored: Mapping[int, StoredGeneration], parts: IngestParts) -> bool:
-    """Write the record of a document that the store has as the bucket has it; False when that is not so."""
-    attempt = await parts.registry.begin(key, embedding_model=parts.embedder.model)
+    """Write the record of a document that the store has as the bucket has it; False when that is not so.
+
+    What was stored may be old news: an attempt is begun, and ends every other, only when there is something to save.
+    """
     seen = await parts.bucket.head(key.key)
     known = await parts.registry.get(key)
     if seen is None:
         return False
-    whole = {generation for generation, found in stored.items() if _is_of(found, seen)}
-    if known is not None and is_current(known, seen) and (known.generation is None or known.generation in whole):
-        return True
+    if known is not None and is_current(known, seen):
+        return known.generation is None or await _is_whole(key, known.generation, known.chunks, parts)
+    whole = [generation for generation, found in stored.items() if _is_of(found, seen)]
     if not whole:
         return False
     generation = max(whole)
+    attempt = await parts.registry.begin(key, embedding_model=parts.embedder.model)
+    same = (await parts.bucket.head(key.key), await parts.registry.get(key)) == (seen, known)
+    if not same or not await _is_whole(key, generation, stored[generation].first.total, parts):
+        return False
     now = time.time()
     document = Document(
         key=key.key,
@@ -106,14 +114,36 @@ async def _recover(key: DocumentKey, stored: Mapping[int, StoredGeneration], par
     return True
 
 
+async def _is_whole(key: DocumentKey, generation: int, total: int, parts: IngestParts) -> bool:
+    """Whether the store has every chunk of a generation now."""
+    wanted = [ChunkId(key.key, generation, position) for position in range(total)]
+    pages = [wanted[start : start + CHUNKS_PAGE] for start in range(0, total, CHUNKS_PAGE)]
+    return sum([len(await parts.store.chunks(key.tenant, page)) for page in pages]) == total > 0
+
+
 def _is_of(stored: StoredGeneration, seen: ObjectVersion) -> bool:
     return stored.is_whole and stored.first.etag == seen.etag and stored.first.groups == known_to(seen)
 
 
-async def _read_anew(keys: list[str], parts: IngestParts, queue: Queue | None, say: Say) -> None:
-    if queue is not None:
-        await queue.send([object_changed(key) for key in keys])
+async def _read_anew(keys: list[DocumentKey], parts: IngestParts, queue: Queue | None, say: Say) -> None:
+    for start in range(0, len(keys), QUEUE_PAGE):
+        page = keys[start : start + QUEUE_PAGE]
+        for key in page:
+            await _disown(key, parts)
+        if queue is not None:
+            await queue.send([object_changed(key.key) for key in page])
+            continue
+        for number, key in enumerate(page, start + 1):
+            await synchronise(key, parts)
+            say(f"read anew: {number} of {len(keys)}, {key.key}")
+
+
+async def _disown(key: DocumentKey, parts: IngestParts) -> None:
+    """Take back that a document is ready, or else the next attempt would believe it. It is not in the store."""
+    known = await parts.registry.get(key)
+    if known is None or not known.pipeline:
         return
-    for number, key in enumerate(keys, 1):
-        await synchronise(DocumentKey(key), parts, last_try=True)
-        say(f"read anew: {number} of {len(keys)}, {key}")
+    attempt = await parts.registry.begin(key, embedding_model=parts.embedder.model)
+    lost = replace(known, state=DocumentState.QUEUED, generation=None, chunks=0, content="", pipeline="")
+    with suppress(SupersededError):
+        await parts.registry.save(lost, attempt)

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from headrace.errors import UnavailableError
+from headrace.errors import ConfigurationError, UnavailableError
 from headrace.protocols import DocumentRegistry, Embedder, VectorStore
 from headrace.types import Chunk, DocumentKey, EmbeddedChunk
 
@@ -32,23 +32,27 @@ class ReindexParts:
 
 
 async def reindex(tenant: str, parts: ReindexParts, *, say: Say) -> int:
-    """Copy what is current, then switch; returns how many chunks were embedded. Raises UnavailableError.
+    """Copy what is current, then switch; returns how many chunks were embedded.
 
+    Raises UnavailableError, and ConfigurationError when the old collection has not all that is current.
     A document that changes meanwhile is copied in the next pass.
     """
     copied = mark = 0
     for _ in range(PASSES):
         revision = await parts.registry.revision(tenant)
         missing = await _missing(tenant, parts)
-        written, seen = await _copy(tenant, missing, parts, say)
-        copied, mark = copied + written, max(mark, seen)
-        if await parts.registry.switch_model(tenant, parts.embedder.model, revision=revision, mark=mark):
+        if missing:
+            written, seen = await _copy(tenant, missing, parts, say)
+            if not written and revision == await parts.registry.revision(tenant):
+                raise ConfigurationError(
+                    f"The old collection lacks the chunks of {len(missing)} documents of {tenant!r}, {min(missing)!r} "
+                    "among them. Run `make rebuild` with the old model first, then `make reindex` again."
+                )
+            copied, mark = copied + written, max(mark, seen)
+        elif await parts.registry.switch_model(tenant, parts.embedder.model, revision=revision, mark=mark):
             say(f"{tenant}: switched to {parts.embedder.model}; {copied} chunks were embedded")
             return copied
-        say(f"{tenant}: documents have changed meanwhile; once more")
-    raise UnavailableError(
-        f"The documents of {tenant!r} change faster than they are copied. Run it again when it is quiet."
-    )
+    raise UnavailableError(f"The documents of {tenant!r} change faster than they are copied. Run it when it is quiet.")
 
 
 async def _missing(tenant: str, parts: ReindexParts) -> dict[str, int]:
@@ -69,8 +73,6 @@ async def _copy(tenant: str, missing: dict[str, int], parts: ReindexParts, say: 
     """How many chunks were written, and the mark to find them by."""
     batch: list[Chunk] = []
     written = mark = 0
-    if not missing:
-        return written, mark
     async for chunk in parts.source.scan(tenant):
         if missing.get(chunk.document_key) == chunk.generation:
             batch.append(chunk)

@@ -26,7 +26,7 @@ def main() -> int:
                 file=sys.stderr,
             )
             return 1
-        os.environ |= json.loads(path.read_text())
+        os.environ |= {name: value for name, value in json.loads(path.read_text()).items() if name not in os.environ}
     return subprocess.call([sys.executable, "-m", "functions.ingest", *sys.argv[1:]])  # noqa: S603 - our own command
 
 

@@ -26,7 +26,10 @@ from infra.local.processes import ROOT, Processes, StackError, answers_http, fre
 SAMPLES = Path(__file__).with_name("samples")
 SAMPLES_SECONDS = 120.0
 ADDRESSES = "addresses.json"
-ADDRESS_VARIABLES = (*CREDENTIALS, "AWS_ENDPOINT_URL", "BUCKET", "QDRANT_URL", "QUEUE_URL", "REDIS_URL")
+ADDRESS_VARIABLES = (
+    *CREDENTIALS, "AWS_ENDPOINT_URL", "BUCKET", "COLLECTION_PREFIX", "EMBEDDING_MODEL", "OPENAI_BASE_URL", "QDRANT_URL",
+    "QUEUE_URL", "REDIS_URL", "VECTOR_STORE",
+)  # fmt: skip
 
 
 Say = Callable[[str], None]
@@ -227,7 +230,7 @@ async def _settled(settings: Settings, keys: set[str]) -> int:
 def _addresses_kept(folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
     """While the stack runs, its addresses stand in a file for `make rebuild` and `make reindex`. No secret is there."""
     path = folder / ADDRESSES
-    path.write_text(json.dumps({name: environment[name] for name in ADDRESS_VARIABLES}))
+    path.write_text(json.dumps({name: environment[name] for name in ADDRESS_VARIABLES if name in environment}))
     try:
         yield
     finally:

@@ -118,7 +118,10 @@ class DocumentRegistry(Checkable, Protocol):
         """Say that the tenant's registry is whole: it has just begun, or has been rebuilt."""
 
     async def distrust(self, tenant: str) -> None:
-        """Say that the tenant's registry is not whole: until `open_epoch`, what it says must not be served."""
+        """Say that the tenant's registry is not whole: until `open_epoch`, what it says must not be served.
+
+        The revision rises.
+        """
 
     async def switch_model(self, tenant: str, embedding_model: str, *, revision: int, mark: int = 0) -> bool:
         """Make another model the one that the tenant is indexed with, if the revision is still this one.
@@ -134,8 +137,9 @@ class DocumentRegistry(Checkable, Protocol):
 
 
 class AnswerCache(Checkable, Protocol):
-    """Remembers finished answers. Never serves one whose tenant's documents have changed since it was made.
+    """Remembers finished answers.
 
+    Never serves one whose tenant's documents have changed since it was made, nor any while the registry is not whole.
     A cache that does not answer is a miss, never a fault: no method but `check` raises.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
@@ -28,10 +29,17 @@ if TYPE_CHECKING:
     from headrace.retrieval.retriever import Retriever
 
 
+def collection_of(settings: Settings) -> str:
+    """The collection's name. Each embedding model has one of its own, for their vectors can't be compared."""
+    model = settings.embedding_model
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", model).strip("-").lower()
+    # Two names that differ in what is not kept here are two models.
+    return f"{settings.collection_prefix}-{plain}-{hashlib.sha256(model.encode()).hexdigest()[:6]}"
+
+
 def open_store(settings: Settings) -> AbstractAsyncContextManager[VectorStore]:
-    """The vector store. Each embedding model has a collection of its own: their vectors can't be compared."""
-    model = re.sub(r"[^A-Za-z0-9]+", "-", settings.embedding_model).strip("-").lower()
-    collection = f"{settings.collection_prefix}-{model}"
+    """The vector store."""
+    collection = collection_of(settings)
     match settings.vector_store:
         case "pinecone":
             from headrace.stores.pinecone import PineconePlace, open_pinecone_store

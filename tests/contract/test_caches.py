@@ -41,7 +41,8 @@ def any_cache(request: pytest.FixtureRequest, redis: Redis) -> AnswerCache:
 
 
 @pytest.fixture
-def key(tenant: str) -> CacheKey:
+async def key(tenant: str, registry: RedisRegistry) -> CacheKey:
+    await registry.open_epoch(tenant)
     return CacheKey(Scope(tenant, frozenset({"staff"})), "model-1", "How long is the leave?")
 
 
@@ -105,6 +106,18 @@ async def test_an_answer_made_before_a_change_and_remembered_after_it_is_not_ser
     )
     await any_cache.remember(key, answer(before))
     assert await any_cache.find(key) is None
+
+
+async def test_nothing_is_served_while_the_registry_is_not_whole(
+    any_cache: AnswerCache, registry: RedisRegistry, key: CacheKey
+) -> None:
+    tenant = key.scope.tenant
+    await any_cache.remember(key, answer(await registry.revision(tenant)))
+    assert await any_cache.find(key) is not None
+    await registry.distrust(tenant)
+    assert await any_cache.find(key) is None
+    await registry.open_epoch(tenant)
+    assert await any_cache.find(key) is None, "what was made before the doubt is not believed after it"
 
 
 async def test_entries_expire(any_cache: AnswerCache, redis: Redis, key: CacheKey) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
 import pytest
@@ -13,10 +13,10 @@ from functions.cache_maintenance.main import MaintenanceParts, maintain
 from functions.ingest.main import handle_batch
 from functions.ingest.pipeline import IngestParts, synchronise
 from functions.ingest.rebuild import rebuild
-from headrace.errors import RegistryUnavailableError
+from headrace.errors import BucketUnavailableError, EmbedderUnavailableError, RegistryUnavailableError
 from headrace.redis_client import tenant_key
 from headrace.retrieval.retriever import RetrievalOptions, Retriever
-from headrace.types import DocumentKey, DocumentState, EmbeddedChunk, Scope
+from headrace.types import Attempt, Chunk, DocumentKey, DocumentState, EmbeddedChunk, ObjectVersion, Scope
 from tests.support.embedders import HashEmbedder
 from tests.support.ingest import FolderBucket
 
@@ -190,3 +190,134 @@ async def test_whoever_loses_a_document_loses_its_old_version_at_once(
         document = await parts.registry.get(key)
         assert document is not None
         assert document.groups == groups
+
+
+async def test_registry_and_store_lost_together_are_not_taken_for_a_new_tenant(
+    bucket: FolderBucket, parts: IngestParts, redis: Redis, tenant: str
+) -> None:
+    await filled(bucket, parts, tenant)
+    for key in bucket.modified_at:
+        bucket.modified_at[key] -= 3600
+    await parts.store.drop()
+    await redis.delete(tenant_key(tenant, "registry"))
+    new = DocumentKey(f"documents/{tenant}/new.txt")
+    bucket.put(new.key, b"text of new.txt")
+    await synchronise(new, parts)
+    with pytest.raises(RegistryUnavailableError):
+        await names_found(parts, tenant)
+    await rebuild(tenant, parts, queue=None, say=lambda _: None)
+    assert await names_found(parts, tenant) == {"a.txt", "b.txt", "c.txt", "new.txt"}
+
+
+async def test_chunks_that_a_store_has_lost_are_made_anew(
+    bucket: FolderBucket, parts: IngestParts, tenant: str
+) -> None:
+    await filled(bucket, parts, tenant)
+    await parts.store.drop()
+    assert await names_found(parts, tenant) == set()
+    report = await rebuild(tenant, parts, queue=None, say=lambda _: None)
+    assert (report.recovered, report.read_anew) == (1, 3), "the unreadable file has nothing to lose"
+    assert await names_found(parts, tenant) == {"a.txt", "b.txt", "c.txt"}
+
+
+async def test_what_changes_behind_a_rebuilds_back_is_not_brought_back(
+    bucket: FolderBucket, parts: IngestParts, redis: Redis, tenant: str
+) -> None:
+    """While the store is scanned, a document gets a new generation, and the one that was scanned is retired."""
+    [key] = keys(tenant, "a.txt")
+    bucket.put(key.key, b"text")
+    await synchronise(key, parts)
+
+    class Overtaken:
+        def __getattr__(self, name: str) -> object:
+            return getattr(parts.store, name)
+
+        async def scan(self, tenant: str) -> AsyncIterator[Chunk]:
+            chunks = [chunk async for chunk in parts.store.scan(tenant)]
+            await redis.delete(tenant_key(tenant, "registry"))
+            await synchronise(key, parts)
+            for chunk in chunks:
+                yield chunk
+
+    await rebuild(tenant, replace(parts, store=Overtaken()), queue=None, say=lambda _: None)  # type: ignore[arg-type]
+    assert await names_found(parts, tenant) == {"a.txt"}
+
+
+async def test_a_narrowing_that_is_taken_back_leaves_the_document_open(
+    bucket: FolderBucket, parts: IngestParts, tenant: str
+) -> None:
+    [key] = keys(tenant, "a.txt")
+    bucket.put(key.key, b"first")
+    await synchronise(key, parts)
+    bucket.put(key.key, b"second", groups=("hr",))
+
+    class Down(HashEmbedder):
+        async def embed(self, texts: Sequence[str]) -> list[Sequence[float]]:
+            raise EmbedderUnavailableError("The embedding model does not answer.")
+
+    with pytest.raises(EmbedderUnavailableError):
+        await synchronise(key, replace(parts, embedder=Down()))
+    document = await parts.registry.get(key)
+    assert document is not None
+    assert document.groups == ("hr",)
+    bucket.put(key.key, b"first")
+    await synchronise(key, parts)
+    document = await parts.registry.get(key)
+    assert document is not None
+    assert (document.state, document.groups) == (DocumentState.READY, ())
+
+
+async def test_an_old_version_stays_when_the_new_one_is_given_up(
+    bucket: FolderBucket, parts: IngestParts, tenant: str
+) -> None:
+    [key] = keys(tenant, "a.txt")
+    bucket.put(key.key, b"first")
+    await synchronise(key, parts)
+    bucket.put(key.key, b"second")
+
+    class Down(HashEmbedder):
+        async def embed(self, texts: Sequence[str]) -> list[Sequence[float]]:
+            raise EmbedderUnavailableError("The embedding model does not answer.")
+
+    with pytest.raises(EmbedderUnavailableError):
+        await synchronise(key, replace(parts, embedder=Down()), last_try=True)
+    document = await parts.registry.get(key)
+    assert document is not None
+    assert (document.state, "Given up" in document.reason) == (DocumentState.FAILED, True)
+    assert await names_found(parts, tenant) == {"a.txt"}
+
+
+async def test_a_name_is_not_told_before_its_readers_are_known(
+    bucket: FolderBucket, parts: IngestParts, tenant: str
+) -> None:
+    class GoneBucket(FolderBucket):
+        async def head(self, key: str) -> ObjectVersion | None:
+            raise BucketUnavailableError("The bucket does not answer.")
+
+    [key] = keys(tenant, "groups=board/layoffs.txt")
+    with pytest.raises(BucketUnavailableError):
+        await synchronise(key, replace(parts, bucket=GoneBucket()))
+    document = await parts.registry.get(key)
+    assert document is not None
+    assert not Scope(tenant, frozenset({"hr"})).may_see(document.groups)
+
+
+async def test_a_removal_that_was_sent_twice_still_erases_the_chunks(
+    bucket: FolderBucket, parts: IngestParts, tenant: str
+) -> None:
+    class Twice:
+        """A registry whose reply to a removal is lost, so that the client sends it again."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(parts.registry, name)
+
+        async def remove(self, attempt: Attempt) -> None:
+            await parts.registry.remove(attempt)
+            await parts.registry.remove(attempt)
+
+    [key] = keys(tenant, "a.txt")
+    bucket.put(key.key, b"text")
+    await synchronise(key, parts)
+    del bucket.files[key.key]
+    await synchronise(key, replace(parts, registry=Twice()))  # type: ignore[arg-type]
+    assert await parts.store.count(tenant) == 0

@@ -12,11 +12,13 @@ import pytest
 
 from functions.ingest.pipeline import IngestParts, synchronise
 from functions.ingest.reindex import ReindexParts, reindex
-from headrace.errors import EmbedderUnavailableError, IndexMismatchError
+from headrace.errors import ConfigurationError, EmbedderUnavailableError, IndexMismatchError
 from headrace.protocols import DocumentRegistry
 from headrace.retrieval.retriever import RetrievalOptions, Retriever
+from headrace.settings import Settings
 from headrace.stores.edge import open_embedded_store
 from headrace.types import DocumentKey, Scope
+from headrace.wiring import collection_of
 from tests.support.embedders import HashEmbedder
 from tests.support.ingest import FolderBucket
 
@@ -110,3 +112,19 @@ async def test_a_run_that_was_broken_off_is_gone_on_with(
     assert len(await found(old, tenant)) == 5, "searches go on with the old model"
     assert await reindex(tenant, moving(old, new), say=lambda _: None) == 3
     assert len(await found(new, tenant)) == 5
+
+
+async def test_nothing_is_switched_while_the_old_collection_lacks_what_is_current(
+    bucket: FolderBucket, parts: tuple[IngestParts, IngestParts], tenant: str
+) -> None:
+    old, new = parts
+    await put(bucket, old, tenant, "a", "text a")
+    await old.store.drop()
+    with pytest.raises(ConfigurationError, match="make rebuild"):
+        await reindex(tenant, moving(old, new), say=lambda _: None)
+    assert (await old.registry.standing(tenant)).embedding_model == "old"
+
+
+def test_models_that_are_spelt_alike_have_collections_of_their_own() -> None:
+    names = ("BAAI/bge-m3", "baai/bge_m3", "baai-bge-m3")
+    assert len({collection_of(Settings(embedding_model=name)) for name in names}) == 3

@@ -18,6 +18,7 @@ from headrace.retrieval.retriever import RetrievalOptions, Retriever
 from headrace.settings import Settings
 from headrace.stores.qdrant import QdrantStore, open_qdrant_store
 from headrace.types import Block, Scope
+from headrace.wiring import collection_of
 from tests.support.embedders import HashEmbedder
 from tests.support.library import Library
 
@@ -85,8 +86,8 @@ async def test_it_opens_from_the_settings_alone(
     registry: RedisRegistry,
 ) -> None:
     settings = Settings(redis_url=redis_url, qdrant_url=qdrant_url, collection_prefix=f"lc-{tenant}")
-    collection = f"lc-{tenant}-all-minilm-l6-v2"
-    store = await stack.enter_async_context(open_qdrant_store(qdrant_url, api_key="", collection=collection))
+    opening = open_qdrant_store(qdrant_url, api_key="", collection=collection_of(settings))
+    store = await stack.enter_async_context(opening)
     await Library(tenant, embedder, store, registry).put("a.txt", "Parental leave lasts eighteen weeks.")
     async with open_langchain_retriever(settings, scope=Scope(tenant)) as retriever:
         [document] = await retriever.ainvoke("How long is parental leave?")

@@ -204,3 +204,18 @@ async def test_a_store_holds_what_it_was_given_after_it_is_opened_again(
             holding: VectorStore = store
             assert await holding.count(tenant) == expected
             await Library(tenant, HashEmbedder(), store, registry).put("a", "text")
+
+
+async def test_a_document_that_is_being_narrowed_does_not_stand_in_the_way_of_others(library: Library) -> None:
+    """The store still says that everybody may see it, the registry no longer does, and it is what is found first."""
+    for number in range(8):
+        await library.put(f"narrow{number}", f"bolt {number}")
+    await library.put("open", "another thing")
+    for number in range(8):
+        key = DocumentKey(f"documents/{library.tenant}/narrow{number}")
+        attempt = await library.registry.begin(key, embedding_model="hash")
+        document = await library.registry.get(key)
+        assert document is not None
+        await library.registry.save(replace(document, groups=("hr",)), attempt)
+    found = await ask(library, "bolt")
+    assert [passage.chunk.name for passage in found] == ["open"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +19,12 @@ class FolderBucket:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.groups: dict[str, tuple[str, ...]] = {}
-        self.puts = 0
+        self.modified_at: dict[str, float] = {}
 
     def put(self, key: str, content: bytes, *, groups: tuple[str, ...] = ()) -> None:
         self.files[key] = content
         self.groups[key] = groups
-        self.puts += 1
+        self.modified_at[key] = time.time()
 
     async def check(self) -> None:
         """Always ready."""
@@ -56,7 +57,7 @@ class FolderBucket:
 
     def _version(self, key: str, content: bytes) -> ObjectVersion:
         etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        return ObjectVersion(key, etag, len(content), 1000.0 + self.puts, groups=self.groups[key])
+        return ObjectVersion(key, etag, len(content), self.modified_at[key], groups=self.groups[key])
 
 
 class LineParser:

@@ -44,13 +44,14 @@ class RedisCache:
     async def find(self, key: CacheKey) -> CachedAnswer | None:
         tenant = key.scope.tenant
         async with self._client.pipeline(transaction=False) as pipeline:
-            pipeline.hget(tenant_key(tenant, "registry"), "revision")
+            pipeline.hmget(tenant_key(tenant, "registry"), ["revision", "epoch"])
             pipeline.get(_entry_key(key))
             found = await self._within_deadline(pipeline.execute())
         if not found or not isinstance(found[1], bytes):
             return None
-        answer = _decode(found[1])
-        return answer if answer is not None and answer.revision == int(found[0] or 0) else None
+        revision, epoch = found[0]
+        answer = _decode(found[1]) if epoch else None
+        return answer if answer is not None and answer.revision == int(revision or 0) else None
 
     async def remember(self, key: CacheKey, answer: CachedAnswer) -> None:
         # Jitter, so that answers made in one rush do not expire in one rush.

@@ -79,6 +79,16 @@ return 1
 )
 
 
+DISTRUST = (
+    NEXT
+    + """
+redis.call('HDEL', KEYS[1], 'epoch')
+next_number('revision')
+return 1
+"""
+)
+
+
 class RedisRegistry:
     """A DocumentRegistry on a Redis client, which stays the caller's to close."""
 
@@ -87,6 +97,7 @@ class RedisRegistry:
         self._begin = client.register_script(BEGIN)
         self._save = client.register_script(SAVE)
         self._switch = client.register_script(SWITCH)
+        self._distrust = client.register_script(DISTRUST)
 
     async def check(self) -> None:
         with registry_faults():
@@ -153,7 +164,7 @@ class RedisRegistry:
 
     async def distrust(self, tenant: str) -> None:
         with registry_faults():
-            await self._client.hdel(registry_key(tenant), "epoch")
+            await self._distrust(keys=[registry_key(tenant)])
 
     async def switch_model(self, tenant: str, embedding_model: str, *, revision: int, mark: int = 0) -> bool:
         with registry_faults():

@@ -120,7 +120,9 @@ class Retriever:
                         await asyncio.sleep(pause_seconds)
                         pause_seconds *= 2
                         continue
-                    current = {generation for generation, _ in standing.current.values()}
+                    # What this scope may not see may well be left out, current or not.
+                    visible = request.scope.may_see
+                    current = {generation for generation, groups in standing.current.values() if visible(groups)}
                     if current.isdisjoint(left_out):
                         confirmed, again = _confirmed(request, result.passages, standing)
                         if not again:

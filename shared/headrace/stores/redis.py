@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from redis.asyncio import Redis
@@ -27,8 +28,10 @@ T = TypeVar("T")
 ATTEMPTS = 4
 UPSERT_BATCH = 100
 SCAN_PAGE = 200
+DROP_PAGE = 1000
 # Each of the two lists that passages are taken from is at least this long.
 CANDIDATES = 40
+MOST_CANDIDATES = 5_000
 NO_INDEX = ("no such index", "unknown index name", "not found")
 
 
@@ -116,9 +119,9 @@ class RedisStore:
             hits = await self._knn(visible, pack(query.vector), count)
             fitting = [(chunk, distance) for chunk, distance in hits if matches(wanted, fields_of(chunk))]
             # The query may find more than the filter wants: look further until enough of it fits.
-            if len(hits) < count or len(fitting) >= request.limit:
+            if len(hits) < count or len(fitting) >= request.limit or count == MOST_CANDIDATES:
                 return [by_similarity(request, query, chunk, 1.0 - distance) for chunk, distance in fitting]
-            count *= 4
+            count = min(4 * count, MOST_CANDIDATES)
 
     async def _knn(self, visible: str, vector: bytes, count: int) -> list[tuple[Chunk, float]]:
         """The nearest chunks and their distances; fewer than `count` when there are no more."""
@@ -168,17 +171,21 @@ class RedisStore:
                     yield chunk
 
     async def drop(self) -> None:
-        async def drop() -> None:
+        async def drop_index() -> None:
             try:
                 await self._execute("FT.DROPINDEX", self._collection)
             except ResponseError as error:
                 if not any(words in str(error).lower() for words in NO_INDEX):
                     raise
-            async for key in self._client.scan_iter(f"{self._collection}:*", count=1000):
-                await self._client.delete(key)
 
-        await self._run(drop, WRITE_DEADLINE_SECONDS)
+        await self._run(drop_index, WRITE_DEADLINE_SECONDS)
         self._ensured = None
+        cursor: Any = None
+        while cursor != 0:
+            page = partial(self._client.scan, cursor or 0, match=f"{self._collection}:*", count=DROP_PAGE)
+            cursor, keys = await self._run(page, WRITE_DEADLINE_SECONDS)
+            if keys:
+                await self._run(partial(self._client.unlink, *keys), WRITE_DEADLINE_SECONDS)
 
     async def _execute(self, *command: str | int | bytes) -> Any:
         return await self._client.execute_command(*command)

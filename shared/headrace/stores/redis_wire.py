@@ -11,24 +11,18 @@ import hashlib
 import json
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
-from typing import Any
 
 from headrace.filters import AllOf, AnyOf, Condition, Filter, parse_filter
 from headrace.lexical import chunk_weights, question_weights
 from headrace.types import Chunk, ChunkId, EmbeddedChunk, Query, SearchRequest
 
-SEPARATOR = ","
+# The sign between the values of a query, too: valkey-search 1.0 splits those by the index's separator.
+SEPARATOR = "|"
 # The question's rarest words: a chunk that carries one is looked at, however far its embedding is.
 RAREST = 3
-NUMBERS = frozenset({"page", "generation"})
-NOTHING = "@generation:[-1 -1]"
-SCHEMA = (
-    *(item for tag in ("tenant", "labels", "document", "name", "section", "present", "missing", "terms")
-      for item in (tag, "TAG", "SEPARATOR", SEPARATOR)),
-    "generation", "NUMERIC",
-    "page", "NUMERIC",
-)  # fmt: skip
+NOTHING = "@generation:{none}"
+TAGS = ("tenant", "labels", "document", "generation", "name", "section", "on_page", "present", "missing", "terms")
+SCHEMA = (*(item for tag in TAGS for item in (tag, "TAG", "SEPARATOR", SEPARATOR)), "page", "NUMERIC")
 
 
 def digest(value: str) -> str:
@@ -73,7 +67,8 @@ def hash_of(embedded: EmbeddedChunk) -> dict[str, str | bytes | int]:
         "missing": SEPARATOR.join(missing),
         "present": SEPARATOR.join(name for name, _ in may_be_missing if name not in missing),
         "terms": SEPARATOR.join(f"{term:08x}" for term in chunk_weights(chunk.text_to_embed)),
-        "generation": chunk.generation,
+        "generation": str(chunk.generation),
+        "on_page": "" if chunk.page is None else digest(str(chunk.page)),
         "vector": pack(embedded.vector),
         "chunk": json.dumps(
             {name: getattr(chunk, name) for name in Chunk.__slots__}, ensure_ascii=False, separators=(",", ":")
@@ -100,21 +95,22 @@ def queries_of(request: SearchRequest, query: Query) -> list[str]:
     rarest = sorted(words, key=lambda term: (-words[term], term))[:RAREST]
     if not rarest:
         return [visible]
-    return [visible, f"({visible} @terms:{{{'|'.join(f'{term:08x}' for term in rarest)}}})"]
+    return [visible, f"({visible} {_tag('terms', (f'{term:08x}' for term in rarest))})"]
 
 
 def _visible(request: SearchRequest) -> str:
     everything = f"@tenant:{{{digest(request.scope.tenant)}}}"
-    parts = [everything, _any_tag("labels", request.scope.labels)]
-    parts += [f"-{_number('generation', generation)}" for generation in sorted(request.without)]
+    parts = [everything, _tag("labels", map(digest, request.scope.labels))]
+    if request.without:
+        parts.append(f"-{_tag('generation', map(str, sorted(request.without)))}")
     return f"({' '.join((*parts, _Compiler(everything).compile(parse_filter(request.filter))))})"
 
 
 class _Compiler:
     """A filter as a query that finds at least what the filter wants.
 
-    RediSearch 2.10 loses matches, now and then, where a negation stands within an alternative. There, a negation of a
-    text is left out, and the store checks what it gets; a negation of a number is said as the numbers around it.
+    RediSearch 2.10 loses matches, now and then, where a negation stands within an alternative. There, a negation is
+    left out, and the store checks what it gets.
     """
 
     def __init__(self, everything: str, *, within_or: bool = False) -> None:
@@ -145,26 +141,20 @@ class _Compiler:
             case Condition(field, operator, value):
                 return f"@{field}:[{_limits(operator, value)}]"
 
-    def _none_of(self, field: str, values: Iterable[Any]) -> str:
-        if field in NUMBERS:
-            bounds = ["-inf", *(f"({value!r}" for value in sorted(set(values))), "+inf"]
-            between = (f"@{field}:[{low} {high}]" for low, high in pairwise(bounds))
-            return f"({'|'.join((*between, f'@missing:{{{field}}}'))})"
+    def _none_of(self, field: str, values: Iterable[str | float]) -> str:
         return self._everything if self._within_or else f"(-{_any(field, values)})"
 
 
 def _any(field: str, values: Iterable[str | float]) -> str:
-    if field in NUMBERS:
-        return f"({'|'.join(_number(field, value) for value in values)})"
-    return _any_tag(field, [str(value) for value in values])
+    if field == "page":
+        # A set of pages is one term; Valkey 8.2 takes sixteen a query.
+        pages = [digest(str(int(value))) for value in values if not isinstance(value, str) and value == int(value)]
+        return _tag("on_page", pages) if pages else NOTHING
+    return _tag(field, (digest(str(value)) for value in values))
 
 
-def _any_tag(field: str, values: Iterable[str]) -> str:
-    return f"@{field}:{{{'|'.join(digest(value) for value in values)}}}"
-
-
-def _number(field: str, value: object) -> str:
-    return f"@{field}:[{value!r} {value!r}]"
+def _tag(field: str, tags: Iterable[str]) -> str:
+    return f"@{field}:{{{SEPARATOR.join(tags)}}}"
 
 
 def _limits(operator: str, value: object) -> str:

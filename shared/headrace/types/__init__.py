@@ -21,6 +21,7 @@ from headrace.types.documents import (
     DEFAULT_TENANT,
     DOCUMENTS_PREFIX,
     GROUPS_FOLDER,
+    NOBODY,
     Attempt,
     Block,
     Chunk,
@@ -33,6 +34,7 @@ from headrace.types.documents import (
     Principal,
     Scope,
     read_groups,
+    tenant_prefix,
 )
 from headrace.types.retrieval import (
     Passage,
@@ -46,6 +48,7 @@ __all__ = [
     "DEFAULT_TENANT",
     "DOCUMENTS_PREFIX",
     "GROUPS_FOLDER",
+    "NOBODY",
     "AnswerEvent",
     "AnswerMode",
     "Attempt",
@@ -78,4 +81,5 @@ __all__ = [
     "Usage",
     "UsageEvent",
     "read_groups",
+    "tenant_prefix",
 ]

@@ -13,6 +13,8 @@ DOCUMENTS_PREFIX = "documents/"
 GROUPS_FOLDER = "groups="
 # The label of what is open to a whole tenant.
 OPEN = "*"
+# Groups that nobody is in: no group's name has a comma. For what may not be shown before its readers are known.
+NOBODY = (",",)
 
 
 class DocumentState(StrEnum):
@@ -156,6 +158,11 @@ class Document:
     @property
     def name(self) -> str:
         return DocumentKey(self.key).name
+
+
+def tenant_prefix(tenant: str) -> str:
+    """What a tenant's keys begin with; the default tenant's documents lie beside the other tenants' folders."""
+    return DOCUMENTS_PREFIX if tenant == DEFAULT_TENANT else f"{DOCUMENTS_PREFIX}{tenant}/"
 
 
 class Attempt(NamedTuple):
