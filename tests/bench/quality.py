@@ -24,6 +24,7 @@ from headrace.settings import Settings
 from headrace.stores.edge import open_embedded_store
 from headrace.types import Chunk, EmbeddedChunk, Query, Scope, SearchRequest
 from infra.local.processes import ROOT
+from tests.bench import corpus
 from tests.bench.corpus import TENANT, Labelled, folder, load
 
 Scores = np.ndarray[Any, Any]
@@ -37,7 +38,7 @@ async def run() -> None:
     """Print the table, or say what is missing."""
     root = folder()
     if root is None:
-        print(f"\nquality: the corpus is not here.\n{__import__('tests.bench.corpus', fromlist=['corpus']).__doc__}")
+        print(f"\nquality: the corpus is not here.\n{corpus.__doc__}")
         return
     chunks, questions = await asyncio.to_thread(load, root)
     print(f"\nretrieval quality: {len(chunks)} chunks, {len(questions)} questions, all-MiniLM-L6-v2")

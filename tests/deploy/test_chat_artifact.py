@@ -14,8 +14,10 @@ import pytest
 from functions.ingest.chunk import chunk_blocks
 from headrace.embedders.openai import open_openai_embedder
 from headrace.registries.redis import RedisRegistry
+from headrace.settings import Settings
 from headrace.stores.qdrant import open_qdrant_store
 from headrace.types import Block, Document, DocumentKey, DocumentState, EmbeddedChunk
+from headrace.wiring import collection_of
 from tests.support.openai_server import Script
 from tests.support.runtime_api import RuntimeApiDouble, url_event
 
@@ -29,10 +31,11 @@ async def document(qdrant_url: str, openai_url: str, registry: RedisRegistry) ->
     key = DocumentKey("documents/manual.txt")
     attempt = await registry.begin(key, embedding_model=MODEL)
     await registry.open_epoch(key.tenant)
+    collection = collection_of(Settings(collection_prefix="artifact", embedding_model=MODEL))
     chunks = chunk_blocks([Block(TEXT)], document_key=key.key, generation=attempt.number)
     async with (
         open_openai_embedder(api_key="k", base_url=openai_url, model=MODEL, batch=8) as embedder,
-        open_qdrant_store(qdrant_url, api_key="", collection=f"artifact-{MODEL}") as store,
+        open_qdrant_store(qdrant_url, api_key="", collection=collection) as store,
     ):
         vectors = await embedder.embed([chunk.text_to_embed for chunk in chunks])
         await store.ensure(len(vectors[0]))
