@@ -193,6 +193,10 @@ class Embedder(Checkable, Protocol):
 class Reranker(Checkable, Protocol):
     """Reads question and passages together and says how well each answers. Raises RerankerUnavailableError."""
 
+    @property
+    def model(self) -> str:
+        """The model's name, as its server knows it."""
+
     async def rerank(self, question: str, passages: Sequence[Passage]) -> list[float]:
         """One number a passage, in order; higher is better."""
 

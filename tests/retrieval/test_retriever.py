@@ -160,6 +160,8 @@ async def test_follow_up_questions_are_searched_with_what_they_follow(library: L
 class Backwards:
     """A reranker that likes what the retriever likes least."""
 
+    model = "backwards"
+
     async def check(self) -> None:
         """Always ready."""
 
@@ -173,6 +175,7 @@ async def test_a_reranker_has_the_last_word(library: Library) -> None:
     plain = await ask(library)
     reranker: Reranker = Backwards()
     assert await ask(library, reranker=reranker) == plain[::-1]
+    assert retriever(library, reranker=reranker).fingerprint != retriever(library).fingerprint
 
 
 async def test_a_reranking_endpoint_is_asked_as_its_vendors_ask(stack: AsyncExitStack) -> None:

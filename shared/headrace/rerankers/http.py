@@ -20,14 +20,14 @@ class HttpReranker:
 
     def __init__(self, api: JsonApi, *, model: str) -> None:
         self._api = api
-        self._model = model
+        self.model = model
 
     async def check(self) -> None:
         """Nothing to ask for free: the first question tells."""
 
     async def rerank(self, question: str, passages: Sequence[Passage]) -> list[float]:
         documents = [passage.chunk.text_to_embed for passage in passages]
-        body = {"model": self._model, "query": question, "documents": documents, "top_n": len(documents)}
+        body = {"model": self.model, "query": question, "documents": documents, "top_n": len(documents)}
         reply = await self._api.call("POST", "/rerank", body, deadline_seconds=READ_DEADLINE_SECONDS)
         try:
             scores = {int(result["index"]): float(result["relevance_score"]) for result in reply.value["results"]}

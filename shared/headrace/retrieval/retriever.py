@@ -74,7 +74,8 @@ class Retriever:
     @property
     def fingerprint(self) -> str:
         """Names everything here that shapes which passages are found."""
-        return f"{self._embedder.model}/{self._options}/{type(self._reranker).__name__}"
+        reranked = self._reranker.model if self._reranker is not None else ""
+        return f"{self._embedder.model}/{self._options}/{reranked}"
 
     async def retrieve(
         self,
