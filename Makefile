@@ -15,7 +15,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help run run-lambda test soak lint format bench rebuild reindex validate build clean
+.PHONY: help run run-lambda test soak lint format bench rebuild reindex redrive validate build clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,9 @@ rebuild: $(READY) ## Make a lost document registry whole again from bucket and s
 
 reindex: $(READY) ## Move every document to the embedding model that EMBEDDING_MODEL names
 	@$(PYTHON) -m infra.local.operate reindex
+
+redrive: $(READY) ## Try once more every document that was given up
+	@$(PYTHON) -m infra.local.operate redrive
 
 validate: $(READY) ## Check template.yaml with sam
 	@$(SAM) validate --lint

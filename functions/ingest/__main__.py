@@ -1,4 +1,4 @@
-"""What an operator does by hand: `make rebuild` and `make reindex`, with the same settings as the functions.
+"""What an operator does by hand: `make rebuild`, `reindex` and `redrive`, with the same settings as the functions.
 
 python -m functions.ingest rebuild [--tenant NAME]   make a lost registry whole from bucket and store
 python -m functions.ingest reindex [--tenant NAME]   move to the model that EMBEDDING_MODEL names
@@ -10,9 +10,12 @@ import argparse
 import asyncio
 import os
 import sys
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from typing import Any
 
+from functions.ingest.dead_letters import redrive
 from functions.ingest.main import open_parts
 from functions.ingest.rebuild import rebuild
 from functions.ingest.reindex import ReindexParts, reindex
@@ -26,11 +29,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m functions.ingest", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("action", choices=("rebuild", "reindex"))
+    parser.add_argument("action", choices=tuple(ACTIONS))
     parser.add_argument("--tenant", help="this tenant alone (default: every tenant)")
     given = parser.parse_args()
     try:
-        asyncio.run({"rebuild": _rebuild, "reindex": _reindex}[given.action](given.tenant))
+        asyncio.run(ACTIONS[given.action](given.tenant))
     except HeadraceError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
@@ -73,6 +76,20 @@ async def _reindex(tenant: str | None) -> None:
                 await source.drop()
                 _say(f"the collection of {model} is deleted")
     _say(f"every tenant asked for is indexed with {settings.embedding_model}")
+
+
+async def _redrive(tenant: str | None) -> None:
+    async with open_parts() as parts:
+        for name in [tenant] if tenant else await parts.registry.tenants():
+            count = await redrive(name, parts)
+            _say(f"{name}: {count} documents are tried again; GET /documents tells how it goes")
+
+
+ACTIONS: dict[str, Callable[[str | None], Coroutine[Any, Any, None]]] = {
+    "rebuild": _rebuild,
+    "reindex": _reindex,
+    "redrive": _redrive,
+}
 
 
 def _say(text: str) -> None:

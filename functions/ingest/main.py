@@ -10,6 +10,7 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
+from functions.ingest.dead_letters import give_up
 from functions.ingest.events import changed_documents
 from functions.ingest.pipeline import IngestParts, synchronise
 from functions.ingest.rebuild import rebuild
@@ -43,6 +44,7 @@ async def open_parts() -> AsyncIterator[IngestParts]:
             registry=wiring.registry_on(redis),
             max_document_bytes=settings.max_document_bytes,
             queue=await stack.enter_async_context(wiring.open_queue(settings)),
+            dead_letters_arn=settings.dead_letters_arn,
         )
 
 
@@ -87,6 +89,10 @@ async def _handle_record(record: dict[str, Any], parts: IngestParts, deadline_se
             await _rebuild(tenant, parts, deadline_seconds)
             return True
         for key in changed_documents(record["body"]):
+            if record.get("eventSourceARN") == parts.dead_letters_arn:
+                await give_up(key, parts)
+                logger.warning("given up", document=key.key)
+                continue
             await synchronise(key, parts, deadline_seconds=deadline_seconds, last_try=last_try)
             logger.info("synchronised", document=key.key)
     except InvalidInputError as error:

@@ -43,7 +43,7 @@ NEW_SECONDS = 900.0
 
 @dataclass(frozen=True, slots=True)
 class IngestParts:
-    """What the pipeline works with."""
+    """What the pipeline works with. `dead_letters_arn` is where messages come from that were given up."""
 
     bucket: Bucket
     parser: Parser
@@ -52,6 +52,7 @@ class IngestParts:
     registry: DocumentRegistry
     max_document_bytes: int
     queue: Queue | None = None
+    dead_letters_arn: str = "none"
 
 
 async def synchronise(

@@ -20,6 +20,7 @@ from headrace.types import DOCUMENTS_PREFIX, DocumentKey, DocumentState
 
 QUEUE = "headrace-ingest"
 DEAD_LETTERS = "headrace-ingest-dead-letters"
+DEAD_LETTERS_ARN = f"arn:aws:sqs:us-east-1:000000000000:{DEAD_LETTERS}"
 VISIBILITY_SECONDS = 1800
 MAX_RECEIVES = 5
 CREDENTIALS = {
@@ -44,11 +45,12 @@ class LocalBucket:
         self._sqs = session.client("sqs", endpoint_url=endpoint_url, config=config)
         self._bucket = bucket
         self.queue_url = ""
+        self.dead_letters_url = ""
 
     def set_up(self) -> None:
         """Make what is missing."""
-        dead = self._sqs.create_queue(QueueName=DEAD_LETTERS)["QueueUrl"]
-        redrive = json.dumps({"deadLetterTargetArn": self._arn(dead), "maxReceiveCount": MAX_RECEIVES})
+        self.dead_letters_url = self._sqs.create_queue(QueueName=DEAD_LETTERS)["QueueUrl"]
+        redrive = json.dumps({"deadLetterTargetArn": self._arn(self.dead_letters_url), "maxReceiveCount": MAX_RECEIVES})
         attributes = {"VisibilityTimeout": str(VISIBILITY_SECONDS), "RedrivePolicy": redrive}
         self.queue_url = self._sqs.create_queue(QueueName=QUEUE, Attributes=attributes)["QueueUrl"]
         self._create_bucket()

@@ -1,16 +1,17 @@
 """Lambda's event source mapping for SQS, on a laptop: polls the queue and hands batches to the ingest function.
 
-    python -m infra.local.event_source [--lambda]
+    python -m infra.local.event_source --dead-letters URL [--lambda]
 
-Takes QUEUE_URL and the AWS settings from the environment. Messages that the
-handler does not name in `batchItemFailures` are deleted, as Lambda does.
+Takes QUEUE_URL, DEAD_LETTERS_ARN and the AWS settings from the environment. Messages that the handler does not name in
+`batchItemFailures` are deleted, as Lambda does.
 """
 
 from __future__ import annotations
 
+import argparse
 import logging
 import os
-import sys
+from dataclasses import dataclass
 from typing import Any
 
 import boto3
@@ -27,52 +28,69 @@ RETRY_SECONDS = 5
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Source:
+    """A queue that the function is fed from."""
+
+    url: str
+    arn: str
+    wait_seconds: int
+
+
 def main() -> None:
     """Poll for ever."""
-    queue_url = Settings.from_env(os.environ).queue_url
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dead-letters", required=True, help="the dead-letter queue's URL")
+    parser.add_argument("--lambda", dest="as_lambda", action="store_true", help="run the function as a Lambda process")
+    given = parser.parse_args()
+    settings = Settings.from_env(os.environ)
+    sources = [
+        Source(settings.queue_url, "arn:aws:sqs:us-east-1:000000000000:headrace-ingest", WAIT_SECONDS),
+        Source(given.dead_letters, settings.dead_letters_arn, 0),
+    ]
     sqs = boto3.client("sqs")
-    as_lambda = "--lambda" in sys.argv[1:]
     handler = "functions.ingest.main.handler"
-    with invoker("ingest", handler, timeout_seconds=TIMEOUT_SECONDS, as_lambda=as_lambda) as invoke:
-        _poll(sqs, queue_url, invoke)
+    with invoker("ingest", handler, timeout_seconds=TIMEOUT_SECONDS, as_lambda=given.as_lambda) as invoke:
+        while True:
+            for source in sources:
+                _poll(sqs, source, invoke)
 
 
-def _poll(sqs: Any, queue_url: str, invoke: Invoke) -> None:
-    while True:
-        answer = sqs.receive_message(
-            QueueUrl=queue_url, MaxNumberOfMessages=BATCH, WaitTimeSeconds=WAIT_SECONDS,
-            MessageSystemAttributeNames=["All"], MessageAttributeNames=["All"],
-        )  # fmt: skip
-        if answer.get("Messages"):
-            _hand_over(sqs, queue_url, answer["Messages"], invoke)
+def _poll(sqs: Any, source: Source, invoke: Invoke) -> None:
+    answer = sqs.receive_message(
+        QueueUrl=source.url, MaxNumberOfMessages=BATCH, WaitTimeSeconds=source.wait_seconds,
+        MessageSystemAttributeNames=["All"], MessageAttributeNames=["All"],
+    )  # fmt: skip
+    if answer.get("Messages"):
+        _hand_over(sqs, source, answer["Messages"], invoke)
 
 
-def _hand_over(sqs: Any, queue_url: str, messages: list[dict[str, Any]], invoke: Invoke) -> None:
-    failed = _failures(messages, invoke)
+def _hand_over(sqs: Any, source: Source, messages: list[dict[str, Any]], invoke: Invoke) -> None:
+    failed = _failures(source, messages, invoke)
     for message in messages:
-        receipt = {"QueueUrl": queue_url, "ReceiptHandle": message["ReceiptHandle"]}
+        receipt = {"QueueUrl": source.url, "ReceiptHandle": message["ReceiptHandle"]}
         if message["MessageId"] in failed:
             sqs.change_message_visibility(**receipt, VisibilityTimeout=RETRY_SECONDS)
         else:
             sqs.delete_message(**receipt)
 
 
-def _failures(messages: list[dict[str, Any]], invoke: Invoke) -> set[str]:
+def _failures(source: Source, messages: list[dict[str, Any]], invoke: Invoke) -> set[str]:
     """The messages that are to come again: those that the handler names, or all when it fails."""
     try:
-        response = invoke(sqs_event(messages))
+        response = invoke(sqs_event(source.arn, messages))
     except Exception:
         logger.exception("the ingest function failed")
         return {message["MessageId"] for message in messages}
     return {failure["itemIdentifier"] for failure in response.get("batchItemFailures", [])}
 
 
-def sqs_event(messages: list[dict[str, Any]]) -> dict[str, Any]:
+def sqs_event(arn: str, messages: list[dict[str, Any]]) -> dict[str, Any]:
     """SQS messages in the form that Lambda hands over (https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html)."""
-    return {"Records": [_record(message) for message in messages]}
+    return {"Records": [_record(arn, message) for message in messages]}
 
 
-def _record(message: dict[str, Any]) -> dict[str, Any]:
+def _record(arn: str, message: dict[str, Any]) -> dict[str, Any]:
     return {
         "messageId": message["MessageId"],
         "receiptHandle": message["ReceiptHandle"],
@@ -81,7 +99,7 @@ def _record(message: dict[str, Any]) -> dict[str, Any]:
         "messageAttributes": message.get("MessageAttributes", {}),
         "md5OfBody": message.get("MD5OfBody", ""),
         "eventSource": "aws:sqs",
-        "eventSourceARN": "arn:aws:sqs:us-east-1:000000000000:headrace-ingest",
+        "eventSourceARN": arn,
         "awsRegion": "us-east-1",
     }
 

@@ -1,6 +1,6 @@
-"""`make rebuild` and `make reindex`: on the running local stack, or on the deployment that the environment names.
+"""`make rebuild`, `make reindex` and `make redrive`: on the running local stack, or on the deployment that the environment names.
 
-python -m infra.local.operate {rebuild,reindex} [--tenant NAME]
+python -m infra.local.operate {rebuild,reindex,redrive} [--tenant NAME]
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from headrace import wiring
 from headrace.settings import Settings
 from headrace.types import DEFAULT_TENANT, DocumentState
-from infra.local.bucket import CREDENTIALS, LocalBucket
+from infra.local.bucket import CREDENTIALS, DEAD_LETTERS_ARN, LocalBucket
 from infra.local.processes import ROOT, Processes, StackError, answers_http, free_port, port_is_free
 
 SAMPLES = Path(__file__).with_name("samples")
@@ -83,9 +83,9 @@ async def run_stack(options: StackOptions, *, environ: Mapping[str, str], say: S
             say("the vector engine is up")
             bucket = await _start_aws(options, processes, environment)
             await asyncio.to_thread(bucket.set_up)
-            environment["QUEUE_URL"] = bucket.queue_url
+            environment |= {"QUEUE_URL": bucket.queue_url, "DEAD_LETTERS_ARN": DEAD_LETTERS_ARN}
             say("S3 and SQS are up")
-            await _start_functions(options, processes, environment)
+            await _start_functions(options, processes, environment, bucket.dead_letters_url)
             say("the functions are up: chat, ingest, cache maintenance")
             settings = Settings.from_env(environment)
             with _addresses_kept(options.folder, environment):
@@ -189,10 +189,13 @@ async def _start_aws(options: StackOptions, processes: Processes, environment: M
     return await asyncio.to_thread(LocalBucket, url, options.bucket)
 
 
-async def _start_functions(options: StackOptions, processes: Processes, environment: Mapping[str, str]) -> None:
+async def _start_functions(
+    options: StackOptions, processes: Processes, environment: Mapping[str, str], dead_letters_url: str
+) -> None:
     python = sys.executable
     as_lambda = ["--lambda"] if options.as_lambda else []
-    await processes.start("ingest", [python, "-m", "infra.local.event_source", *as_lambda], environment)
+    source = [python, "-m", "infra.local.event_source", "--dead-letters", dead_letters_url, *as_lambda]
+    await processes.start("ingest", source, environment)
     timer = [python, "-m", "infra.local.timer", "--seconds", str(options.maintenance_seconds), *as_lambda]
     await processes.start("cache_maintenance", timer, environment)
     serve = ["uvicorn", "functions.chat.main:app", "--host", "127.0.0.1", "--timeout-graceful-shutdown", "3"]

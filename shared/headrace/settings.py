@@ -56,6 +56,7 @@ class Settings:
     parse_timeout_seconds: float = 240.0
     parse_memory_bytes: int = 2 * 1024 * 1024 * 1024
     queue_url: str = ""
+    dead_letters_arn: str = "none"
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:

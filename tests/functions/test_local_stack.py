@@ -17,7 +17,8 @@ import aiohttp
 import boto3
 import pytest
 
-from infra.local.bucket import CREDENTIALS
+from headrace.messages import object_changed
+from infra.local.bucket import CREDENTIALS, DEAD_LETTERS
 from infra.local.processes import ROOT, StackError, free_port
 from infra.local.stack import Stack, StackOptions, run_stack
 from tests.support import files
@@ -145,8 +146,26 @@ async def operate(stack: Stack, action: str, **environment: str) -> str:
     return output.decode()
 
 
+async def dead_letter(stack: Stack, key: str) -> None:
+    """Put a message into the dead-letter queue, and wait until the ingest function has taken it."""
+    session = boto3.Session(CREDENTIALS["AWS_ACCESS_KEY_ID"], CREDENTIALS["AWS_SECRET_ACCESS_KEY"])
+    sqs = session.client("sqs", endpoint_url=stack.s3_url, region_name="us-east-1")
+    url = sqs.get_queue_url(QueueName=DEAD_LETTERS)["QueueUrl"]
+    await asyncio.to_thread(lambda: sqs.send_message(QueueUrl=url, MessageBody=object_changed(key)))
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        answer = await asyncio.to_thread(lambda: sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names))
+        if {answer["Attributes"][name] for name in names} == {"0"}:
+            return
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.1)
+
+
 async def test_an_operator_rebuilds_and_reindexes_a_running_stack(tmp_path: Path, openai_url: str) -> None:
     async with running(tmp_path) as stack:
+        await dead_letter(stack, "documents/gone.txt")
+        assert "default: 0 documents are tried again" in await operate(stack, "redrive")
         assert "10 documents recovered, 0 read anew" in await operate(stack, "rebuild")
         new = {"EMBEDDING_MODEL": "test-embedding", "OPENAI_BASE_URL": openai_url}
         said = await operate(stack, "reindex", **new)

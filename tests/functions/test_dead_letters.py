@@ -1,0 +1,98 @@
+"""What ended the function each time is left `failed`, with a reason, and can be tried once more."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from functions.ingest.dead_letters import redrive
+from functions.ingest.main import handle_batch
+from functions.ingest.pipeline import IngestParts, synchronise
+from headrace.messages import object_changed
+from headrace.types import Document, DocumentKey, DocumentState
+from tests.support.embedders import HashEmbedder
+from tests.support.ingest import FolderBucket
+
+ARN = "arn:aws:sqs:us-east-1:000000000000:dead"
+
+
+@pytest.fixture
+def parts(ingest_parts: IngestParts) -> IngestParts:
+    return replace(ingest_parts, embedder=HashEmbedder(), dead_letters_arn=ARN)
+
+
+@pytest.fixture
+def key(tenant: str) -> DocumentKey:
+    return DocumentKey(f"documents/{tenant}/a.txt")
+
+
+def dead(*keys: DocumentKey) -> dict[str, Any]:
+    records = [
+        {"messageId": str(i), "body": object_changed(key.key), "attributes": {}, "eventSourceARN": ARN}
+        for i, key in enumerate(keys)
+    ]
+    return {"Records": records}
+
+
+async def state(parts: IngestParts, key: DocumentKey) -> tuple[DocumentState, str, bool]:
+    document = await parts.registry.get(key)
+    assert document is not None
+    return document.state, document.reason, document.generation is not None
+
+
+async def test_a_document_that_killed_the_function_is_failed_and_says_so(
+    bucket: FolderBucket, parts: IngestParts, key: DocumentKey
+) -> None:
+    bucket.put(key.key, b"text")
+    attempt = await parts.registry.begin(key, embedding_model="hash")
+    await parts.registry.save(Document(key.key, DocumentState.PARSING), attempt)
+    assert await handle_batch(dead(key), parts) == {"batchItemFailures": []}
+    found, reason, _ = await state(parts, key)
+    assert found == DocumentState.FAILED
+    assert "memory or time" in reason
+    assert await redrive(key.tenant, parts) == 1
+    assert await state(parts, key) == (DocumentState.READY, "", True)
+    assert await redrive(key.tenant, parts) == 0
+
+
+async def test_the_old_version_of_what_was_given_up_stays(
+    bucket: FolderBucket, parts: IngestParts, key: DocumentKey
+) -> None:
+    bucket.put(key.key, b"old")
+    await synchronise(key, parts)
+    bucket.put(key.key, b"new")
+    await handle_batch(dead(key), parts)
+    assert (await state(parts, key))[0::2] == (DocumentState.FAILED, True)
+
+
+async def test_what_is_done_failed_or_gone_is_left_as_it_is(
+    bucket: FolderBucket, parts: IngestParts, tenant: str
+) -> None:
+    done, bad, gone = (DocumentKey(f"documents/{tenant}/{name}") for name in ("done", "bad", "gone"))
+    for key, content in ((done, b"text"), (bad, b"! no"), (gone, b"text")):
+        bucket.put(key.key, content)
+        await synchronise(key, parts)
+    before = [await parts.registry.get(key) for key in (done, bad)]
+    del bucket.files[gone.key]
+    await handle_batch(dead(done, bad, gone), parts)
+    assert [await parts.registry.get(key) for key in (done, bad)] == before
+    assert await parts.registry.get(gone) is None
+    assert await redrive(tenant, parts) == 0, "a file that can't be read is not tried again"
+
+
+async def test_redriving_goes_through_the_queue_where_there_is_one(
+    bucket: FolderBucket, parts: IngestParts, key: DocumentKey
+) -> None:
+    sent: list[str] = []
+
+    class ListQueue:
+        async def send(self, bodies: Any) -> None:
+            sent.extend(bodies)
+
+    bucket.put(key.key, b"text")
+    await handle_batch(dead(key), parts)
+    assert await redrive(key.tenant, replace(parts, queue=ListQueue())) == 1
+    assert [json.loads(body) for body in sent] == [json.loads(object_changed(key.key))]
