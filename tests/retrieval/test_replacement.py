@@ -11,7 +11,7 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from functions.ingest.pipeline import IngestParts, synchronise
-from headrace.errors import SupersededError, UnavailableError
+from headrace.errors import StoreUnavailableError, SupersededError, UnavailableError
 from headrace.protocols import VectorStore
 from headrace.registries.redis import RedisRegistry
 from headrace.retrieval.retriever import RetrievalOptions, Retriever
@@ -160,7 +160,9 @@ class History:
 
     async def _search_on(self) -> None:
         while not self._done:
-            await self._search()
+            # A store that is being set up by a process that died says so, and is asked again.
+            with suppress(StoreUnavailableError):
+                await self._search()
             await asyncio.sleep(self._generator.random() * 0.005)
 
     async def _search(self) -> dict[str, list[Passage]]:
