@@ -219,6 +219,20 @@ async def test_a_dropped_collection_can_be_made_again(any_store: VectorStore, te
         assert (await any_store.search(ask(tenant, "x"))).passages == ()
 
 
+async def test_a_collection_that_somebody_else_dropped_is_made_again_by_the_next_try(
+    calm_store: VectorStore, tenant: str
+) -> None:
+    await calm_store.ensure(DIMENSIONS)
+    ensured = calm_store._ensured  # type: ignore[attr-defined]
+    await calm_store.drop()
+    calm_store._ensured = ensured  # type: ignore[attr-defined]
+    with pytest.raises(StoreUnavailableError, match="gone"):
+        await calm_store.upsert(chunks(tenant))
+    await calm_store.ensure(DIMENSIONS)
+    await calm_store.upsert(chunks(tenant))
+    assert len((await calm_store.search(ask(tenant, "x"))).passages) == 3
+
+
 @pytest.mark.parametrize("fault", ["overloaded", "cut_before", "garbage"])
 @pytest.mark.parametrize("calm_store", ["qdrant", "pinecone"], indirect=True)
 async def test_a_server_that_keeps_failing_is_unavailable(calm_store: VectorStore, faults: Faults, fault: str) -> None:

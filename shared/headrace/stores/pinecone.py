@@ -117,6 +117,7 @@ class PineconeStore:
             body = {"namespace": namespace, "vectors": [record(chunk) for chunk in batch]}
             reply = await self._call("POST", "/vectors/upsert", body)
             if reply is None or reply.value is None:
+                self._data = self._ensured = None
                 raise StoreUnavailableError(f"Pinecone's index {self._index!r} is gone. Try again in a moment.")
             mark = max(mark, _number(reply, WRITTEN) or 0)
         if chunks:

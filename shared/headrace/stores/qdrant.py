@@ -94,7 +94,11 @@ class QdrantStore:
     async def upsert(self, chunks: Sequence[EmbeddedChunk]) -> int:
         for start in range(0, len(chunks), UPSERT_BATCH):
             points = [point(chunk) for chunk in chunks[start : start + UPSERT_BATCH]]
-            await self._transport.call("PUT", f"{self._path}/points?wait=true", {"points": points})
+            allow = frozenset({MISSING})
+            done = await self._transport.call("PUT", f"{self._path}/points?wait=true", {"points": points}, allow=allow)
+            if done is None:
+                self._ensured = None
+                raise StoreUnavailableError(f"The collection {self._collection!r} is gone. Try again in a moment.")
         return 0
 
     async def retire(self, key: DocumentKey, *, before: int) -> None:

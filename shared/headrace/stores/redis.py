@@ -51,7 +51,6 @@ class RedisStore:
         if self._ensured == dimensions:
             return
         arguments = index_arguments(self._collection, f"{self._collection}:chunk:", dimensions)
-        known_key = f"{self._collection}:dimensions"
 
         async def make() -> int:
             try:
@@ -59,8 +58,8 @@ class RedisStore:
             except ResponseError as error:
                 if "exist" not in str(error).lower():
                     raise
-            await self._client.set(known_key, dimensions, nx=True)
-            return int(await self._client.get(known_key))
+            await self._client.set(self._dimensions, dimensions, nx=True)
+            return int(await self._client.get(self._dimensions))
 
         known = await self._run(make, WRITE_DEADLINE_SECONDS)
         if known != dimensions:
@@ -71,6 +70,9 @@ class RedisStore:
         self._ensured = dimensions
 
     async def upsert(self, chunks: Sequence[EmbeddedChunk]) -> int:
+        if chunks and not await self._run(partial(self._client.exists, self._dimensions), READ_DEADLINE_SECONDS):
+            self._ensured = None
+            raise StoreUnavailableError(f"The collection {self._collection!r} is gone. Try again in a moment.")
         for start in range(0, len(chunks), UPSERT_BATCH):
             batch = chunks[start : start + UPSERT_BATCH]
 
@@ -197,6 +199,11 @@ class RedisStore:
         members = await self._run(lambda: self._client.smembers(self._members(key)), WRITE_DEADLINE_SECONDS)
         parts = (member.decode().split("/") for member in members)
         return sorted(ChunkId(key.key, int(generation), int(index)) for generation, index in parts)
+
+    # There as long as the index is.
+    @property
+    def _dimensions(self) -> str:
+        return f"{self._collection}:dimensions"
 
     # A tenant's keys share a hash tag; the chunks' begin alike, which is what the index goes by.
     def _documents(self, tenant: str) -> str:
