@@ -179,12 +179,18 @@ async def open_tenant(key: DocumentKey, parts: IngestParts) -> None:
     tenant = key.tenant
     if (await parts.registry.standing(tenant)).epoch or await parts.store.count(tenant):
         return
-    async for version in parts.bucket.objects(tenant_prefix(tenant)):
-        other = DocumentKey(version.key)
-        is_old = version.modified_at < time.time() - NEW_SECONDS
-        if is_old and other != key and other.is_document and other.tenant == tenant:
+    async for version in documents_in_bucket(tenant, parts):
+        if version.key != key.key and version.modified_at < time.time() - NEW_SECONDS:
             return
     await parts.registry.open_epoch(tenant)
+
+
+async def documents_in_bucket(tenant: str, parts: IngestParts) -> AsyncIterator[ObjectVersion]:
+    """The newest version of each document that the tenant has in the bucket."""
+    async for version in parts.bucket.objects(tenant_prefix(tenant)):
+        key = DocumentKey(version.key)
+        if key.is_document and key.tenant == tenant:
+            yield version
 
 
 async def _record_delay(attempt: Attempt, parts: IngestParts, reason: str, *, last_try: bool) -> None:

@@ -13,12 +13,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from functions.ingest.pipeline import PIPELINE_VERSION, IngestParts, is_current, synchronise
+from functions.ingest.pipeline import PIPELINE_VERSION, IngestParts, documents_in_bucket, is_current, synchronise
 from functions.ingest.readers import known_to
 from headrace.errors import SupersededError
 from headrace.messages import object_changed
 from headrace.protocols import Queue
-from headrace.types import Chunk, ChunkId, Document, DocumentKey, DocumentState, ObjectVersion, tenant_prefix
+from headrace.types import Chunk, ChunkId, Document, DocumentKey, DocumentState, ObjectVersion
 
 Say = Callable[[str], None]
 
@@ -51,7 +51,7 @@ async def rebuild(tenant: str, parts: IngestParts, *, queue: Queue | None, say: 
     stored: dict[str, dict[int, StoredGeneration]] = defaultdict(dict)
     async for chunk in parts.store.scan(tenant):
         stored[chunk.document_key].setdefault(chunk.generation, StoredGeneration(chunk)).indexes.add(chunk.index)
-    keys = {key.key for key in await _keys_in_bucket(tenant, parts)}
+    keys = {version.key async for version in documents_in_bucket(tenant, parts)}
     known = {document.key for document in await parts.registry.documents(tenant)}
     say(f"{tenant}: {len(keys)} documents in the bucket, {len(stored)} in the store")
     left = []
@@ -63,11 +63,6 @@ async def rebuild(tenant: str, parts: IngestParts, *, queue: Queue | None, say: 
     await _read_anew(left, parts, queue, say)
     await parts.registry.open_epoch(tenant)
     return RebuildReport(len(keys | known | stored.keys()) - len(left), len(left))
-
-
-async def _keys_in_bucket(tenant: str, parts: IngestParts) -> list[DocumentKey]:
-    keys = [DocumentKey(version.key) async for version in parts.bucket.objects(tenant_prefix(tenant))]
-    return [key for key in keys if key.is_document and key.tenant == tenant]
 
 
 async def _recover(key: DocumentKey, stored: Mapping[int, StoredGeneration], parts: IngestParts) -> bool:

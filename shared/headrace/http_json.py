@@ -1,6 +1,6 @@
 """A vendor's JSON API over one pooled aiohttp session: deadlines, jittered retries, and its faults in our words.
 
-Lean on purpose: the vendors' own clients cost up to a second at a cold start and 5 ms of CPU a query
+Lean on purpose: the vendors' own clients cost several times as much at a cold start and at each query
 (tests/bench/stores.py measures both).
 """
 
@@ -15,11 +15,8 @@ import aiohttp
 import orjson
 
 from headrace.errors import ConfigurationError, HeadraceError, UnavailableError
-from headrace.retries import with_retries
+from headrace.retries import ATTEMPTS, WRITE_DEADLINE_SECONDS, read_retry_after, with_retries
 
-ATTEMPTS = 4
-READ_DEADLINE_SECONDS = 5.0
-WRITE_DEADLINE_SECONDS = 30.0
 CONNECTIONS = 100
 
 
@@ -38,9 +35,8 @@ class Api:
 
 @dataclass(frozen=True, slots=True)
 class JsonReply:
-    """A reply's status, value and headers; no value where the status was an allowed refusal."""
+    """A reply's value and headers; no value where the status was an allowed refusal."""
 
-    status: int
     value: Any
     headers: Mapping[str, str]
 
@@ -77,11 +73,11 @@ class JsonApi:
                 async with self._session.request(method, self._url + path, data=content, params=params) as response:
                     answer = await response.read()
                 if response.status < 400:
-                    return JsonReply(response.status, orjson.loads(answer) if answer else None, response.headers)
+                    return JsonReply(orjson.loads(answer) if answer else None, response.headers)
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 raise api.unavailable(f"{api.what} does not answer ({type(error).__name__}).") from error
             if response.status in allow:
-                return JsonReply(response.status, None, response.headers)
+                return JsonReply(None, response.headers)
             text = answer.decode(errors="replace")
             raise _fault(api, response.status, text, response.headers.get("Retry-After"))
 
@@ -108,6 +104,6 @@ def _fault(api: Api, status: int, text: str, retry_after: str | None) -> Headrac
     if status in {401, 403}:
         return ConfigurationError(f"{api.what} refused the key (status {status}). Check {api.key_setting}.")
     if status in {408, 429} or status >= 500 or api.passes(status, text):
-        seconds = float(retry_after) if retry_after and retry_after.replace(".", "", 1).isdigit() else None
+        seconds = read_retry_after(retry_after)
         return api.unavailable(f"{api.what} answered with status {status}.", retry_after_seconds=seconds)
     return ConfigurationError(f"{api.what} refused a request (status {status}): {text[:200]}")

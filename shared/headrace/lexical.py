@@ -2,7 +2,7 @@
 
 BM25 with two changes that make a score depend on question and chunk alone, not on what else is stored: the mean
 length is a constant, and a word's rarity comes from English at large. So a score means the same on every store, for
-every tenant, today and tomorrow; tests/bench/quality.py measures what that costs: .015 of MRR, with .014 more than the next best mixture.
+every tenant, today and tomorrow; tests/bench/quality.py measures what that costs: .015 of MRR.
 Source: Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond, 2009.
 """
 
@@ -53,7 +53,8 @@ def chunk_weights(text: str) -> dict[int, float]:
     return {term_id(term): count / (count + norm) for term, count in Counter(found).items()}
 
 
-def question_weights(text: str) -> dict[int, float]:
+@lru_cache(maxsize=1024)
+def question_weights(text: str) -> Mapping[int, float]:
     """The sparse vector of a question: term ids, and each one's share of the question's meaning; the shares sum to 1."""
     return {term_id(term): weight for term, weight in _shares(text).items()}
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from headrace.errors import ConfigurationError, HeadraceError, RefusedError, UnavailableError
+from headrace.retries import read_retry_after
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
@@ -99,8 +100,7 @@ def _status_fault(what: str, error: APIStatusError, unavailable: type[Unavailabl
         )
     if status in {408, 409, 429} or status >= 500:
         reason = "is over its rate limit" if status == 429 else f"failed with status {status}"
-        asked = error.response.headers.get("retry-after", "")
-        seconds = float(asked) if asked.replace(".", "", 1).isdigit() else None
+        seconds = read_retry_after(error.response.headers.get("retry-after"))
         return unavailable(f"{what} {reason}. Try again in a moment.", retry_after_seconds=seconds)
     return RefusedError(f"{what} refused the request with status {status}: {_first_line(error.message)}")
 

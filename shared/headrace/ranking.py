@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from headrace.lexical import blend, overlap
+from headrace.lexical import blend, overlap, question_weights
 from headrace.types import Chunk, ChunkId, Passage, Query, SearchRequest
 
 # Stores compute in single precision: a difference behind this place is none.
 SCORE_PLACES = 6
 
 
-def by_score(query: Query, chunk: Chunk, score: float) -> Passage:
-    """A passage from a store that blends similarity and words itself."""
-    return Passage(chunk, score, found_by=query.text)
+def words_of(request: SearchRequest, query: Query) -> Mapping[int, float]:
+    """The words that have a say in this search, as a sparse vector: none when similarity alone ranks."""
+    return question_weights(query.text) if request.dense_weight < 1 else {}
+
+
+def by_score(request: SearchRequest, query: Query, chunk: Chunk, score: float) -> Passage:
+    """A passage from a store that blends similarity and words itself, where there are words."""
+    if words_of(request, query):
+        return Passage(chunk, score, found_by=query.text)
+    return by_similarity(request, query, chunk, score)
 
 
 def by_similarity(request: SearchRequest, query: Query, chunk: Chunk, similarity: float) -> Passage:

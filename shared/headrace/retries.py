@@ -11,6 +11,10 @@ from headrace.errors import UnavailableError
 
 T = TypeVar("T")
 
+# What a store, or another server on a question's way, is given: tries, and time to read or to write.
+ATTEMPTS = 4
+READ_DEADLINE_SECONDS = 5.0
+WRITE_DEADLINE_SECONDS = 30.0
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 
@@ -39,6 +43,11 @@ async def with_retries(
     except TimeoutError:
         raise on_timeout() from None
     raise AssertionError("attempts must be at least 1")
+
+
+def read_retry_after(text: str | None) -> float | None:
+    """The seconds that a `Retry-After` header asks for; None for none, and for a date."""
+    return float(text) if text and text.replace(".", "", 1).isdigit() else None
 
 
 def _pause(attempt: int, asked_seconds: float | None) -> float:

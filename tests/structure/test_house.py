@@ -171,6 +171,7 @@ print(json.dumps({{"modules": sorted(sys.modules)}}))
     loaded = {name.split(".")[0] for name in run(source)["modules"]}
     assert loads <= loaded
     assert not loaded & {"qdrant_client", "pinecone", "grpc", "numpy", "pydantic", "httpx"}
+    assert store != "redis" or "aiohttp" not in loaded, "Redis is not asked over HTTP"
 
 
 def cold_start(module: str) -> dict[str, list[str]]:

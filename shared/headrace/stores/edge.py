@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.errors import ConfigurationError, StoreUnavailableError
-from headrace.http_json import ATTEMPTS, WRITE_DEADLINE_SECONDS
-from headrace.retries import with_retries
+from headrace.retries import ATTEMPTS, WRITE_DEADLINE_SECONDS, with_retries
 from headrace.stores.edge_engine import ApiError, Engine
 from headrace.stores.qdrant import API, QdrantStore
 from headrace.threads import open_threads

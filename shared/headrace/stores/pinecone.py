@@ -12,11 +12,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from headrace.errors import ConfigurationError, StoreUnavailableError
-from headrace.http_json import READ_DEADLINE_SECONDS, WRITE_DEADLINE_SECONDS, Api, JsonApi, JsonReply, open_json_api
+from headrace.http_json import Api, JsonApi, JsonReply, open_json_api
 from headrace.ranking import best_of
+from headrace.retries import READ_DEADLINE_SECONDS, WRITE_DEADLINE_SECONDS
 from headrace.stores.payloads import chunk_of
 from headrace.stores.pinecone_wire import (
     document_prefix,
@@ -30,6 +31,8 @@ from headrace.stores.pinecone_wire import (
 )
 from headrace.together import together
 from headrace.types import Chunk, ChunkId, DocumentKey, EmbeddedChunk, Query, SearchRequest, SearchResult
+
+T = TypeVar("T")
 
 API = Api("The vector store (Pinecone)", "PINECONE_API_KEY", StoreUnavailableError)
 API_VERSION = "2025-10"
@@ -78,7 +81,7 @@ class PineconeStore:
             await self._control.call("POST", "/indexes", body, allow=frozenset({409}))
         try:
             async with asyncio.timeout(MADE_SECONDS):
-                described = await self._until_made()
+                described = await _until(self._describe, lambda found: found is not None and found["status"]["ready"])
         except TimeoutError:
             raise StoreUnavailableError(
                 f"Pinecone's index {self._index!r} is not ready after {MADE_SECONDS:g} seconds. Try again in a moment."
@@ -91,19 +94,11 @@ class PineconeStore:
             )
         self._ensured = dimensions
 
-    async def _until_made(self) -> Mapping[str, Any]:
-        pause_seconds = FIRST_PAUSE_SECONDS
-        while True:
-            described = await self._describe()
-            if described is not None and described["status"]["ready"]:
-                return described
-            await asyncio.sleep(pause_seconds)
-            pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
-
-    async def _describe(self) -> Mapping[str, Any] | None:
+    async def _describe(self) -> Any:
+        """What the control plane says of the index; None while there is none."""
         path = f"/indexes/{self._index}"
         reply = await self._control.call("GET", path, allow=MISSING, deadline_seconds=READ_DEADLINE_SECONDS)
-        described: Mapping[str, Any] | None = reply.value
+        described = reply.value
         if described is not None and described.get("host"):
             host = described["host"]
             self._data = self._control.at(host if "://" in host else f"https://{host}")
@@ -131,16 +126,14 @@ class PineconeStore:
 
     async def _until_seen(self, mark: int, read: Callable[[], Awaitable[JsonReply | None]]) -> JsonReply | None:
         """Read until the reply has seen every write up to the mark. Where replies don't say, the first one does."""
-        pause_seconds = FIRST_PAUSE_SECONDS
+
+        def has_seen(reply: JsonReply | None) -> bool:
+            seen = _number(reply, SEEN)
+            return seen is None or seen >= mark
+
         try:
             async with asyncio.timeout(WRITE_DEADLINE_SECONDS):
-                while True:
-                    reply = await read()
-                    seen = _number(reply, SEEN)
-                    if seen is None or seen >= mark:
-                        return reply
-                    await asyncio.sleep(pause_seconds)
-                    pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+                return await _until(read, has_seen)
         except TimeoutError:
             raise StoreUnavailableError(
                 f"Pinecone does not show a write after {WRITE_DEADLINE_SECONDS:g} seconds. Try again in a moment."
@@ -254,6 +247,15 @@ async def open_pinecone_store(
     headers = {"Api-Key": api_key, "X-Pinecone-Api-Version": API_VERSION}
     async with open_json_api(url, API, headers=headers) as control:
         yield PineconeStore(control, collection=collection, place=place)
+
+
+async def _until(read: Callable[[], Awaitable[T]], is_done: Callable[[T], bool]) -> T:
+    """Read, with pauses that grow, until what was read will do."""
+    pause_seconds = FIRST_PAUSE_SECONDS
+    while not is_done(found := await read()):
+        await asyncio.sleep(pause_seconds)
+        pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
+    return found
 
 
 def _number(reply: JsonReply | None, names: Sequence[str]) -> int | None:

@@ -11,8 +11,8 @@ from typing import Any
 from urllib.parse import quote
 
 from headrace.filters import AllOf, AnyOf, Condition, Filter, parse_filter
-from headrace.lexical import chunk_weights, question_weights
-from headrace.ranking import by_score, by_similarity
+from headrace.lexical import chunk_weights
+from headrace.ranking import by_score, words_of
 from headrace.stores.payloads import chunk_of, payload_of
 from headrace.types import ChunkId, EmbeddedChunk, Passage, Query, SearchRequest
 
@@ -63,7 +63,7 @@ def record(embedded: EmbeddedChunk) -> dict[str, Any]:
 
 def query_body(request: SearchRequest, query: Query) -> dict[str, Any]:
     """The query for one way of asking. Dense and sparse are one dot product there: weighting the question is enough."""
-    words = _words(request, query)
+    words = words_of(request, query)
     weight = request.dense_weight if words else 1.0
     sparse = {"indices": list(words), "values": [(1 - weight) * value for value in words.values()]}
     return {
@@ -79,14 +79,7 @@ def query_body(request: SearchRequest, query: Query) -> dict[str, Any]:
 
 def passage_of(request: SearchRequest, query: Query, found: Mapping[str, Any]) -> Passage:
     """A match as a passage."""
-    chunk, score = chunk_of(found["metadata"]), float(found["score"])
-    if _words(request, query):
-        return by_score(query, chunk, score)
-    return by_similarity(request, query, chunk, score)
-
-
-def _words(request: SearchRequest, query: Query) -> Mapping[int, float]:
-    return question_weights(query.text) if request.dense_weight < 1 else {}
+    return by_score(request, query, chunk_of(found["metadata"]), float(found["score"]))
 
 
 def _visible(request: SearchRequest) -> dict[str, Any]:

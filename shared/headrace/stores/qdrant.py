@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from headrace.errors import ConfigurationError, StoreUnavailableError
-from headrace.http_json import READ_DEADLINE_SECONDS, WRITE_DEADLINE_SECONDS, Api, JsonApi, open_json_api
+from headrace.http_json import Api, JsonApi, open_json_api
+from headrace.retries import READ_DEADLINE_SECONDS, WRITE_DEADLINE_SECONDS
 from headrace.stores.payloads import chunk_of
 from headrace.stores.qdrant_wire import (
     DENSE,

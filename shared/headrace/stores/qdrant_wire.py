@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headrace.filters import AllOf, AnyOf, Condition, Filter, parse_filter
-from headrace.lexical import chunk_weights, question_weights
-from headrace.ranking import best_of, by_score, by_similarity
+from headrace.lexical import chunk_weights
+from headrace.ranking import best_of, by_score, words_of
 from headrace.stores.payloads import chunk_of, payload_of
 from headrace.types import ChunkId, EmbeddedChunk, Passage, Query, SearchRequest
 
@@ -63,9 +63,9 @@ def point(embedded: EmbeddedChunk) -> dict[str, Any]:
 def search_body(request: SearchRequest, query: Query) -> dict[str, Any]:
     """The search for one way of asking: Qdrant ranks the best of both lists by the blended score itself."""
     wanted = _visible(request)
-    words = question_weights(query.text)
+    words = words_of(request, query)
     rest: dict[str, Any] = {"limit": request.limit, "with_payload": True}
-    if not is_blended(request, query):
+    if not words:
         return {"query": list(query.vector), "using": DENSE, "filter": wanted, **rest}
     count = max(CANDIDATES, 2 * request.limit)
     dense = {"query": list(query.vector), "using": DENSE}
@@ -81,23 +81,11 @@ def search_body(request: SearchRequest, query: Query) -> dict[str, Any]:
 def passages_of(request: SearchRequest, results: Sequence[Mapping[str, Any]]) -> tuple[Passage, ...]:
     """The best passages of the searches' results, one result a query."""
     found = [
-        _passage(request, query, point)
+        by_score(request, query, chunk_of(point["payload"]), float(point["score"]))
         for query, result in zip(request.queries, results, strict=True)
         for point in result["points"]
     ]
     return best_of(found, request.limit)
-
-
-def _passage(request: SearchRequest, query: Query, point: Mapping[str, Any]) -> Passage:
-    chunk, score = chunk_of(point["payload"]), float(point["score"])
-    if is_blended(request, query):
-        return by_score(query, chunk, score)
-    return by_similarity(request, query, chunk, score)
-
-
-def is_blended(request: SearchRequest, query: Query) -> bool:
-    """Whether words have a say in this search."""
-    return request.dense_weight < 1 and bool(question_weights(query.text))
 
 
 def _visible(request: SearchRequest) -> dict[str, Any]:

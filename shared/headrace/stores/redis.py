@@ -5,6 +5,7 @@ A chunk is a hash; a document's chunks are listed in a set beside it, so that re
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
@@ -15,17 +16,16 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from headrace.errors import ConfigurationError, StoreUnavailableError
 from headrace.filters import fields_of, matches, parse_filter
-from headrace.http_json import READ_DEADLINE_SECONDS, WRITE_DEADLINE_SECONDS
 from headrace.ranking import best_of, by_similarity
 from headrace.redis_client import open_redis
-from headrace.retries import with_retries
-from headrace.stores.redis_wire import chunk_of, digest, hash_of, index_arguments, member_of, pack, queries_of
+from headrace.retries import ATTEMPTS, READ_DEADLINE_SECONDS, WRITE_DEADLINE_SECONDS, with_retries
+from headrace.stores.payloads import chunk_of
+from headrace.stores.redis_wire import digest, hash_of, index_arguments, member_of, pack, queries_of
 from headrace.together import together
 from headrace.types import Chunk, ChunkId, DocumentKey, EmbeddedChunk, Passage, Query, SearchRequest, SearchResult
 
 T = TypeVar("T")
 
-ATTEMPTS = 4
 UPSERT_BATCH = 100
 SCAN_PAGE = 200
 DROP_PAGE = 1000
@@ -54,7 +54,7 @@ class RedisStore:
 
         async def make() -> int:
             try:
-                await self._execute("FT.CREATE", *arguments)
+                await self._client.execute_command("FT.CREATE", *arguments)
             except ResponseError as error:
                 if "exist" not in str(error).lower():
                     raise
@@ -82,7 +82,7 @@ class RedisStore:
                         key = DocumentKey(embedded.chunk.document_key)
                         pipeline.sadd(self._documents(key.tenant), key.key)
                         pipeline.sadd(self._members(key), member_of(embedded.chunk.identity))
-                        pipeline.hset(self._chunk(embedded.chunk.identity), mapping=cast("Any", hash_of(embedded)))
+                        pipeline.hset(self._chunk(embedded.chunk.identity), mapping=hash_of(embedded))
                     await pipeline.execute()
 
             await self._run(write, WRITE_DEADLINE_SECONDS)
@@ -132,9 +132,9 @@ class RedisStore:
 
         async def search() -> list[Any]:
             try:
-                found: list[Any] = await self._execute("FT.SEARCH", self._collection, asked, *options)
+                found: list[Any] = await self._client.execute_command("FT.SEARCH", self._collection, asked, *options)
             except ResponseError as error:
-                if any(words in str(error).lower() for words in NO_INDEX):
+                if _lacks_index(error):
                     return [0]
                 raise
             return found
@@ -142,7 +142,7 @@ class RedisStore:
         found = await self._run(search, READ_DEADLINE_SECONDS)
         hits = (dict(zip(fields[::2], fields[1::2], strict=True)) for fields in found[2::2] if fields)
         # A chunk that is deleted meanwhile comes without its fields.
-        return [(chunk_of(hit[b"chunk"]), float(hit[b"distance"])) for hit in hits if b"chunk" in hit]
+        return [(chunk_of(json.loads(hit[b"chunk"])), float(hit[b"distance"])) for hit in hits if b"chunk" in hit]
 
     async def chunks(self, tenant: str, identities: Collection[ChunkId]) -> list[Chunk]:
         wanted = sorted(identity for identity in identities if DocumentKey(identity.document_key).tenant == tenant)
@@ -151,7 +151,7 @@ class RedisStore:
             async with self._client.pipeline(transaction=False) as pipeline:
                 for identity in wanted:
                     pipeline.hget(self._chunk(identity), "chunk")
-                return [chunk_of(body) for body in await pipeline.execute() if body]
+                return [chunk_of(json.loads(body)) for body in await pipeline.execute() if body]
 
         return await self._run(read, READ_DEADLINE_SECONDS) if wanted else []
 
@@ -175,9 +175,9 @@ class RedisStore:
     async def drop(self) -> None:
         async def drop_index() -> None:
             try:
-                await self._execute("FT.DROPINDEX", self._collection)
+                await self._client.execute_command("FT.DROPINDEX", self._collection)
             except ResponseError as error:
-                if not any(words in str(error).lower() for words in NO_INDEX):
+                if not _lacks_index(error):
                     raise
 
         await self._run(drop_index, WRITE_DEADLINE_SECONDS)
@@ -188,9 +188,6 @@ class RedisStore:
             cursor, keys = await self._run(page, WRITE_DEADLINE_SECONDS)
             if keys:
                 await self._run(partial(self._client.unlink, *keys), WRITE_DEADLINE_SECONDS)
-
-    async def _execute(self, *command: str | int | bytes) -> Any:
-        return await self._client.execute_command(*command)
 
     async def _document_keys(self, tenant: str) -> list[str]:
         return sorted(key.decode() for key in await self._client.smembers(self._documents(tenant)))
@@ -229,6 +226,10 @@ class RedisStore:
                 f"The vector store (Redis) did not answer within {deadline_seconds:g} seconds. Try again in a moment."
             ),
         )
+
+
+def _lacks_index(error: ResponseError) -> bool:
+    return any(words in str(error).lower() for words in NO_INDEX)
 
 
 @contextmanager

@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from headrace.filters import AllOf, AnyOf, Condition, Filter, parse_filter
-from headrace.lexical import chunk_weights, question_weights
-from headrace.types import Chunk, ChunkId, EmbeddedChunk, Query, SearchRequest
+from headrace.lexical import chunk_weights
+from headrace.ranking import words_of
+from headrace.stores.payloads import payload_of
+from headrace.types import ChunkId, EmbeddedChunk, Query, SearchRequest
 
 # The sign between the values of a query, too: valkey-search 1.0 splits those by the index's separator.
 SEPARATOR = "|"
@@ -70,17 +72,9 @@ def hash_of(embedded: EmbeddedChunk) -> dict[str, str | bytes | int]:
         "generation": str(chunk.generation),
         "on_page": "" if chunk.page is None else digest(str(chunk.page)),
         "vector": pack(embedded.vector),
-        "chunk": json.dumps(
-            {name: getattr(chunk, name) for name in Chunk.__slots__}, ensure_ascii=False, separators=(",", ":")
-        ),
+        "chunk": json.dumps(payload_of(chunk), ensure_ascii=False, separators=(",", ":")),
         **page,
     }
-
-
-def chunk_of(body: bytes) -> Chunk:
-    """The chunk that a hash's `chunk` field is."""
-    fields = json.loads(body)
-    return Chunk(**{**fields, "section": tuple(fields["section"]), "groups": tuple(fields["groups"])})
 
 
 def pack(vector: Sequence[float]) -> bytes:
@@ -91,7 +85,7 @@ def pack(vector: Sequence[float]) -> bytes:
 def queries_of(request: SearchRequest, query: Query) -> list[str]:
     """The filter of each list that passages are taken from: everything visible, and what carries the rarest words."""
     visible = _visible(request)
-    words: Mapping[int, float] = question_weights(query.text) if request.dense_weight < 1 else {}
+    words = words_of(request, query)
     rarest = sorted(words, key=lambda term: (-words[term], term))[:RAREST]
     if not rarest:
         return [visible]
