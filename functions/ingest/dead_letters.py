@@ -9,8 +9,8 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 
-from functions.ingest.pipeline import IngestParts, is_current, synchronise
-from functions.ingest.readers import known_to, narrowed
+from functions.ingest.labels import known_to, look, narrowed, sidecar_etag
+from functions.ingest.pipeline import IngestParts, is_current, synchronise, with_history
 from headrace.errors import SupersededError
 from headrace.messages import object_changed
 from headrace.types import Document, DocumentKey, DocumentState
@@ -23,13 +23,13 @@ REASON = (
 
 async def give_up(key: DocumentKey, parts: IngestParts) -> None:
     """Leave the document `failed`, unless it is done, gone or says so already. An old version stays searchable."""
-    seen = await parts.bucket.head(key.key)
+    seen = await look(key, parts.bucket)
     if seen is None:
         await synchronise(key, parts)
         return
     attempt = await parts.registry.begin(key, embedding_model=parts.embedder.model)
     known = await parts.registry.get(key) or Document(key.key, DocumentState.QUEUED)
-    if is_current(known, seen) or (known.state == DocumentState.FAILED and known.etag == seen.etag):
+    if is_current(known, seen, parts.recipe) or (known.state == DocumentState.FAILED and known.etag == seen.etag):
         return
     given_up = replace(
         narrowed(known, known_to(seen)),
@@ -37,6 +37,7 @@ async def give_up(key: DocumentKey, parts: IngestParts) -> None:
         reason=REASON,
         etag=seen.etag,
         version_id=seen.version_id,
+        sidecar=sidecar_etag(seen),
         size_bytes=seen.size_bytes,
         uploaded_at=seen.modified_at,
         updated_at=time.time(),
@@ -44,7 +45,7 @@ async def give_up(key: DocumentKey, parts: IngestParts) -> None:
     )
     # Whoever began after us is at work on it: it is not given up.
     with suppress(SupersededError):
-        await parts.registry.save(given_up, attempt)
+        await parts.registry.save(with_history(given_up), attempt)
 
 
 async def redrive(tenant: str, parts: IngestParts) -> int:

@@ -18,6 +18,8 @@ from headrace.types import DocumentKey
 def changed_documents(message_body: str) -> list[DocumentKey]:
     """The documents that one message speaks of, each once; none for S3's test event and for keys that are no documents.
 
+    A sidecar speaks of the document beside it.
+
     Raises InvalidInputError for a message that S3 did not write.
     """
     try:
@@ -29,4 +31,5 @@ def changed_documents(message_body: str) -> list[DocumentKey]:
         raise InvalidInputError(
             "The message is no S3 notification; it was put into the queue by something else."
         ) from error
-    return [key for key in map(DocumentKey, dict.fromkeys(keys)) if key.is_document]
+    documents = dict.fromkeys(DocumentKey(key).labelled for key in keys)
+    return [key for key in documents if key.is_document]

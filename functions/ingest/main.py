@@ -12,7 +12,7 @@ from aws_lambda_powertools import Logger
 
 from functions.ingest.dead_letters import give_up
 from functions.ingest.events import changed_documents
-from functions.ingest.pipeline import IngestParts, synchronise
+from functions.ingest.pipeline import PIPELINE_VERSION, IngestParts, synchronise
 from functions.ingest.rebuild import rebuild
 from headrace import wiring
 from headrace.errors import InvalidInputError, UnavailableError
@@ -45,7 +45,16 @@ async def open_parts() -> AsyncIterator[IngestParts]:
             max_document_bytes=settings.max_document_bytes,
             queue=await stack.enter_async_context(wiring.open_queue(settings)),
             dead_letters_arn=settings.dead_letters_arn,
+            context_model=await stack.enter_async_context(wiring.open_context_model(settings)),
+            recipe=recipe_of(settings),
         )
+
+
+def recipe_of(settings: Settings) -> str:
+    """Names how chunks are made under these settings: what was made otherwise is made anew when it is looked at."""
+    parser = [] if settings.parser == "unstructured" else [settings.parser]
+    contexts = [f"contexts by {settings.chunk_context_model}"] if settings.chunk_context_model else []
+    return ", ".join([PIPELINE_VERSION, *parser, *contexts])
 
 
 sandbox = Sandbox(open_parts)

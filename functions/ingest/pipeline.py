@@ -12,15 +12,18 @@ import asyncio
 import hashlib
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from functions.ingest.chunk import chunk_blocks
-from functions.ingest.readers import known_to, narrowed, readers_of
+from functions.ingest.chunk import TokenLimit, chunk_blocks
+from functions.ingest.labels import known_to, look, narrowed, readers_of, sidecar_etag, tags_of
+from functions.ingest.reuse import Reuse
+from functions.ingest.write import OutOfTime, Writer
 from headrace.errors import DocumentError, HeadraceError, SupersededError, UnavailableError
-from headrace.protocols import Bucket, DocumentRegistry, Embedder, Parser, Queue, VectorStore
+from headrace.messages import object_changed
+from headrace.protocols import Bucket, ChatModel, DocumentRegistry, Embedder, Parser, Queue, VectorStore
 from headrace.types import (
     NOBODY,
     Attempt,
@@ -28,22 +31,27 @@ from headrace.types import (
     Document,
     DocumentKey,
     DocumentState,
-    EmbeddedChunk,
     ObjectVersion,
+    ParsedFile,
+    Step,
     tenant_prefix,
 )
 
 # Raise it when parsing or chunking changes, and documents are made anew.
-PIPELINE_VERSION = "2"
-# How many chunks are embedded and written at a time: a few of the embedder's batches, so that they run at once.
-EMBED_WINDOW = 256
+PIPELINE_VERSION = "3"
 # How long a first document's neighbours may have been there for their tenant to be new.
 NEW_SECONDS = 900.0
+HISTORY_STEPS = 20
+TOO_LONG = "Reading the file takes longer than one invocation may. Split it into smaller files."
 
 
 @dataclass(frozen=True, slots=True)
 class IngestParts:
-    """What the pipeline works with. `dead_letters_arn` is where messages come from that were given up."""
+    """What the pipeline works with.
+
+    `recipe` names how chunks are made: a document that was made otherwise is made anew. `context_model` writes what each
+    chunk is about, if anything does. `dead_letters_arn` is where messages come from that were given up.
+    """
 
     bucket: Bucket
     parser: Parser
@@ -53,6 +61,8 @@ class IngestParts:
     max_document_bytes: int
     queue: Queue | None = None
     dead_letters_arn: str = "none"
+    context_model: ChatModel | None = None
+    recipe: str = PIPELINE_VERSION
 
 
 async def synchronise(
@@ -60,18 +70,20 @@ async def synchronise(
 ) -> None:
     """Make registry and store agree with the bucket about one document.
 
-    A document that can't be read ends as `failed`, with the reason. What else
-    goes wrong is raised, so that it is tried again, after the record says so; on the last try it is left `failed`,
-    with the old version searchable if there is one.
+    A document that can't be read ends as `failed`, with the reason. One that takes longer than the deadline goes on from
+    where it stands with the next message, which is put into the queue. What else goes wrong is raised, so that it is
+    tried again, after the record says so; on the last try it is left `failed`, with the old version searchable if there
+    is one.
     """
+    deadline = None if deadline_seconds is None else asyncio.get_running_loop().time() + deadline_seconds
     attempt = await parts.registry.begin(key, embedding_model=parts.embedder.model)
     try:
-        async with asyncio.timeout(deadline_seconds):
-            await _Attempt(attempt, parts).run()
+        async with asyncio.timeout_at(deadline):
+            await _Attempt(attempt, parts, deadline).run()
     except SupersededError:
         await parts.store.discard(key, generation=attempt.number)
     except TimeoutError as error:
-        late = UnavailableError("Reading the file takes longer than one invocation may. Split it into smaller files.")
+        late = UnavailableError(TOO_LONG)
         await _record_delay(attempt, parts, str(late), last_try=last_try)
         raise late from error
     except Exception as error:
@@ -86,73 +98,127 @@ async def synchronise(
 class _Attempt:
     """One attempt at one document."""
 
-    def __init__(self, attempt: Attempt, parts: IngestParts) -> None:
+    def __init__(self, attempt: Attempt, parts: IngestParts, deadline: float | None) -> None:
         self._attempt = attempt
         self._key = attempt.key
         self._number = attempt.number
         self._parts = parts
+        self._deadline = deadline
 
     async def run(self) -> None:
         await open_tenant(self._key, self._parts)
         known = await self._parts.registry.get(self._key)
-        seen = await self._parts.bucket.head(self._key.key)
+        seen = await look(self._key, self._parts.bucket)
         if seen is None:
             await self._forget()
-        elif known and is_current(known, seen):
+        elif known and is_current(known, seen, self._parts.recipe):
             # What an attempt that died has left behind.
             await self._parts.store.retire(self._key, before=known.generation or self._number)
         else:
-            await self._ingest(await self._save(_queued(seen, known)))
+            await self._ingest(known, seen)
 
-    async def _ingest(self, document: Document) -> None:
-        async with _temporary_folder() as folder:
-            try:
-                await self._read(document, folder / "document")
-            except DocumentError as error:
-                await self._fail(document, str(error))
+    async def _ingest(self, known: Document | None, seen: ObjectVersion) -> None:
+        document = await self._save(_queued(seen, known))
+        # Its generation was made from these very bytes: what is new can only be its labels.
+        same = known is not None and (known.pipeline, known.etag) == (self._parts.recipe, seen.etag)
+        try:
+            if same and document.generation is not None and await self._relabel(document, seen):
+                return
+            async with _temporary_folder() as folder:
+                await self._read(document, seen, folder / "document")
+        except DocumentError as error:
+            await self._fail(document, seen, str(error))
 
-    async def _read(self, document: Document, path: Path) -> None:
+    async def _read(self, document: Document, seen: ObjectVersion, path: Path) -> None:
         parts = self._parts
         version = await parts.bucket.fetch(self._key.key, path, max_bytes=parts.max_document_bytes)
         if version is None:
             await self._forget()
             return
+        version = replace(version, sidecar=seen.sidecar)
         document = replace(_queued(version, document), started_at=time.time())
         readers = readers_of(version)
-        content = await asyncio.to_thread(_content, path, readers)
-        if document.generation is not None and content == document.content:
-            await self._finish(replace(document, groups=readers))
+        content = await asyncio.to_thread(_content, path, parts.recipe)
+        same = document.generation is not None and content == document.content
+        if same and await self._relabel(document, version):
             return
         document = await self._save(replace(document, state=DocumentState.PARSING))
-        blocks = await parts.parser.parse(path, name=Path(document.name).name, content_type=version.content_type)
-        chunks = chunk_blocks(blocks, document_key=document.key, generation=self._number)
+        parsed = await parts.parser.parse(path, name=Path(document.name).name, content_type=version.content_type)
+        chunks = await asyncio.to_thread(self._chunks, parsed, version)
         if not chunks:
             raise DocumentError("No text was found in the file.")
-        chunks = [replace(chunk, groups=readers, total=len(chunks), etag=version.etag) for chunk in chunks]
-        document = await self._save(replace(document, state=DocumentState.EMBEDDING))
-        mark = await self._embed(chunks)
-        new = replace(document, chunks=len(chunks), generation=self._number, content=content, groups=readers)
-        await self._finish(new, mark=mark)
+        document = await self._save(replace(document, state=DocumentState.EMBEDDING, progress=0.0))
+        new = replace(document, groups=readers, tags=tags_of(version), language=parsed.language, content=content)
+        await self._write(document, new, chunks)
 
-    async def _embed(self, chunks: Sequence[Chunk]) -> int:
-        mark = 0
-        for start in range(0, len(chunks), EMBED_WINDOW):
-            batch = chunks[start : start + EMBED_WINDOW]
-            vectors = await self._parts.embedder.embed([chunk.text_to_embed for chunk in batch])
-            await self._parts.store.ensure(len(vectors[0]))
-            written = await self._parts.store.upsert([EmbeddedChunk(c, v) for c, v in zip(batch, vectors, strict=True)])
-            mark = max(mark, written)
-        return mark
+    def _chunks(self, parsed: ParsedFile, version: ObjectVersion) -> list[Chunk]:
+        """Blocks the thread that it runs in: the tokenizer reads every chunk."""
+        embedder = self._parts.embedder
+        limit = TokenLimit(embedder.max_tokens, embedder.count_tokens)
+        made = chunk_blocks(parsed.blocks, document_key=self._key.key, generation=self._number, limit=limit)
+        readers, tags = readers_of(version), tags_of(version)
+        return [
+            replace(chunk, groups=readers, tags=tags, language=parsed.language, total=len(made), etag=version.etag)
+            for chunk in made
+        ]
+
+    async def _write(self, document: Document, new: Document, chunks: list[Chunk]) -> None:
+        """Write the chunks of `new`; what is done by the deadline becomes a draft, and is kept for the next message."""
+        parts = self._parts
+        reuse = Reuse(parts.store, self._key)
+        await reuse.add((document.generation, document.draft))
+
+        async def report(progress: float, tokens: int, *, is_draft: bool) -> None:
+            nonlocal document
+            draft = self._number if is_draft else document.draft
+            spent = new.context_tokens + tokens
+            document = await self._save(replace(document, progress=progress, draft=draft, context_tokens=spent))
+
+        writer = Writer(parts.embedder, parts.store, parts.context_model, deadline=self._deadline, report=report)
+        try:
+            written = await writer.write(chunks, reuse)
+        except OutOfTime:
+            if parts.queue is None:
+                raise UnavailableError(TOO_LONG) from None
+            await parts.queue.send([object_changed(self._key.key)])
+            return
+        spent = new.context_tokens + written.tokens
+        done = replace(new, chunks=len(chunks), generation=self._number, context_tokens=spent, history=document.history)
+        await self._finish(done, mark=written.mark)
+
+    async def _relabel(self, document: Document, version: ObjectVersion) -> bool:
+        """Give the same content its new labels, with the embeddings that it has. False when the store has not all of it."""
+        readers, tags = readers_of(version), tags_of(version)
+        before = document.generation
+        if before is None:
+            return False
+        reuse = Reuse(self._parts.store, self._key)
+        found = await reuse.all(before)
+        if len(found) != document.chunks:
+            return False
+        labels = {(chunk.groups, chunk.tags, chunk.etag) for chunk in found}
+        done = replace(document, groups=readers, tags=tags)
+        if labels == {(readers, tags, version.etag)}:
+            await self._finish(done)
+            return True
+        chunks = [
+            replace(chunk, generation=self._number, groups=readers, tags=tags, etag=version.etag) for chunk in found
+        ]
+        writer = Writer(self._parts.embedder, self._parts.store, None, deadline=None, report=None)
+        written = await writer.write(chunks, reuse)
+        await self._finish(replace(done, generation=self._number), mark=written.mark)
+        return True
 
     async def _finish(self, document: Document, *, mark: int = 0) -> None:
-        ready = replace(document, state=DocumentState.READY, reason="", pipeline=PIPELINE_VERSION)
-        await self._save(replace(ready, ready_at=time.time()), mark=mark)
+        ready = replace(document, state=DocumentState.READY, reason="", pipeline=self._parts.recipe)
+        await self._save(replace(ready, draft=None, progress=None, ready_at=time.time()), mark=mark)
         await self._parts.store.retire(self._key, before=document.generation or self._number)
 
-    async def _fail(self, document: Document, reason: str) -> None:
+    async def _fail(self, document: Document, version: ObjectVersion, reason: str) -> None:
         # The old version is not the file any longer: nothing of it may be quoted.
-        failed = replace(document, state=DocumentState.FAILED, reason=reason, chunks=0, generation=None)
-        await self._save(replace(failed, pipeline=PIPELINE_VERSION))
+        nothing = replace(document, chunks=0, generation=None, content="", draft=None, progress=None)
+        failed = replace(nothing, state=DocumentState.FAILED, reason=reason, groups=known_to(version))
+        await self._save(replace(failed, tags=tags_of(version), pipeline=self._parts.recipe))
         await self._parts.store.retire(self._key, before=self._number + 1)
 
     async def _forget(self) -> None:
@@ -166,9 +232,19 @@ class _Attempt:
         await self._parts.store.retire(self._key, before=self._number + 1)
 
     async def _save(self, document: Document, *, mark: int = 0) -> Document:
-        document = replace(document, updated_at=time.time())
+        document = with_history(replace(document, updated_at=time.time()))
         await self._parts.registry.save(document, self._attempt, mark=mark)
         return document
+
+
+def with_history(document: Document) -> Document:
+    """The document with its present state in its history, if that is news."""
+    now = document.updated_at or time.time()
+    *_, last = (None, *document.history)
+    if last is not None and (last.state, last.reason) == (document.state, document.reason):
+        return document
+    steps = (*document.history, Step(now, document.state, document.reason))
+    return replace(document, history=steps[-HISTORY_STEPS:])
 
 
 async def open_tenant(key: DocumentKey, parts: IngestParts) -> None:
@@ -206,10 +282,10 @@ async def _record_delay(attempt: Attempt, parts: IngestParts, reason: str, *, la
                 # What is searchable is an older version, or the same: it stays, and the reason stands beside it.
                 late = replace(document, reason=said)
             case _ if last_try:
-                late = replace(document, state=DocumentState.FAILED, reason=said)
+                late = replace(document, state=DocumentState.FAILED, reason=said, progress=None)
             case _:
                 late = replace(document, state=DocumentState.QUEUED, reason=said)
-        await parts.registry.save(replace(late, updated_at=time.time()), attempt)
+        await parts.registry.save(with_history(replace(late, updated_at=time.time())), attempt)
     except (SupersededError, UnavailableError):
         return
 
@@ -223,31 +299,31 @@ async def _temporary_folder() -> AsyncIterator[Path]:
         await asyncio.to_thread(folder.cleanup)
 
 
-def is_current(known: Document, seen: ObjectVersion) -> bool:
+def is_current(known: Document, seen: ObjectVersion, recipe: str) -> bool:
     """Whether a record says all there is to say of an object version."""
-    return (known.pipeline, known.etag, known.groups) == (PIPELINE_VERSION, seen.etag, known_to(seen))
+    settled = (known.pipeline, known.etag, known.sidecar, known.groups, known.tags)
+    return settled == (recipe, seen.etag, sidecar_etag(seen), known_to(seen), tags_of(seen))
 
 
 def _queued(version: ObjectVersion, known: Document | None) -> Document:
     shown = known or Document(version.key, DocumentState.QUEUED)
-    queued = Document(
-        key=version.key,
+    queued = replace(
+        shown,
         state=DocumentState.QUEUED,
+        reason="",
         size_bytes=version.size_bytes,
-        chunks=shown.chunks,
-        generation=shown.generation,
-        content=shown.content,
         etag=version.etag,
         version_id=version.version_id,
-        groups=shown.groups,
+        sidecar=sidecar_etag(version),
+        pipeline="",
         uploaded_at=version.modified_at,
+        ready_at=None,
     )
     return narrowed(queued, known_to(version))
 
 
-def _content(path: Path, readers: Sequence[str]) -> str:
-    """Names what chunks are made from, and how: the bytes, who may see them, and the pipeline."""
+def _content(path: Path, recipe: str) -> str:
+    """Names what chunks are made from, and how: the bytes and the recipe."""
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
-    makers = hashlib.sha256("\x1f".join((PIPELINE_VERSION, *readers)).encode()).hexdigest()
-    return f"{content[:32]}-{makers[:8]}"
+    return f"{content[:32]}-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}"

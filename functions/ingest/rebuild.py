@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from functions.ingest.pipeline import PIPELINE_VERSION, IngestParts, documents_in_bucket, is_current, synchronise
-from functions.ingest.readers import known_to
+from functions.ingest.labels import known_to, look, sidecar_etag, tags_of
+from functions.ingest.pipeline import IngestParts, documents_in_bucket, is_current, synchronise
 from headrace.errors import SupersededError
 from headrace.messages import object_changed
 from headrace.protocols import Queue
@@ -70,18 +70,18 @@ async def _recover(key: DocumentKey, stored: Mapping[int, StoredGeneration], par
 
     What was stored may be old news: an attempt is begun, and ends every other, only when there is something to save.
     """
-    seen = await parts.bucket.head(key.key)
+    seen = await look(key, parts.bucket)
     known = await parts.registry.get(key)
     if seen is None:
         return False
-    if known is not None and is_current(known, seen):
+    if known is not None and is_current(known, seen, parts.recipe):
         return known.generation is None or await _is_whole(key, known.generation, known.chunks, parts)
     whole = [generation for generation, found in stored.items() if _is_of(found, seen)]
     if not whole:
         return False
     generation = max(whole)
     attempt = await parts.registry.begin(key, embedding_model=parts.embedder.model)
-    same = (await parts.bucket.head(key.key), await parts.registry.get(key)) == (seen, known)
+    same = (await look(key, parts.bucket), await parts.registry.get(key)) == (seen, known)
     if not same or not await _is_whole(key, generation, stored[generation].first.total, parts):
         return False
     now = time.time()
@@ -93,8 +93,11 @@ async def _recover(key: DocumentKey, stored: Mapping[int, StoredGeneration], par
         generation=generation,
         etag=seen.etag,
         version_id=seen.version_id,
-        pipeline=PIPELINE_VERSION,
+        sidecar=sidecar_etag(seen),
+        pipeline=parts.recipe,
         groups=stored[generation].first.groups,
+        tags=stored[generation].first.tags,
+        language=stored[generation].first.language,
         uploaded_at=seen.modified_at,
         updated_at=now,
         ready_at=now,
@@ -117,7 +120,8 @@ async def _is_whole(key: DocumentKey, generation: int, total: int, parts: Ingest
 
 
 def _is_of(stored: StoredGeneration, seen: ObjectVersion) -> bool:
-    return stored.is_whole and stored.first.etag == seen.etag and stored.first.groups == known_to(seen)
+    first = stored.first
+    return stored.is_whole and (first.etag, first.groups, first.tags) == (seen.etag, known_to(seen), tags_of(seen))
 
 
 async def _read_anew(keys: list[DocumentKey], parts: IngestParts, queue: Queue | None, say: Say) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from headrace.errors import InvalidInputError
 from headrace.types import Chunk
 
-FIELDS = frozenset({"document", "name", "page", "section"})
+FIELDS = frozenset({"document", "language", "name", "page", "section", "tags"})
 NUMBERS = frozenset({"page"})
 ORDERING = frozenset({"$gt", "$gte", "$lt", "$lte"})
 LARGEST_NUMBER = 2**53
@@ -88,7 +88,14 @@ def matches(part: Filter, fields: Mapping[str, Any]) -> bool:
 
 def fields_of(chunk: Chunk) -> dict[str, Any]:
     """What a filter speaks of, of one chunk."""
-    return {"document": chunk.document_key, "name": chunk.name, "page": chunk.page, "section": chunk.section}
+    return {
+        "document": chunk.document_key,
+        "language": chunk.language or None,
+        "name": chunk.name,
+        "page": chunk.page,
+        "section": chunk.section,
+        "tags": chunk.tags,
+    }
 
 
 _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {

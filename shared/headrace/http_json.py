@@ -7,8 +7,9 @@ Lean on purpose: the vendors' own clients cost several times as much at a cold s
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -18,19 +19,23 @@ from headrace.errors import ConfigurationError, HeadraceError, UnavailableError
 from headrace.retries import ATTEMPTS, WRITE_DEADLINE_SECONDS, read_retry_after, with_retries
 
 CONNECTIONS = 100
+JSON_HEADERS = {"Content-Type": "application/json"}
+Request = AbstractAsyncContextManager[aiohttp.ClientResponse]
 
 
 @dataclass(frozen=True, slots=True)
 class Api:
     """How to speak of an API: its name at the start of a sentence, the setting of its key, and what is raised for it.
 
-    `passes` tells of a refusal (status and text) that another try may cure.
+    `passes` tells of a refusal (status and text) that another try may cure, `refusal` makes a fault of what is refused
+    for good.
     """
 
     what: str
     key_setting: str
     unavailable: type[UnavailableError]
     passes: Callable[[int, str], bool] = lambda _status, _text: False
+    refusal: type[HeadraceError] = ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +69,34 @@ class JsonApi:
         deadline_seconds: float = WRITE_DEADLINE_SECONDS,
     ) -> JsonReply:
         """The reply; a status in `allow` comes without a value, any other refusal is raised in our words."""
-        api = self._api
         # A question's vector stands in a body several times: orjson writes floats ten times as fast as json.
         content = None if body is None else orjson.dumps(body)
 
+        def send() -> Request:
+            headers = None if content is None else JSON_HEADERS
+            return self._session.request(method, self._url + path, data=content, params=params, headers=headers)
+
+        return await self._with_retries(send, allow, deadline_seconds)
+
+    async def upload(self, path: Path, *, name: str, fields: Mapping[str, str], deadline_seconds: float) -> JsonReply:
+        """POST a file as the part `files` of a form, with other fields beside it."""
+
+        def send() -> Request:
+            form = aiohttp.FormData(fields)
+            # The session reads and closes it; a try begins at its beginning.
+            form.add_field("files", path.open("rb"), filename=name)
+            return self._session.post(self._url, data=form)
+
+        return await self._with_retries(send, frozenset(), deadline_seconds)
+
+    async def _with_retries(
+        self, send: Callable[[], Request], allow: frozenset[int], deadline_seconds: float
+    ) -> JsonReply:
+        api = self._api
+
         async def once() -> JsonReply:
             try:
-                async with self._session.request(method, self._url + path, data=content, params=params) as response:
+                async with send() as response:
                     answer = await response.read()
                 if response.status < 400:
                     return JsonReply(orjson.loads(answer) if answer else None, response.headers)
@@ -95,8 +121,7 @@ class JsonApi:
 async def open_json_api(url: str, api: Api, *, headers: Mapping[str, str]) -> AsyncIterator[JsonApi]:
     """The API at `url`. Connects at its first call, closes its connections at the end."""
     connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=60)
-    given = {"Content-Type": "application/json", **headers}
-    async with aiohttp.ClientSession(headers=given, connector=connector) as session:
+    async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
         yield JsonApi(session, url, api)
 
 
@@ -106,4 +131,4 @@ def _fault(api: Api, status: int, text: str, retry_after: str | None) -> Headrac
     if status in {408, 429} or status >= 500 or api.passes(status, text):
         seconds = read_retry_after(retry_after)
         return api.unavailable(f"{api.what} answered with status {status}.", retry_after_seconds=seconds)
-    return ConfigurationError(f"{api.what} refused a request (status {status}): {text[:200]}")
+    return api.refusal(f"{api.what} refused a request (status {status}): {text[:200]}")

@@ -8,7 +8,6 @@ from typing import Protocol
 
 from headrace.types import (
     Attempt,
-    Block,
     CachedAnswer,
     CacheKey,
     ChatRequest,
@@ -20,6 +19,7 @@ from headrace.types import (
     Message,
     ModelChunk,
     ObjectVersion,
+    ParsedFile,
     Passage,
     SearchRequest,
     SearchResult,
@@ -69,6 +69,9 @@ class VectorStore(VectorSearch, Protocol):
 
     async def discard(self, key: DocumentKey, *, generation: int) -> None:
         """Delete the document's chunks of this one generation."""
+
+    async def embedded(self, tenant: str, identities: Collection[ChunkId]) -> list[EmbeddedChunk]:
+        """Those of these chunks that exist, with their embeddings, by document and index."""
 
     async def count(self, tenant: str, *, document_key: str | None = None) -> int:
         """How many chunks the tenant, or one of its documents, has: every generation counts."""
@@ -186,6 +189,13 @@ class Embedder(Checkable, Protocol):
     def relevance_floor(self) -> float:
         """The cosine similarity below which a passage of this model does not speak of the question."""
 
+    @property
+    def max_tokens(self) -> int:
+        """How much of a text the model reads; what is longer is cut off in silence, or refused."""
+
+    def count_tokens(self, text: str) -> int:
+        """How many tokens of `max_tokens` the text takes, at most."""
+
     async def embed(self, texts: Sequence[str]) -> list[Sequence[float]]:
         """One vector a text, in order, each of the same dimension and of length 1."""
 
@@ -204,7 +214,7 @@ class Reranker(Checkable, Protocol):
 class Parser(Checkable, Protocol):
     """Reads a file into blocks. Raises DocumentError (never readable) or ParserUnavailableError (try again)."""
 
-    async def parse(self, path: Path, *, name: str, content_type: str) -> list[Block]:
+    async def parse(self, path: Path, *, name: str, content_type: str) -> ParsedFile:
         """The file's text in reading order; at least one block."""
 
 
@@ -213,6 +223,9 @@ class Bucket(Checkable, Protocol):
 
     async def fetch(self, key: str, path: Path, *, max_bytes: int) -> ObjectVersion | None:
         """Write the newest version to `path`; None when there is none. Raises DocumentError when larger than the cap."""
+
+    async def read(self, key: str, *, max_bytes: int) -> tuple[ObjectVersion, bytes] | None:
+        """The newest version of a small object and its first bytes, or None."""
 
     async def head(self, key: str) -> ObjectVersion | None:
         """The newest version, or None."""

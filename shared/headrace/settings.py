@@ -14,6 +14,7 @@ DEFAULT_OPENAI_MODEL = "gpt-4.1-mini"
 CHOICES = {
     "vector_store": ("qdrant", "pinecone", "redis", "embedded"),
     "openai_provider": ("openai", "bedrock"),
+    "parser": ("unstructured", "unstructured-api"),
 }
 
 
@@ -53,6 +54,11 @@ class Settings:
     rerank_api_key: str = ""
     rerank_model: str = ""
     max_document_bytes: int = 200 * 1024 * 1024
+    parser: str = "unstructured"
+    unstructured_api_url: str = "https://api.unstructuredapp.io/general/v0/general"
+    unstructured_api_key: str = ""
+    ocr_languages: str = "eng"
+    chunk_context_model: str = ""
     parse_timeout_seconds: float = 240.0
     parse_memory_bytes: int = 2 * 1024 * 1024 * 1024
     queue_url: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -157,10 +158,29 @@ def open_embedder(settings: Settings) -> AbstractAsyncContextManager[Embedder]:
 
 
 def open_parser(settings: Settings) -> AbstractAsyncContextManager[Parser]:
-    """The parser: unstructured, in a process of its own."""
+    """The parser: unstructured in a process of its own, or its hosted API."""
+    if settings.parser == "unstructured-api":
+        from headrace.parsers.unstructured_api import open_unstructured_api
+
+        return open_unstructured_api(
+            settings.unstructured_api_url,
+            api_key=settings.unstructured_api_key,
+            timeout_seconds=settings.parse_timeout_seconds,
+        )
     from headrace.parsers.process import open_process_parser
 
-    return open_process_parser(timeout_seconds=settings.parse_timeout_seconds, memory_bytes=settings.parse_memory_bytes)
+    return open_process_parser(
+        timeout_seconds=settings.parse_timeout_seconds,
+        memory_bytes=settings.parse_memory_bytes,
+        ocr_languages=settings.ocr_languages,
+    )
+
+
+def open_context_model(settings: Settings) -> AbstractAsyncContextManager[ChatModel | None]:
+    """The model that writes what each chunk is about, if one is configured."""
+    if not settings.chunk_context_model:
+        return nullcontext()
+    return open_chat_model(replace(settings, chat_model=settings.chunk_context_model))
 
 
 def open_bucket(settings: Settings) -> AbstractAsyncContextManager[Bucket]:

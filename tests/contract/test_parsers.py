@@ -16,6 +16,7 @@ from headrace.parsers.process import ProcessParser, open_process_parser
 from headrace.protocols import Parser
 from headrace.types import Block
 from tests.support import files
+from tests.support.compound import compound_file
 
 TEXT = "The shaft seal of the feed pump is replaced every four thousand operating hours."
 FILES = files.of_every_format(TEXT)
@@ -25,7 +26,7 @@ LIMIT_BYTES = 2 * 1024**3
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def process_parser() -> AsyncIterator[ProcessParser]:
-    async with open_process_parser(timeout_seconds=60, memory_bytes=LIMIT_BYTES) as parser:
+    async with open_process_parser(timeout_seconds=60, memory_bytes=LIMIT_BYTES, ocr_languages="eng") as parser:
         yield parser
 
 
@@ -37,7 +38,7 @@ def any_parser(request: pytest.FixtureRequest, process_parser: ProcessParser) ->
 async def parse(parser: Parser, folder: Path, name: str, content: bytes, content_type: str = "") -> list[Block]:
     path = folder / "document"
     await asyncio.to_thread(path.write_bytes, content)
-    return await parser.parse(path, name=name, content_type=content_type)
+    return list((await parser.parse(path, name=name, content_type=content_type)).blocks)
 
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -107,13 +108,13 @@ def bomb() -> bytes:
         ("a.txt", b" \n\t ", "No text"),
         ("a.pdf", files.pdf("secret", password="x"), "password"),
         ("a.pdf", b"%PDF-1.7 and then nothing", "damaged"),
-        ("a.pdf", files.pdf(""), "no text layer"),
+        ("a.pdf", files.pdf(""), "no text"),
         ("a.docx", FILES["a.docx"][:900], "damaged"),
-        ("a.docx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + b"\x00" * 600, "password"),
+        ("a.docx", compound_file({"EncryptedPackage": b"x" * 5000}), "password"),
         ("a.docx", bomb(), "unpacks"),
         ("a.json", b"{not json", "not valid JSON"),
         ("a.json", b'{"a":' * 200 + b"1" + b"}" * 200, "deep"),
-        ("a.png", b"\x89PNG\r\n\x1a\n" + b"\x00" * 100, "OCR"),
+        ("a.png", b"\x89PNG\r\n\x1a\n" + b"\x00" * 100, "damaged"),
         ("a.bin", bytes(range(256)) * 20, "can't be read|not supported|No text"),
     ],
     ids=lambda value: value if isinstance(value, str) and len(value) < 20 else None,
@@ -125,6 +126,32 @@ async def test_what_cannot_be_read_says_why(
         await parse(any_parser, tmp_path, name, content)
     assert str(raised.value).endswith((".", ")"))
     assert str(tmp_path) not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["a.png", "scan.pdf"])
+async def test_without_ocr_a_picture_says_so(tmp_path: Path, name: str) -> None:
+    async with open_process_parser(timeout_seconds=60, memory_bytes=LIMIT_BYTES) as parser:
+        with pytest.raises(DocumentError, match="no OCR"):
+            await parse(parser, tmp_path, name, FILES[name])
+
+
+async def test_the_language_is_told_and_words_that_are_few_tell_none(any_parser: Parser, tmp_path: Path) -> None:
+    texts = {
+        "en": "The shaft seal is replaced every year, and the bearing every second year.",
+        "de": "Die Gleitringdichtung wird jedes Jahr ersetzt, das Lager jedes zweite Jahr.",
+        "fr": "Le joint est remplacé chaque année, et le roulement tous les deux ans, sans exception.",
+        "": "OK 4711",
+    }
+    for language, text in texts.items():
+        path = tmp_path / "document"
+        await asyncio.to_thread(path.write_text, text)
+        assert (await any_parser.parse(path, name="a.txt", content_type="")).language == language
+
+
+async def test_a_table_keeps_its_cells(any_parser: Parser, tmp_path: Path) -> None:
+    page = b"<p>Prices</p><table><tr><th>Part</th><th>Price</th></tr><tr><td>Seal</td><td>12</td></tr></table>"
+    blocks = await parse(any_parser, tmp_path, "a.html", page)
+    assert (blocks[-1].text, blocks[-1].cells) == ("Part: Seal; Price: 12", (("Part", "Seal"), ("Price", "12")))
 
 
 async def test_a_file_that_takes_too_long_fails_and_the_next_one_is_read(tmp_path: Path) -> None:

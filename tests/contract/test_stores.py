@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from headrace.ranking import with_similarity
 from headrace.stores.pinecone import PineconePlace, open_pinecone_store
 from headrace.stores.qdrant import open_qdrant_store
 from headrace.stores.redis import open_redis_store
-from headrace.types import Chunk, ChunkId, DocumentKey, Query, Scope, SearchRequest
+from headrace.types import Chunk, ChunkId, DocumentKey, EmbeddedChunk, Query, Scope, SearchRequest
 from infra.local.processes import free_port
 from tests.support.chunks import DIMENSIONS, ask, chunks, cosine, embedded, vector
 from tests.support.faults import Faults
@@ -259,3 +260,23 @@ async def test_a_redis_without_search_says_what_is_missing(redis_url: str, tenan
     async with open_redis_store(redis_url, collection="c") as store:
         with pytest.raises(ConfigurationError, match="VECTOR_STORE"):
             await store.ensure(DIMENSIONS)
+
+
+async def test_chunks_come_with_their_embeddings(any_store: VectorStore, tenant: str) -> None:
+    await any_store.ensure(DIMENSIONS)
+    labels: dict[str, Any] = {
+        "tags": ("policy", "ü"),
+        "language": "en",
+        "lead": "Before.",
+        "context": "On leave.",
+        "html": "<table></table>",
+    }
+    made = [EmbeddedChunk(replace(each.chunk, **labels), each.vector) for each in chunks(tenant, count=3)]
+    await any_store.upsert(made)
+    wanted = [made[2].chunk.identity, made[0].chunk.identity, ChunkId(made[0].chunk.document_key, 1, 9)]
+    found = await any_store.embedded(tenant, wanted)
+    assert [each.chunk for each in found] == [made[0].chunk, made[2].chunk]
+    for each, written in zip(found, (made[0], made[2]), strict=True):
+        assert list(each.vector) == pytest.approx(list(written.vector), abs=1e-6)
+    assert await any_store.embedded(tenant, []) == []
+    assert await any_store.embedded(f"{tenant}-other", wanted) == []

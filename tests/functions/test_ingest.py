@@ -165,6 +165,10 @@ class FailingEmbedder:
 
     model = "all-MiniLM-L6-v2"
     relevance_floor = 0.25
+    max_tokens = 256
+
+    def count_tokens(self, text: str) -> int:
+        return len(text)
 
     async def check(self) -> None:
         """Says nothing."""

@@ -11,6 +11,7 @@ class HashEmbedder:
     """An Embedder whose vectors say nothing but that texts are equal."""
 
     relevance_floor = -1.0
+    max_tokens = 1_000_000
 
     def __init__(self, model: str = "hash") -> None:
         self.model = model
@@ -18,6 +19,9 @@ class HashEmbedder:
 
     async def check(self) -> None:
         """Always ready."""
+
+    def count_tokens(self, text: str) -> int:
+        return len(text)
 
     async def embed(self, texts: Sequence[str]) -> list[Sequence[float]]:
         self.texts += len(texts)

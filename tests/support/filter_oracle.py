@@ -35,6 +35,8 @@ def _field_holds(chunk: Chunk, field: str, name: str, operand: Any) -> bool:
         "document": [chunk.document_key],
         "name": [chunk.name],
         "section": list(chunk.section),
+        "tags": list(chunk.tags),
+        "language": [chunk.language] if chunk.language else [],
         "page": [] if chunk.page is None else [chunk.page],
     }
     held = fields[field]
@@ -62,7 +64,9 @@ def random_chunks(generator: random.Random, tenant: str, count: int) -> list[Chu
         name = generator.choice(HOSTILE).replace("/", "_") + generator.choice(("", ".txt", "é"))
         sections = tuple(generator.sample(HOSTILE, generator.randrange(4)))
         page = generator.choice(PAGES)
-        made.append(Chunk(f"documents/{tenant}/{name}", 1, index, f"text {index}", page, sections))
+        tags = tuple(generator.sample(HOSTILE, generator.randrange(3)))
+        labels: dict[str, Any] = {"tags": tags, "language": generator.choice(("", "en", "de"))}
+        made.append(Chunk(f"documents/{tenant}/{name}", 1, index, f"text {index}", page, sections, **labels))
     return made
 
 
@@ -77,7 +81,7 @@ def random_filter(generator: random.Random, tenant: str, depth: int = 0) -> dict
         elif kind < 0.55:
             expression["page"] = _condition(generator, lambda: generator.choice(NUMBERS), ordered=True)
         else:
-            field = generator.choice(("name", "section", "section", "document"))
+            field = generator.choice(("name", "section", "tags", "language", "document"))
             expression[field] = _condition(
                 generator, lambda field=field: _text(generator, tenant, field), ordered=False
             )
@@ -85,7 +89,7 @@ def random_filter(generator: random.Random, tenant: str, depth: int = 0) -> dict
 
 
 def _text(generator: random.Random, tenant: str, field: str) -> str:
-    text = generator.choice((*HOSTILE, ""))
+    text = generator.choice(("en", "de", "") if field == "language" else (*HOSTILE, ""))
     return f"documents/{tenant}/{text}" if field == "document" else text
 
 

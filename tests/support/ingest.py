@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from headrace.errors import DocumentError
-from headrace.types import Block, DocumentKey, ObjectVersion
+from headrace.types import SIDECAR_SUFFIX, Block, DocumentKey, ObjectVersion, ParsedFile
 
 
 class FolderBucket:
@@ -28,6 +28,10 @@ class FolderBucket:
 
     async def check(self) -> None:
         """Always ready."""
+
+    async def read(self, key: str, *, max_bytes: int) -> tuple[ObjectVersion, bytes] | None:
+        version = await self.head(key)
+        return None if version is None else (version, self.files[key][:max_bytes])
 
     async def head(self, key: str) -> ObjectVersion | None:
         await asyncio.sleep(0)
@@ -53,7 +57,7 @@ class FolderBucket:
 
     async def tenants(self) -> list[str]:
         await asyncio.sleep(0)
-        return sorted({DocumentKey(key).tenant for key in self.files})
+        return sorted({DocumentKey(key).tenant for key in self.files if not key.endswith(SIDECAR_SUFFIX)})
 
     def _version(self, key: str, content: bytes) -> ObjectVersion:
         etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
@@ -66,8 +70,8 @@ class LineParser:
     async def check(self) -> None:
         """Always ready."""
 
-    async def parse(self, path: Path, *, name: str, content_type: str) -> list[Block]:
+    async def parse(self, path: Path, *, name: str, content_type: str) -> ParsedFile:
         text = await asyncio.to_thread(path.read_text)
         if text.startswith("!"):
             raise DocumentError("The file begins with a bang. Take it away.")
-        return [Block(line) for line in text.splitlines() if line]
+        return ParsedFile([Block(line) for line in text.splitlines() if line])

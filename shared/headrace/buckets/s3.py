@@ -16,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from headrace.errors import BucketUnavailableError, DocumentError
 from headrace.threads import open_threads
-from headrace.types import DOCUMENTS_PREFIX, DocumentKey, ObjectVersion, read_groups
+from headrace.types import DOCUMENTS_PREFIX, DocumentKey, ObjectVersion, read_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,6 +41,14 @@ class S3Bucket:
 
     async def fetch(self, key: str, path: Path, *, max_bytes: int) -> ObjectVersion | None:
         return await self._run(lambda: self._download(key, path, max_bytes))
+
+    async def read(self, key: str, *, max_bytes: int) -> tuple[ObjectVersion, bytes] | None:
+        def call() -> tuple[ObjectVersion, bytes]:
+            answer = self._client.get_object(Bucket=self._bucket, Key=key)
+            with closing(answer["Body"]) as body:
+                return _version(key, answer), body.read(max_bytes)
+
+        return await self._run(call)
 
     async def head(self, key: str) -> ObjectVersion | None:
         def call() -> ObjectVersion | None:
@@ -130,5 +138,6 @@ def _version(key: str, answer: Mapping[str, Any]) -> ObjectVersion:
         modified_at=answer["LastModified"].timestamp(),
         version_id=answer.get("VersionId"),
         content_type=answer.get("ContentType", ""),
-        groups=read_groups(answer.get("Metadata", {}).get("groups", "")),
+        groups=read_names(answer.get("Metadata", {}).get("groups", "")),
+        tags=read_names(answer.get("Metadata", {}).get("tags", "")),
     )

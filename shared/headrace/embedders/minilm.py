@@ -42,7 +42,11 @@ class MiniLM:
         from tokenizers import Tokenizer
 
         self._weights = _read_safetensors(_verified(folder / "model.safetensors"))
-        self._tokenizer = Tokenizer.from_buffer(_verified(folder / "tokenizer.json"))
+        vocabulary = _verified(folder / "tokenizer.json")
+        self._counter = Tokenizer.from_buffer(vocabulary)
+        self._counter.no_truncation()
+        self._counter.no_padding()
+        self._tokenizer = Tokenizer.from_buffer(vocabulary)
         self._tokenizer.enable_truncation(MAX_TOKENS)
         self._tokenizer.enable_padding()
 
@@ -56,6 +60,10 @@ class MiniLM:
             for place, vector in zip(places, self._forward([texts[i] for i in places]), strict=True):
                 vectors[place] = vector.tolist()
         return vectors
+
+    def count_tokens(self, text: str) -> int:
+        """The text's tokens, the two marks at its ends included. May be called from any thread."""
+        return len(self._counter.encode(text).ids)
 
     def _forward(self, texts: Sequence[str]) -> np.ndarray:
         import numpy as np
@@ -107,6 +115,7 @@ class MiniLMEmbedder:
     """An Embedder on MiniLM, in a thread of its own so that the loop stays free."""
 
     relevance_floor = 0.25
+    max_tokens = MAX_TOKENS
 
     def __init__(self, network: MiniLM, executor: ThreadPoolExecutor, *, model: str) -> None:
         self._network = network
@@ -115,6 +124,9 @@ class MiniLMEmbedder:
 
     async def check(self) -> None:
         """Always ready: the weights were verified when they were loaded."""
+
+    def count_tokens(self, text: str) -> int:
+        return self._network.count_tokens(text)
 
     async def embed(self, texts: Sequence[str]) -> list[Sequence[float]]:
         vectors: list[Sequence[float]] = []

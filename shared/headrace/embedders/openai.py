@@ -12,6 +12,8 @@ from headrace.openai_client import LazyOpenAI, open_openai, openai_faults
 from headrace.together import together
 
 CONCURRENT_BATCHES = 4
+# What OpenAI's models read. No tokenizer makes more tokens of a text than it has bytes.
+MAX_TOKENS = 8191
 
 
 class OpenAIEmbedder:
@@ -19,6 +21,7 @@ class OpenAIEmbedder:
 
     # Cosines of OpenAI's text-embedding-3 models run lower than MiniLM's.
     relevance_floor = 0.2
+    max_tokens = MAX_TOKENS
 
     def __init__(self, openai: LazyOpenAI, *, model: str, batch: int) -> None:
         self._openai = openai
@@ -27,6 +30,9 @@ class OpenAIEmbedder:
 
     async def check(self) -> None:
         await self.embed(["ready?"])
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.encode())
 
     async def embed(self, texts: Sequence[str]) -> list[Sequence[float]]:
         gate = asyncio.Semaphore(CONCURRENT_BATCHES)

@@ -6,23 +6,32 @@ encrypted or broken file with an empty list; PDFium says what is wrong.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
 
 from headrace.errors import DocumentError
+from headrace.parsers import ocr
 from headrace.types import Block
 
 MAX_PAGES = 5000
+OCR_DPI = 200
+MAX_PIXELS_A_SIDE = 8000
 _SENTENCE_END = re.compile(r"[.!?:;…][\"'”’)\]]*$")
 _LIST_START = re.compile(r"^(?:[•◦▪–—*·-]|\(?\d{1,3}[.)]|\(?[a-z][.)])\s")
 
 
-def read_pdf(path: Path) -> list[Block]:
-    """One block a paragraph, with its page and its section. Raises DocumentError for a file that has no text to give."""
+def read_pdf(path: Path, *, languages: str = "") -> list[Block]:
+    """One block a paragraph, with its page and its section. Pages that are pictures are read by OCR, where there is any.
+
+    Raises DocumentError for a file that has no text to give.
+    """
     try:
         document = pdfium.PdfDocument(path)
     except pdfium.PdfiumError as error:
@@ -31,14 +40,50 @@ def read_pdf(path: Path) -> list[Block]:
         if len(document) > MAX_PAGES:
             raise DocumentError(f"The PDF has {len(document):,} pages, more than the limit of {MAX_PAGES:,}. Split it.")
         sections = _sections(document)
-        blocks = [
-            Block(paragraph, number, sections[number - 1])
-            for number in range(1, len(document) + 1)
-            for paragraph in _paragraphs(_page_text(document, number))
-        ]
+        pages = [list(_paragraphs(_page_text(document, number))) for number in range(1, len(document) + 1)]
+        scans = [number for number, found in enumerate(pages, 1) if not found and _has_picture(document, number)]
+        if scans and ocr.has_ocr(languages):
+            for number, text in _recognised(document, scans, languages):
+                pages[number - 1] = list(ocr.paragraphs(text))
+    blocks = [
+        Block(paragraph, number, sections[number - 1]) for number, found in enumerate(pages, 1) for paragraph in found
+    ]
+    if not blocks and scans and not ocr.has_ocr(languages):
+        raise DocumentError(ocr.NO_OCR)
     if not blocks:
-        raise DocumentError("The PDF has no text layer: it is likely a scan. Run OCR on it and upload the result.")
+        raise DocumentError("The PDF has no text: no text layer, and none that OCR could find. Upload one with text.")
     return blocks
+
+
+def _recognised(document: pdfium.PdfDocument, numbers: list[int], languages: str) -> Iterator[tuple[int, str]]:
+    """The text of each of these pages: as many at once as there are processors, so few pictures are held."""
+    at_once = os.cpu_count() or 1
+    with ThreadPoolExecutor(at_once) as threads:
+        for start in range(0, len(numbers), at_once):
+            some = numbers[start : start + at_once]
+            pictures = [_picture(document, number) for number in some]
+            yield from zip(some, threads.map(partial(ocr.recognise, languages=languages), pictures), strict=True)
+
+
+def _has_picture(document: pdfium.PdfDocument, number: int) -> bool:
+    page = document[number - 1]
+    try:
+        return any(True for _ in page.get_objects(filter=[pdfium_c.FPDF_PAGEOBJ_IMAGE]))
+    finally:
+        page.close()
+
+
+def _picture(document: pdfium.PdfDocument, number: int) -> bytes:
+    """A page as a grey PGM picture, fine enough for OCR."""
+    page = document[number - 1]
+    try:
+        scale = min(OCR_DPI / 72, MAX_PIXELS_A_SIDE / max(page.get_size()))
+        bitmap = page.render(scale=scale, grayscale=True)
+        rows = bytes(bitmap.buffer)
+        lines = (rows[start : start + bitmap.width] for start in range(0, bitmap.stride * bitmap.height, bitmap.stride))
+        return b"P5 %d %d 255\n" % (bitmap.width, bitmap.height) + b"".join(lines)
+    finally:
+        page.close()
 
 
 def _page_text(document: pdfium.PdfDocument, number: int) -> str:

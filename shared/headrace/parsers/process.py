@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.errors import DocumentError, HeadraceError, ParserUnavailableError
-from headrace.types import Block
+from headrace.types import Block, ParsedFile
 
 # The worker imports from where this process does: on Lambda that is more than Python finds by itself.
 START = (
@@ -25,17 +25,18 @@ MAX_ANSWER_BYTES = 512 * 1024 * 1024
 class ProcessParser:
     """A Parser that keeps one worker process; a worker that hangs or dies is replaced."""
 
-    def __init__(self, *, timeout_seconds: float, memory_bytes: int) -> None:
+    def __init__(self, *, timeout_seconds: float, memory_bytes: int, ocr_languages: str) -> None:
         self._timeout_seconds = timeout_seconds
         self._memory_bytes = memory_bytes
+        self._ocr_languages = ocr_languages
         self._process: Process | None = None
         self._turn = asyncio.Lock()
 
     async def check(self) -> None:
         """Ready at any time: the worker starts with the first file."""
 
-    async def parse(self, path: Path, *, name: str, content_type: str) -> list[Block]:
-        request = {"path": str(path), "name": name, "content_type": content_type}
+    async def parse(self, path: Path, *, name: str, content_type: str) -> ParsedFile:
+        request = {"path": str(path), "name": name, "content_type": content_type, "languages": self._ocr_languages}
         async with self._turn:
             try:
                 async with asyncio.timeout(self._timeout_seconds):
@@ -50,7 +51,11 @@ class ProcessParser:
                 raise
         if "error" in answer:
             raise DocumentError(answer["error"])
-        return [Block(text, page, tuple(section)) for text, page, section in answer["blocks"]]
+        blocks = [
+            Block(text, page, tuple(section), tuple((label, value) for label, value in cells))
+            for text, page, section, cells in answer["blocks"]
+        ]
+        return ParsedFile(blocks, answer["language"])
 
     async def aclose(self) -> None:
         """End the worker."""
@@ -94,9 +99,11 @@ def _death(exit_code: int) -> HeadraceError:
 
 
 @asynccontextmanager
-async def open_process_parser(*, timeout_seconds: float, memory_bytes: int) -> AsyncIterator[ProcessParser]:
+async def open_process_parser(
+    *, timeout_seconds: float, memory_bytes: int, ocr_languages: str = ""
+) -> AsyncIterator[ProcessParser]:
     """The parser; its worker starts with the first file and ends with this context."""
-    parser = ProcessParser(timeout_seconds=timeout_seconds, memory_bytes=memory_bytes)
+    parser = ProcessParser(timeout_seconds=timeout_seconds, memory_bytes=memory_bytes, ocr_languages=ocr_languages)
     try:
         yield parser
     finally:

@@ -1,7 +1,8 @@
 """The parser's process: reads a request a line on standard input, answers a line on standard output.
 
-Started by headrace.parsers.process, with the memory limit in bytes as its argument. A request is `{"path", "name", "content_type"}`; an answer is
-`{"blocks": [[text, page, section], …]}` or `{"error": sentence}`.
+Started by headrace.parsers.process, with the memory limit in bytes as its argument. A request is `{"path", "name",
+"content_type", "languages"}`; an answer is `{"language", "blocks": [[text, page, section, cells], …]}` or
+`{"error": sentence}`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from headrace.errors import DocumentError
+from headrace.types import Block
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +37,10 @@ def main() -> None:
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
     try:
-        from headrace.parsers.unstructured import read_file
+        from headrace.parsers.readers import Source, read_file
 
-        blocks = read_file(Path(request["path"]), name=request["name"], content_type=request["content_type"])
+        path = Path(request["path"])
+        parsed = read_file(Source(path, request["name"], request["content_type"], request["languages"]))
     except DocumentError as error:
         return {"error": str(error)}
     except MemoryError:
@@ -47,9 +50,12 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     except Exception as error:
         logger.exception("Reading %r failed", request["name"])
         return {"error": f"The file can't be read: it is damaged or not what its name says ({type(error).__name__})."}
-    return {
-        "blocks": [[_plain(block.text), block.page, [_plain(title) for title in block.section]] for block in blocks]
-    }
+    return {"language": parsed.language, "blocks": [_fields(block) for block in parsed.blocks]}
+
+
+def _fields(block: Block) -> list[Any]:
+    cells = [[_plain(label), _plain(value)] for label, value in block.cells]
+    return [_plain(block.text), block.page, [_plain(title) for title in block.section], cells]
 
 
 def _plain(text: str) -> str:

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 
 from headrace.errors import IndexMismatchError, SupersededError
 from headrace.redis_client import registry_faults, tenant_key
-from headrace.types import Attempt, Document, DocumentKey, DocumentState, Standing
+from headrace.types import Attempt, Document, DocumentKey, DocumentState, Standing, Step
 
 TENANTS = "headrace:tenants"
 RECORDS_PAGE = 1000
@@ -190,4 +190,6 @@ def _text(value: bytes | str) -> str:
 
 def _document(record: bytes | str) -> Document:
     fields = json.loads(record)
-    return Document(**{**fields, "state": DocumentState(fields["state"]), "groups": tuple(fields["groups"])})
+    lists = {name: tuple(fields.get(name, ())) for name in ("groups", "tags")}
+    history = tuple(Step(at, DocumentState(state), reason) for at, state, reason in fields.get("history", ()))
+    return Document(**{**fields, **lists, "state": DocumentState(fields["state"]), "history": history})

@@ -7,6 +7,8 @@ from typing import Any
 
 from headrace.types import Chunk
 
+OPTIONAL = ("language", "lead", "context", "html")
+
 
 def payload_of(chunk: Chunk) -> dict[str, Any]:
     """The chunk's fields, and those that are filtered by: `tenant`, `labels` and `name`. A page that is not known is None."""
@@ -23,6 +25,9 @@ def payload_of(chunk: Chunk) -> dict[str, Any]:
         "groups": list(chunk.groups),
         "total": chunk.total,
         "etag": chunk.etag,
+        "tags": list(chunk.tags),
+        # What most chunks don't have takes no room.
+        **{name: value for name in OPTIONAL if (value := getattr(chunk, name))},
     }
 
 
@@ -39,4 +44,6 @@ def chunk_of(payload: Mapping[str, Any]) -> Chunk:
         groups=tuple(payload.get("groups", ())),
         total=int(payload.get("total", 0)),
         etag=payload.get("etag", ""),
+        tags=tuple(payload.get("tags", ())),
+        **{name: payload.get(name, "") for name in OPTIONAL},
     )

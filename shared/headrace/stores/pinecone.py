@@ -168,8 +168,11 @@ class PineconeStore:
         return await self._call("POST", "/query", query_body(request, query), deadline_seconds=READ_DEADLINE_SECONDS)
 
     async def chunks(self, tenant: str, identities: Collection[ChunkId]) -> list[Chunk]:
+        return [each.chunk for each in await self.embedded(tenant, identities)]
+
+    async def embedded(self, tenant: str, identities: Collection[ChunkId]) -> list[EmbeddedChunk]:
         found = await self._fetch(tenant, [record_id(identity) for identity in identities])
-        return sorted(found, key=lambda chunk: chunk.identity)
+        return sorted(found, key=lambda each: each.chunk.identity)
 
     async def count(self, tenant: str, *, document_key: str | None = None) -> int:
         prefix = document_prefix(document_key) if document_key else ""
@@ -180,11 +183,11 @@ class PineconeStore:
         async for record_id_ in self._ids(tenant, ""):
             page.append(record_id_)
             if len(page) == FETCH_BATCH:
-                for chunk in await self._fetch(tenant, page):
-                    yield chunk
+                for each in await self._fetch(tenant, page):
+                    yield each.chunk
                 page = []
-        for chunk in await self._fetch(tenant, page):
-            yield chunk
+        for each in await self._fetch(tenant, page):
+            yield each.chunk
 
     async def drop(self) -> None:
         await self._control.call("DELETE", f"/indexes/{self._index}", allow=MISSING)
@@ -211,13 +214,13 @@ class PineconeStore:
             if not token:
                 return
 
-    async def _fetch(self, tenant: str, ids: Sequence[str]) -> list[Chunk]:
-        found: list[Chunk] = []
+    async def _fetch(self, tenant: str, ids: Sequence[str]) -> list[EmbeddedChunk]:
+        found: list[EmbeddedChunk] = []
         for start in range(0, len(ids), FETCH_BATCH):
             batch = [("ids", record) for record in ids[start : start + FETCH_BATCH]]
             reply = await self._call("GET", "/vectors/fetch", params=[("namespace", namespace_of(tenant)), *batch])
             records = reply.value["vectors"] if reply and reply.value else {}
-            found += [chunk_of(entry["metadata"]) for entry in records.values()]
+            found += [EmbeddedChunk(chunk_of(entry["metadata"]), entry["values"]) for entry in records.values()]
         return found
 
     async def _call(

@@ -124,6 +124,13 @@ class QdrantStore:
         chunks = [chunk_of(record["payload"]) for record in found or [] if record["payload"]["tenant"] == tenant]
         return sorted(chunks, key=lambda chunk: chunk.identity)
 
+    async def embedded(self, tenant: str, identities: Collection[ChunkId]) -> list[EmbeddedChunk]:
+        body = {"ids": list(map(point_id, identities)), "with_payload": True, "with_vector": [DENSE]}
+        found = await self._read("POST", f"{self._path}/points", body) if identities else []
+        mine = [record for record in found or [] if record["payload"]["tenant"] == tenant]
+        embedded = [EmbeddedChunk(chunk_of(record["payload"]), record["vector"][DENSE]) for record in mine]
+        return sorted(embedded, key=lambda each: each.chunk.identity)
+
     async def count(self, tenant: str, *, document_key: str | None = None) -> int:
         must = [match("tenant", tenant)] + ([match("document", document_key)] if document_key else [])
         result = await self._read("POST", f"{self._path}/points/count", {"filter": {"must": must}, "exact": True})

@@ -28,6 +28,8 @@ PAYLOAD_INDEXES: Mapping[str, object] = {
     "name": "keyword",
     "section": "keyword",
     "page": "integer",
+    "tags": "keyword",
+    "language": "keyword",
 }
 
 

@@ -20,7 +20,7 @@ from headrace.ranking import best_of, by_similarity
 from headrace.redis_client import open_redis
 from headrace.retries import ATTEMPTS, READ_DEADLINE_SECONDS, WRITE_DEADLINE_SECONDS, with_retries
 from headrace.stores.payloads import chunk_of
-from headrace.stores.redis_wire import digest, hash_of, index_arguments, member_of, pack, queries_of
+from headrace.stores.redis_wire import digest, hash_of, index_arguments, member_of, pack, queries_of, unpack
 from headrace.together import together
 from headrace.types import Chunk, ChunkId, DocumentKey, EmbeddedChunk, Passage, Query, SearchRequest, SearchResult
 
@@ -152,6 +152,18 @@ class RedisStore:
                 for identity in wanted:
                     pipeline.hget(self._chunk(identity), "chunk")
                 return [chunk_of(json.loads(body)) for body in await pipeline.execute() if body]
+
+        return await self._run(read, READ_DEADLINE_SECONDS) if wanted else []
+
+    async def embedded(self, tenant: str, identities: Collection[ChunkId]) -> list[EmbeddedChunk]:
+        wanted = sorted(identity for identity in identities if DocumentKey(identity.document_key).tenant == tenant)
+
+        async def read() -> list[EmbeddedChunk]:
+            async with self._client.pipeline(transaction=False) as pipeline:
+                for identity in wanted:
+                    pipeline.hmget(self._chunk(identity), "chunk", "vector")
+                found = await pipeline.execute()
+            return [EmbeddedChunk(chunk_of(json.loads(body)), unpack(vector)) for body, vector in found if body]
 
         return await self._run(read, READ_DEADLINE_SECONDS) if wanted else []
 

@@ -23,7 +23,20 @@ SEPARATOR = "|"
 # The question's rarest words: a chunk that carries one is looked at, however far its embedding is.
 RAREST = 3
 NOTHING = "@generation:{none}"
-TAGS = ("tenant", "labels", "document", "generation", "name", "section", "on_page", "present", "missing", "terms")
+TAGS = (
+    "tenant",
+    "labels",
+    "document",
+    "generation",
+    "name",
+    "section",
+    "tags",
+    "language",
+    "on_page",
+    "present",
+    "missing",
+    "terms",
+)
 SCHEMA = (*(item for tag in TAGS for item in (tag, "TAG", "SEPARATOR", SEPARATOR)), "page", "NUMERIC")
 
 
@@ -58,14 +71,21 @@ def hash_of(embedded: EmbeddedChunk) -> dict[str, str | bytes | int]:
     """A chunk as a hash."""
     chunk = embedded.chunk
     page = {} if chunk.page is None else {"page": chunk.page}
-    may_be_missing = (("page", chunk.page), ("section", chunk.section))
-    missing = [name for name, value in may_be_missing if value in (None, ())]
+    may_be_missing = (
+        ("page", chunk.page),
+        ("section", chunk.section),
+        ("tags", chunk.tags),
+        ("language", chunk.language),
+    )
+    missing = [name for name, value in may_be_missing if value in (None, (), "")]
     return {
         "tenant": digest(chunk.tenant),
         "labels": _tags(chunk.labels),
         "document": digest(chunk.document_key),
         "name": digest(chunk.name),
         "section": _tags(chunk.section),
+        "tags": _tags(chunk.tags),
+        "language": _tags([chunk.language] if chunk.language else []),
         "missing": SEPARATOR.join(missing),
         "present": SEPARATOR.join(name for name, _ in may_be_missing if name not in missing),
         "terms": SEPARATOR.join(f"{term:08x}" for term in chunk_weights(chunk.text_to_embed)),
@@ -80,6 +100,11 @@ def hash_of(embedded: EmbeddedChunk) -> dict[str, str | bytes | int]:
 def pack(vector: Sequence[float]) -> bytes:
     """A vector as the index takes it: float32, little-endian."""
     return struct.pack(f"<{len(vector)}f", *vector)
+
+
+def unpack(body: bytes) -> Sequence[float]:
+    """The vector that `pack` packed."""
+    return struct.unpack(f"<{len(body) // 4}f", body)
 
 
 def queries_of(request: SearchRequest, query: Query) -> list[str]:

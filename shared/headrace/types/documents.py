@@ -11,6 +11,8 @@ from typing import NamedTuple
 DEFAULT_TENANT = "default"
 DOCUMENTS_PREFIX = "documents/"
 GROUPS_FOLDER = "groups="
+# What a file's labels may stand in, beside it: `handbook.pdf.metadata.json`.
+SIDECAR_SUFFIX = ".metadata.json"
 # The label of what is open to a whole tenant.
 OPEN = "*"
 # Groups that nobody is in: no group's name has a comma. For what may not be shown before its readers are known.
@@ -70,8 +72,8 @@ def _label(group: str) -> str:
     return f"={group}"
 
 
-def read_groups(text: str) -> tuple[str, ...]:
-    """Group names separated by commas, each once, sorted: `hr, board` is `("board", "hr")`."""
+def read_names(text: str) -> tuple[str, ...]:
+    """Names of groups or tags separated by commas, each once, sorted: `hr, board` is `("board", "hr")`."""
     return tuple(sorted({name.strip() for name in text.split(",")} - {""}))
 
 
@@ -100,19 +102,41 @@ class DocumentKey:
     def groups(self) -> tuple[str, ...] | None:
         """The groups that the innermost `groups=` folder names, sorted; None when there is no such folder."""
         folders = [part for part in self.key.split("/")[:-1] if part.startswith(GROUPS_FOLDER)]
-        return read_groups(folders[-1].removeprefix(GROUPS_FOLDER)) if folders else None
+        return read_names(folders[-1].removeprefix(GROUPS_FOLDER)) if folders else None
 
     @property
     def is_document(self) -> bool:
-        """False for keys outside `documents/`, for folder markers and for keys with no tenant or no name."""
-        return self.key.startswith(DOCUMENTS_PREFIX) and not self.key.endswith("/") and bool(self.tenant and self.name)
+        """False for keys outside `documents/`, for folder markers, sidecars, and keys with no tenant or no name."""
+        inside = self.key.startswith(DOCUMENTS_PREFIX) and not self.key.endswith(("/", SIDECAR_SUFFIX))
+        return inside and bool(self.tenant and self.name)
+
+    @property
+    def sidecar(self) -> str:
+        """The key of the object that may say who sees the document, and what it is about."""
+        return f"{self.key}{SIDECAR_SUFFIX}"
+
+    @property
+    def labelled(self) -> DocumentKey:
+        """The document that this key speaks of: a sidecar speaks of the file beside it."""
+        return DocumentKey(self.key.removesuffix(SIDECAR_SUFFIX))
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """What `<key>.metadata.json` says of a document. `fault` is why it can't be understood, empty when it can."""
+
+    etag: str
+    groups: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectVersion:
     """One version of an object in the bucket, as S3 describes it. `modified_at` is in seconds since the epoch.
 
-    `groups` are those that the object's metadata names (`x-amz-meta-groups: hr, board`); a listing does not tell them.
+    `groups` and `tags` are those that the object's metadata names (`x-amz-meta-groups: hr, board`); a listing does not
+    tell them, nor the sidecar.
     """
 
     key: str
@@ -122,6 +146,16 @@ class ObjectVersion:
     version_id: str | None = None
     content_type: str = ""
     groups: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    sidecar: Sidecar | None = None
+
+
+class Step(NamedTuple):
+    """One entry of a document's history: what it became, when (seconds since the epoch), and why."""
+
+    at: float
+    state: DocumentState
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +165,10 @@ class Document:
     `generation` is the one whose chunks a search may return now; it stays the
     old one while a new version is on its way, and is None when nothing may be
     returned. `content` names what that generation was made from, and how.
-    `etag` is the object version that `state` speaks of, and `pipeline` the version of the pipeline that settled it: empty
-    while it is on its way, or was given up. `groups` may see the document; none: everybody of the tenant.
+    `etag` is the object version that `state` speaks of, `sidecar` the one of its sidecar, and `pipeline` names the recipe
+    that settled it: empty while it is on its way, or was given up. `groups` may see the document; none: everybody of the
+    tenant. `draft` is a generation that an attempt has begun to write and the next one may take over, `progress` the
+    share of it, from 0 to 1. `context_tokens` are what a language model read and wrote for the chunks' contexts.
     """
 
     key: str
@@ -144,12 +180,19 @@ class Document:
     content: str = ""
     etag: str = ""
     version_id: str | None = None
+    sidecar: str = ""
     pipeline: str = ""
     groups: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    language: str = ""
+    draft: int | None = None
+    progress: float | None = None
+    context_tokens: int = 0
     uploaded_at: float | None = None
     started_at: float | None = None
     updated_at: float | None = None
     ready_at: float | None = None
+    history: tuple[Step, ...] = ()
 
     @property
     def tenant(self) -> str:
@@ -175,11 +218,23 @@ class Attempt(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One paragraph, list item or table row that a parser read. `page` counts from 1."""
+    """One paragraph, list item or table row that a parser read. `page` counts from 1.
+
+    `cells` are a table row's (label, value) pairs, which `text` says as `label: value; label: value`.
+    """
 
     text: str
     page: int | None = None
     section: tuple[str, ...] = ()
+    cells: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedFile:
+    """What a parser read: blocks in reading order, and the language as ISO 639-1 says it, empty when unknown."""
+
+    blocks: Sequence[Block]
+    language: str = ""
 
 
 class ChunkId(NamedTuple):
@@ -195,7 +250,9 @@ class Chunk:
     """A piece of a document as it is stored. `index` is its position in the document, from 0.
 
     `generation` is the number of the attempt that wrote it: a later attempt's is higher. `total` is how many chunks
-    that generation has, and `etag` the object version that it was made from.
+    that generation has, and `etag` the object version that it was made from. `lead`, the end of the chunk before it, and
+    `context`, what a language model says about its place in the document, are embedded but never quoted; `html` is the
+    chunk's table, where it has one.
     """
 
     document_key: str
@@ -207,6 +264,11 @@ class Chunk:
     groups: tuple[str, ...] = ()
     total: int = 0
     etag: str = ""
+    tags: tuple[str, ...] = ()
+    language: str = ""
+    lead: str = ""
+    context: str = ""
+    html: str = ""
 
     @property
     def tenant(self) -> str:
@@ -234,8 +296,9 @@ class Chunk:
 
     @property
     def text_to_embed(self) -> str:
-        """The text with its context header (document › section), which is embedded but never quoted."""
-        return f"{' › '.join((self.name, *self.section))}\n{self.text}"
+        """The text with its header (document › section), its context and its lead, which are never quoted."""
+        header = " › ".join((self.name, *self.section))
+        return "\n".join(filter(None, (header, self.context, self.lead, self.text)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,8 @@ class SearchRequest:
     """One retrieval. A passage found by several queries keeps its best score.
 
     `dense_weight`, from 0 to 1, is the share of the similarity in a score; the words have the rest.
-    `filter` is in the portable filter language (docs/api.md) over a chunk's `document`, `name`, `page` and `section`.
+    `filter` is in the portable filter language (docs/api.md) over a chunk's `document`, `name`, `page`, `section`, `tags`
+    and `language`.
     `without` are generations that are not to be found.
     """
 
