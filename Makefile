@@ -15,7 +15,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help run run-lambda test soak lint format bench rebuild reindex redrive validate build clean
+.PHONY: help run run-lambda test soak lint format bench backfill verify rebuild reindex redrive validate build clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +43,12 @@ soak: $(READY) ## The random tests of `make test`, many more of them (a quarter 
 
 bench: $(READY) $(PEERS) ## Measure: prints tables, asserts nothing
 	@$(PYTHON) -m tests.bench
+
+backfill: $(READY) ## Enqueue what lies in the bucket and was not read at its present version (PREFIX=documents/…)
+	@$(PYTHON) -m infra.local.operate backfill $(if $(PREFIX),--prefix "$(PREFIX)")
+
+verify: $(READY) ## Hold bucket, registry and store against each other (REPAIR=1 mends what differs)
+	@$(PYTHON) -m infra.local.operate verify $(if $(REPAIR),--repair)
 
 rebuild: $(READY) ## Make a lost document registry whole again from bucket and store
 	@$(PYTHON) -m infra.local.operate rebuild

@@ -3,70 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from functions.chat import completions, schemas, sse
-from functions.chat.answer import AnswerParts, Question, answer
-from headrace.errors import ConfigurationError, HeadraceError, InvalidInputError, UnavailableError
+from functions.chat.answer import Question, answer
+from functions.chat.documents import add_document_routes
+from functions.chat.parts import (
+    SSE_HEADERS,
+    Asker,
+    ChatParts,
+    Deadline,
+    OpenParts,
+    Parts,
+    error_response,
+    fault_of,
+    validation_fault,
+    write_fault,
+)
+from headrace.errors import HeadraceError, InvalidInputError
 from headrace.filters import parse_filter
 from headrace.protocols import Checkable
-from headrace.types import AnswerEvent, Principal
+from headrace.types import AnswerEvent
 
 CHECK_TIMEOUT_SECONDS = 5.0
-# Time to say, in the stream, that the deadline has come.
-DEADLINE_MARGIN_SECONDS = 2.0
 PAGE = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
-SSE_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
-
-logger = logging.getLogger("chat")
 
 
-@dataclass(frozen=True, slots=True)
-class ChatParts:
-    """What the routes work with. `checks` names each part that /readyz asks."""
-
-    answering: AnswerParts
-    checks: Mapping[str, Checkable]
-    deadline_seconds: float
-
-
-OpenParts = Callable[[], AbstractAsyncContextManager[ChatParts]]
 Events = AsyncGenerator[AnswerEvent, None]
-
-
-def parts_of(request: Request) -> ChatParts:
-    """The parts that the lifespan opened."""
-    parts: ChatParts = request.app.state.parts
-    return parts
-
-
-def deadline_of(request: Request) -> float:
-    """Seconds that an answer may take: the deployment's limit, or what Lambda leaves of the invocation if that is less."""
-    limit_seconds = parts_of(request).deadline_seconds
-    context = request.scope.get("aws.context")
-    if context is None:
-        return limit_seconds
-    return max(0.0, min(limit_seconds, context.get_remaining_time_in_millis() / 1000 - DEADLINE_MARGIN_SECONDS))
-
-
-def principal_of() -> Principal:
-    """Who asks. No authentication is configured: everybody is the default tenant."""
-    return Principal()
-
-
-Parts = Annotated[ChatParts, Depends(parts_of)]
-Asker = Annotated[Principal, Depends(principal_of)]
-Deadline = Annotated[float, Depends(deadline_of)]
 
 
 def create_app(open_parts: OpenParts) -> FastAPI:
@@ -81,6 +52,7 @@ def create_app(open_parts: OpenParts) -> FastAPI:
     app = FastAPI(title="Headrace", lifespan=lifespan, docs_url=None, redoc_url=None)
     _add_error_pages(app)
     _add_service_routes(app)
+    add_document_routes(app)
     _add_chat_routes(app)
     _add_openai_routes(app)
     return app
@@ -104,12 +76,6 @@ def _add_service_routes(app: FastAPI) -> None:
         body = {"ready": ready, "parts": dict(zip(parts.checks, verdicts, strict=True))}
         return JSONResponse(body, status_code=200 if ready else 503)
 
-    @app.get("/documents")
-    async def documents(parts: Parts, asker: Asker) -> dict[str, Any]:
-        """Every document that the asker may see, with its state."""
-        found = [d for d in await parts.answering.registry.documents(asker.tenant) if asker.may_see(d.groups)]
-        return {"documents": [schemas.document_payload(document) for document in found]}
-
 
 def _add_chat_routes(app: FastAPI) -> None:
     @app.post("/chat")
@@ -127,10 +93,7 @@ def _add_chat_routes(app: FastAPI) -> None:
         def write(event: AnswerEvent) -> bytes:
             return sse.encode(schemas.event_payload(event), event=schemas.event_name(event))
 
-        def write_error(error: Exception) -> bytes:
-            return sse.encode(_fault(error)[1]["error"], event="error")
-
-        return await _streamed(question, parts, write, write_error, deadline_seconds=deadline_seconds)
+        return await _streamed(question, parts, write, write_fault, deadline_seconds=deadline_seconds)
 
 
 def _add_openai_routes(app: FastAPI) -> None:
@@ -156,7 +119,7 @@ def _add_openai_routes(app: FastAPI) -> None:
             return JSONResponse(completions.completion(body, await _whole(question, parts, deadline_seconds)))
 
         def write_error(error: Exception) -> bytes:
-            return sse.encode(_fault(error)[1])
+            return sse.encode(fault_of(error)[1])
 
         writer = completions.CompletionWriter(body)
         return await _streamed(question, parts, writer.write, write_error, deadline_seconds=deadline_seconds)
@@ -165,7 +128,7 @@ def _add_openai_routes(app: FastAPI) -> None:
 def _add_error_pages(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return _error_response(_validation_fault(error))
+        return error_response(validation_fault(error))
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:
@@ -173,7 +136,7 @@ def _add_error_pages(app: FastAPI) -> None:
         return JSONResponse(body, status_code=error.status_code, headers=error.headers)
 
     async def fault(request: Request, error: Exception) -> JSONResponse:
-        return _error_response(error)
+        return error_response(error)
 
     for kind in (HeadraceError, TimeoutError, Exception):
         app.add_exception_handler(kind, fault)
@@ -228,38 +191,3 @@ def _wants_json(request: Request) -> bool:
 
 def _model_name(parts: ChatParts) -> str:
     return "headrace-extractive" if parts.answering.model.is_extractive else "headrace"
-
-
-def _validation_fault(error: RequestValidationError) -> InvalidInputError:
-    first = error.errors()[0]
-    if first["type"] == "json_invalid":
-        return InvalidInputError("The request's body is not valid JSON.")
-    where = ".".join(str(part) for part in first["loc"] if part != "body")
-    return InvalidInputError(f"{where or 'The body'}: {first['msg']}.", param=where or None)
-
-
-def _fault(error: Exception) -> tuple[int, dict[str, Any]]:
-    """A fault's status code and body. What we did not foresee is logged, and says nothing of itself to the asker."""
-    match error:
-        case InvalidInputError():
-            return 400, schemas.error_payload(
-                str(error), code=error.code, kind="invalid_request_error", param=error.param
-            )
-        case UnavailableError():
-            return 503, schemas.error_payload(str(error), code=error.code, kind="server_error")
-        case ConfigurationError():
-            logger.error("configuration error: %s", error)
-            return 500, schemas.error_payload(str(error), code=error.code, kind="server_error")
-        case TimeoutError():
-            message = "The answer took longer than this deployment allows. Ask again, or ask for less."
-            return 504, schemas.error_payload(message, code="deadline_exceeded", kind="server_error")
-    logger.error("unforeseen fault", exc_info=error)
-    message = "Something went wrong on our side. It has been logged; try again."
-    return 500, schemas.error_payload(message, code="internal_error", kind="server_error")
-
-
-def _error_response(error: Exception) -> JSONResponse:
-    status, body = _fault(error)
-    asked_seconds = getattr(error, "retry_after_seconds", None)
-    headers = {"Retry-After": str(max(1, round(asked_seconds or 1)))} if status == 503 else None
-    return JSONResponse(body, status_code=status, headers=headers)

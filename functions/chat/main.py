@@ -8,7 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from functions.chat.answer import AnswerParts
-from functions.chat.app import ChatParts, create_app
+from functions.chat.app import create_app
+from functions.chat.parts import ChatParts
 from headrace import wiring
 from headrace.sandbox import Sandbox
 from headrace.settings import Settings
@@ -34,7 +35,8 @@ async def open_parts() -> AsyncIterator[ChatParts]:
             max_tokens=settings.answer_max_tokens,
         )
         checks = {"registry": registry, "store": store, "embedder": embedder, "model": model}
-        yield ChatParts(answering, checks, settings.answer_deadline_seconds)
+        uploads = wiring.uploads_to(settings)
+        yield ChatParts(answering, checks, settings.answer_deadline_seconds, uploads, settings.max_document_bytes)
 
 
 app = create_app(open_parts)

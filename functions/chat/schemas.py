@@ -12,11 +12,13 @@ from headrace.types import (
     Citation,
     CitationEvent,
     Document,
+    DocumentKey,
     DoneEvent,
     Passage,
     PassagesEvent,
     StatusEvent,
     TokenEvent,
+    UploadForm,
     UsageEvent,
 )
 
@@ -31,6 +33,17 @@ class ChatBody(BaseModel):
     question: str = Field(min_length=1, max_length=MAX_QUESTION_CHARACTERS)
     conversation_id: str | None = Field(default=None, min_length=1, max_length=200)
     filter: dict[str, Any] = Field(default_factory=dict)
+
+
+class UploadBody(BaseModel):
+    """`POST /documents`. `groups` may see the file (none: everybody of the tenant), `tags` say what it is about."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=1000)
+    content_type: str = Field(default="", max_length=200)
+    groups: list[str] = Field(default_factory=list, max_length=50)
+    tags: list[str] = Field(default_factory=list, max_length=50)
 
 
 class TextPart(BaseModel):
@@ -113,6 +126,7 @@ def passage_payload(number: int, passage: Passage) -> dict[str, Any]:
         "page": chunk.page,
         "section": list(chunk.section),
         "text": chunk.text,
+        **({"html": chunk.html} if chunk.html else {}),
         "score": round(passage.score, 4),
         "similarity": round(passage.similarity or 0.0, 4),
     }
@@ -154,9 +168,11 @@ def answer_payload(events: Sequence[AnswerEvent]) -> dict[str, Any]:
     return payload
 
 
-def document_payload(document: Document) -> dict[str, Any]:
-    """A document's state as `GET /documents` shows it. Times are in seconds since the epoch."""
+def document_payload(document: Document, *, history: bool = False) -> dict[str, Any]:
+    """A document's state as `GET /documents` shows it. Times are in seconds since the epoch, `progress` from 0 to 1."""
+    steps = [{"at": step.at, "state": step.state, "reason": step.reason} for step in document.history]
     return {
+        **({"history": steps} if history else {}),
         "key": document.key,
         "name": document.name,
         "state": document.state,
@@ -164,13 +180,29 @@ def document_payload(document: Document) -> dict[str, Any]:
         "size_bytes": document.size_bytes,
         "chunks": document.chunks,
         "searchable": document.generation is not None,
+        "progress": document.progress,
         "groups": list(document.groups),
+        "tags": list(document.tags),
+        "language": document.language,
+        "context_tokens": document.context_tokens,
         "etag": document.etag,
         "version_id": document.version_id,
         "uploaded_at": document.uploaded_at,
         "started_at": document.started_at,
         "updated_at": document.updated_at,
         "ready_at": document.ready_at,
+    }
+
+
+def upload_payload(key: DocumentKey, form: UploadForm, *, max_bytes: int) -> dict[str, Any]:
+    """A form to be posted as `multipart/form-data` to `url`: every field as it is, then the file as the field `file`."""
+    return {
+        "key": key.key,
+        "name": key.name,
+        "url": form.url,
+        "fields": dict(form.fields),
+        "expires_at": form.expires_at,
+        "max_bytes": max_bytes,
     }
 
 

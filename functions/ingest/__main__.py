@@ -1,7 +1,10 @@
-"""What an operator does by hand: `make rebuild`, `reindex` and `redrive`, with the same settings as the functions.
+"""What an operator does by hand, with the same settings as the functions.
 
-python -m functions.ingest rebuild [--tenant NAME]   make a lost registry whole from bucket and store
-python -m functions.ingest reindex [--tenant NAME]   move to the model that EMBEDDING_MODEL names
+backfill [--prefix documents/…]   enqueue what the registry does not have at the version that is in the bucket
+verify [--repair]                 hold bucket, registry and store against each other; ends with 1 when they differ
+rebuild                           make a lost registry whole from bucket and store
+reindex                           move to the model that EMBEDDING_MODEL names
+redrive                           try once more what was given up
 """
 
 from __future__ import annotations
@@ -10,18 +13,22 @@ import argparse
 import asyncio
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
 from functions.ingest.dead_letters import redrive
+from functions.ingest.differences import missed, repair, send, verify
 from functions.ingest.main import open_parts
+from functions.ingest.pipeline import IngestParts
 from functions.ingest.rebuild import rebuild
 from functions.ingest.reindex import ReindexParts, reindex
 from headrace import wiring
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, InvalidInputError
 from headrace.settings import Settings
+from headrace.types import DOCUMENTS_PREFIX
 
 
 def main() -> int:
@@ -31,27 +38,58 @@ def main() -> int:
     )
     parser.add_argument("action", choices=tuple(ACTIONS))
     parser.add_argument("--tenant", help="this tenant alone (default: every tenant)")
+    parser.add_argument("--prefix", default=DOCUMENTS_PREFIX, help="backfill: what lies below it (default: documents/)")
+    parser.add_argument("--repair", action="store_true", help="verify: mend what it finds")
     given = parser.parse_args()
     try:
-        asyncio.run(ACTIONS[given.action](given.tenant))
+        return asyncio.run(ACTIONS[given.action](given)) or 0
     except HeadraceError as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nStopped. What was done is kept; run it again to go on.", file=sys.stderr)
         return 1
-    return 0
 
 
-async def _rebuild(tenant: str | None) -> None:
+async def _tenants(given: Namespace, parts: IngestParts) -> list[str]:
+    found = {*await parts.bucket.tenants(), *await parts.registry.tenants()}
+    return [given.tenant] if given.tenant else sorted(found)
+
+
+async def _backfill(given: Namespace) -> None:
+    if not given.prefix.startswith(DOCUMENTS_PREFIX):
+        raise InvalidInputError(f"--prefix {given.prefix!r} is not below {DOCUMENTS_PREFIX}, where documents are.")
     async with open_parts() as parts:
-        found = {*await parts.bucket.tenants(), *await parts.registry.tenants()}
-        for name in [tenant] if tenant else sorted(found):
+        for name in await _tenants(given, parts):
+            found = await missed(name, given.prefix, bucket=parts.bucket, registry=parts.registry, recipe=parts.recipe)
+            await send([difference.key for difference in found], parts)
+            _say(f"{name}: {len(found)} documents {'enqueued' if parts.queue else 'read'}")
+
+
+async def _verify(given: Namespace) -> int:
+    count = 0
+    async with open_parts() as parts:
+        for name in await _tenants(given, parts):
+            found = await verify(name, parts)
+            for difference in found:
+                _say(f"{difference.key} {difference.what}")
+            if given.repair:
+                await repair(found, parts)
+            count += len(found)
+            what = "differences, being mended" if given.repair and found else "differences"
+            _say(f"{name}: {len(found)} {what}")
+    return 1 if count and not given.repair else 0
+
+
+async def _rebuild(given: Namespace) -> None:
+    async with open_parts() as parts:
+        for name in await _tenants(given, parts):
             report = await rebuild(name, parts, queue=None, say=_say)
             _say(f"{name}: {report.recovered} documents recovered, {report.read_anew} read anew or forgotten")
 
 
-async def _reindex(tenant: str | None) -> None:
+async def _reindex(given: Namespace) -> None:
+    tenant = given.tenant
     settings = Settings.from_env(os.environ)
     async with AsyncExitStack() as stack:
         registry = wiring.registry_on(await stack.enter_async_context(wiring.open_redis(settings)))
@@ -78,14 +116,16 @@ async def _reindex(tenant: str | None) -> None:
     _say(f"every tenant asked for is indexed with {settings.embedding_model}")
 
 
-async def _redrive(tenant: str | None) -> None:
+async def _redrive(given: Namespace) -> None:
     async with open_parts() as parts:
-        for name in [tenant] if tenant else await parts.registry.tenants():
+        for name in await _tenants(given, parts):
             count = await redrive(name, parts)
             _say(f"{name}: {count} documents are tried again; GET /documents tells how it goes")
 
 
-ACTIONS: dict[str, Callable[[str | None], Coroutine[Any, Any, None]]] = {
+ACTIONS: dict[str, Callable[[Namespace], Coroutine[Any, Any, int | None]]] = {
+    "backfill": _backfill,
+    "verify": _verify,
     "rebuild": _rebuild,
     "reindex": _reindex,
     "redrive": _redrive,

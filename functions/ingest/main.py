@@ -92,6 +92,7 @@ async def handle_batch(
 async def _handle_record(record: dict[str, Any], parts: IngestParts, deadline_seconds: float | None) -> bool:
     """True when the message is done with, False when it is to come again."""
     last_try = int(record.get("attributes", {}).get("ApproximateReceiveCount", 1)) >= MAX_RECEIVES
+    settled = True
     try:
         tenant = tenant_to_rebuild(record["body"])
         if tenant is not None:
@@ -102,8 +103,9 @@ async def _handle_record(record: dict[str, Any], parts: IngestParts, deadline_se
                 await give_up(key, parts)
                 logger.warning("given up", document=key.key)
                 continue
-            await synchronise(key, parts, deadline_seconds=deadline_seconds, last_try=last_try)
-            logger.info("synchronised", document=key.key)
+            done = await synchronise(key, parts, deadline_seconds=deadline_seconds, last_try=last_try)
+            logger.info("synchronised" if done else "another attempt is at it", document=key.key)
+            settled &= done
     except InvalidInputError as error:
         logger.warning("ignored a message", reason=str(error))
     except UnavailableError as error:
@@ -112,7 +114,7 @@ async def _handle_record(record: dict[str, Any], parts: IngestParts, deadline_se
     except Exception:
         logger.exception("failed unexpectedly; will be tried again", last_try=last_try)
         return False
-    return True
+    return settled
 
 
 async def _rebuild(tenant: str, parts: IngestParts, deadline_seconds: float | None) -> None:

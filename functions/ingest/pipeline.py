@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from pathlib import Path
 from functions.ingest.chunk import TokenLimit, chunk_blocks
 from functions.ingest.labels import known_to, look, narrowed, readers_of, sidecar_etag, tags_of
 from functions.ingest.reuse import Reuse
-from functions.ingest.write import OutOfTime, Writer
+from functions.ingest.write import WINDOW, OutOfTime, Pace, Report, Writer
 from headrace.errors import DocumentError, HeadraceError, SupersededError, UnavailableError
 from headrace.messages import object_changed
 from headrace.protocols import Bucket, ChatModel, DocumentRegistry, Embedder, Parser, Queue, VectorStore
@@ -50,7 +50,8 @@ class IngestParts:
     """What the pipeline works with.
 
     `recipe` names how chunks are made: a document that was made otherwise is made anew. `context_model` writes what each
-    chunk is about, if anything does. `dead_letters_arn` is where messages come from that were given up.
+    chunk is about, if anything does. `dead_letters_arn` is where messages come from that were given up. `window` is how
+    many chunks are embedded and written at a time, and `clock`, in seconds, what tells whether there is time for another.
     """
 
     bucket: Bucket
@@ -63,25 +64,31 @@ class IngestParts:
     dead_letters_arn: str = "none"
     context_model: ChatModel | None = None
     recipe: str = PIPELINE_VERSION
+    window: int = WINDOW
+    clock: Callable[[], float] = time.monotonic
 
 
 async def synchronise(
     key: DocumentKey, parts: IngestParts, *, deadline_seconds: float | None = None, last_try: bool = False
-) -> None:
+) -> bool:
     """Make registry and store agree with the bucket about one document.
+
+    False when another attempt has taken over, and is not done: whoever holds the message looks again, for that one may
+    die.
 
     A document that can't be read ends as `failed`, with the reason. One that takes longer than the deadline goes on from
     where it stands with the next message, which is put into the queue. What else goes wrong is raised, so that it is
     tried again, after the record says so; on the last try it is left `failed`, with the old version searchable if there
     is one.
     """
-    deadline = None if deadline_seconds is None else asyncio.get_running_loop().time() + deadline_seconds
+    deadline = None if deadline_seconds is None else parts.clock() + deadline_seconds
     attempt = await parts.registry.begin(key, embedding_model=parts.embedder.model)
     try:
-        async with asyncio.timeout_at(deadline):
+        async with asyncio.timeout(deadline_seconds):
             await _Attempt(attempt, parts, deadline).run()
     except SupersededError:
         await parts.store.discard(key, generation=attempt.number)
+        return await is_settled(key, parts)
     except TimeoutError as error:
         late = UnavailableError(TOO_LONG)
         await _record_delay(attempt, parts, str(late), last_try=last_try)
@@ -93,6 +100,16 @@ async def synchronise(
         )
         await _record_delay(attempt, parts, reason, last_try=last_try)
         raise
+    return True
+
+
+async def is_settled(key: DocumentKey, parts: IngestParts) -> bool:
+    """Whether the registry says of the document all there is to say."""
+    known = await parts.registry.get(key)
+    seen = await look(key, parts.bucket)
+    if seen is None or known is None:
+        return seen is None and known is None
+    return is_current(known, seen, parts.recipe)
 
 
 class _Attempt:
@@ -104,6 +121,7 @@ class _Attempt:
         self._number = attempt.number
         self._parts = parts
         self._deadline = deadline
+        self._history: tuple[Step, ...] = ()
 
     async def run(self) -> None:
         await open_tenant(self._key, self._parts)
@@ -174,7 +192,7 @@ class _Attempt:
             spent = new.context_tokens + tokens
             document = await self._save(replace(document, progress=progress, draft=draft, context_tokens=spent))
 
-        writer = Writer(parts.embedder, parts.store, parts.context_model, deadline=self._deadline, report=report)
+        writer = self._writer(parts.context_model, report)
         try:
             written = await writer.write(chunks, reuse)
         except OutOfTime:
@@ -183,7 +201,7 @@ class _Attempt:
             await parts.queue.send([object_changed(self._key.key)])
             return
         spent = new.context_tokens + written.tokens
-        done = replace(new, chunks=len(chunks), generation=self._number, context_tokens=spent, history=document.history)
+        done = replace(new, chunks=len(chunks), generation=self._number, context_tokens=spent)
         await self._finish(done, mark=written.mark)
 
     async def _relabel(self, document: Document, version: ObjectVersion) -> bool:
@@ -204,10 +222,14 @@ class _Attempt:
         chunks = [
             replace(chunk, generation=self._number, groups=readers, tags=tags, etag=version.etag) for chunk in found
         ]
-        writer = Writer(self._parts.embedder, self._parts.store, None, deadline=None, report=None)
-        written = await writer.write(chunks, reuse)
+        written = await self._writer(None, None).write(chunks, reuse)
         await self._finish(replace(done, generation=self._number), mark=written.mark)
         return True
+
+    def _writer(self, context_model: ChatModel | None, report: Report | None) -> Writer:
+        parts = self._parts
+        pace = Pace(parts.clock, deadline=self._deadline if report else None, window=parts.window)
+        return Writer(parts.embedder, parts.store, context_model, pace=pace, report=report)
 
     async def _finish(self, document: Document, *, mark: int = 0) -> None:
         ready = replace(document, state=DocumentState.READY, reason="", pipeline=self._parts.recipe)
@@ -232,7 +254,8 @@ class _Attempt:
         await self._parts.store.retire(self._key, before=self._number + 1)
 
     async def _save(self, document: Document, *, mark: int = 0) -> Document:
-        document = with_history(replace(document, updated_at=time.time()))
+        document = with_history(replace(document, updated_at=time.time(), history=self._history or document.history))
+        self._history = document.history
         await self._parts.registry.save(document, self._attempt, mark=mark)
         return document
 

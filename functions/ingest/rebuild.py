@@ -128,7 +128,7 @@ async def _read_anew(keys: list[DocumentKey], parts: IngestParts, queue: Queue |
     for start in range(0, len(keys), QUEUE_PAGE):
         page = keys[start : start + QUEUE_PAGE]
         for key in page:
-            await _disown(key, parts)
+            await disown(key, parts)
         if queue is not None:
             await queue.send([object_changed(key.key) for key in page])
             continue
@@ -137,7 +137,7 @@ async def _read_anew(keys: list[DocumentKey], parts: IngestParts, queue: Queue |
             say(f"read anew: {number} of {len(keys)}, {key.key}")
 
 
-async def _disown(key: DocumentKey, parts: IngestParts) -> None:
+async def disown(key: DocumentKey, parts: IngestParts) -> None:
     """Take back that a document is ready, or else the next attempt would believe it. It is not in the store."""
     known = await parts.registry.get(key)
     if known is None or not known.pipeline:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -38,8 +37,22 @@ class Written:
     tokens: int = 0
 
 
+@dataclass(slots=True)
+class Pace:
+    """How many chunks at a time, and until when by this clock; no deadline, no end."""
+
+    clock: Callable[[], float]
+    deadline: float | None
+    window: int = WINDOW
+    slowest_seconds: float = 0.0
+
+    def is_late(self, now: float) -> bool:
+        """Whether another window might not end in time."""
+        return self.deadline is not None and now + MARGIN * self.slowest_seconds > self.deadline
+
+
 class Writer:
-    """Writes one generation. `deadline` is in the loop's time."""
+    """Writes one generation."""
 
     def __init__(
         self,
@@ -47,15 +60,14 @@ class Writer:
         store: VectorStore,
         context_model: ChatModel | None,
         *,
-        deadline: float | None,
+        pace: Pace,
         report: Report | None,
     ) -> None:
         self._embedder = embedder
         self._store = store
         self._context_model = context_model
-        self._deadline = deadline
+        self._pace = pace
         self._report = report
-        self._slowest_seconds = 0.0
         self._reported_at = 0.0
 
     async def write(self, chunks: Sequence[Chunk], reuse: Reuse) -> Written:
@@ -64,20 +76,20 @@ class Writer:
         Raises OutOfTime when a window may not end before the deadline, but never before one has been embedded: each
         invocation gets further than the last one.
         """
-        written = Written()
+        pace, written = self._pace, Written()
         is_draft = False
-        for start in range(0, len(chunks), WINDOW):
-            started = asyncio.get_running_loop().time()
-            is_draft |= await self._write_window(chunks[start : start + WINDOW], chunks, reuse, written)
-            self._slowest_seconds = max(self._slowest_seconds, asyncio.get_running_loop().time() - started)
-            done = min(start + WINDOW, len(chunks))
+        for start in range(0, len(chunks), pace.window):
+            done = min(start + pace.window, len(chunks))
+            started = pace.clock()
+            is_draft |= await self._write_window(chunks[start:done], chunks, reuse, written)
+            pace.slowest_seconds = max(pace.slowest_seconds, pace.clock() - started)
             if done < len(chunks):
                 await self._pause(done / len(chunks), written, is_draft=is_draft)
         return written
 
     async def _pause(self, progress: float, written: Written, *, is_draft: bool) -> None:
-        now = asyncio.get_running_loop().time()
-        is_late = self._deadline is not None and is_draft and now + MARGIN * self._slowest_seconds > self._deadline
+        now = self._pace.clock()
+        is_late = is_draft and self._pace.is_late(now)
         if self._report is not None and (is_late or now - self._reported_at >= REPORT_SECONDS):
             self._reported_at = now
             await self._report(progress, written.tokens, is_draft=is_draft)

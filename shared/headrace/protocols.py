@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from headrace.types import (
     SearchRequest,
     SearchResult,
     Standing,
+    UploadForm,
 )
 
 
@@ -235,6 +236,13 @@ class Bucket(Checkable, Protocol):
 
     async def tenants(self) -> list[str]:
         """Every tenant that has an object, by name."""
+
+
+class Uploads(Protocol):
+    """Lets others put one file into the bucket. Raises BucketUnavailableError."""
+
+    async def form(self, key: str, *, metadata: Mapping[str, str], content_type: str, max_bytes: int) -> UploadForm:
+        """A form for this object alone, with this metadata, and no larger."""
 
 
 class Queue(Protocol):

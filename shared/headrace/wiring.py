@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Parser,
         Queue,
         Reranker,
+        Uploads,
         VectorSearch,
         VectorStore,
     )
@@ -172,7 +173,7 @@ def open_parser(settings: Settings) -> AbstractAsyncContextManager[Parser]:
     return open_process_parser(
         timeout_seconds=settings.parse_timeout_seconds,
         memory_bytes=settings.parse_memory_bytes,
-        ocr_languages=settings.ocr_languages,
+        ocr_languages="" if settings.ocr_languages == "none" else settings.ocr_languages,
     )
 
 
@@ -188,6 +189,13 @@ def open_bucket(settings: Settings) -> AbstractAsyncContextManager[Bucket]:
     from headrace.buckets.s3 import open_s3_bucket
 
     return open_s3_bucket(settings.bucket)
+
+
+def uploads_to(settings: Settings) -> Uploads:
+    """Forms to upload into the bucket with."""
+    from headrace.buckets.uploads import S3Uploads
+
+    return S3Uploads(settings.bucket)
 
 
 def open_queue(settings: Settings) -> AbstractAsyncContextManager[Queue | None]:

@@ -10,13 +10,14 @@ import pytest
 from redis.asyncio import Redis
 
 from functions.chat.answer import AnswerParts
-from functions.chat.app import ChatParts, create_app
+from functions.chat.app import create_app
+from functions.chat.parts import ChatParts
 from functions.ingest.pipeline import IngestParts
 from headrace.caches.redis import RedisCache
 from headrace.conversations.redis import RedisConversations
 from headrace.embedders.minilm import MiniLMEmbedder
 from headrace.models.extractive import ExtractiveModel
-from headrace.protocols import ChatModel
+from headrace.protocols import ChatModel, Uploads
 from headrace.registries.redis import RedisRegistry
 from headrace.retrieval.retriever import RetrievalOptions, Retriever
 from headrace.stores.qdrant import QdrantStore
@@ -52,18 +53,25 @@ def answer_parts(
 def chat_app(answer_parts: Callable[..., AnswerParts], tenant: str) -> Callable[..., Any]:
     """Makes the chat application for a model; whoever asks is the test's tenant."""
 
-    def make(model: ChatModel | None = None, *, deadline_seconds: float = 30.0) -> Any:
+    def make(
+        model: ChatModel | None = None,
+        *,
+        deadline_seconds: float = 30.0,
+        uploads: Uploads | None = None,
+        max_document_bytes: int = 0,
+        principal: Principal | None = None,
+    ) -> Any:
         answering = answer_parts(model)
 
         @asynccontextmanager
         async def open_parts() -> AsyncIterator[ChatParts]:
             checks = {"registry": answering.registry, "model": answering.model}
-            yield ChatParts(answering, checks, deadline_seconds)
+            yield ChatParts(answering, checks, deadline_seconds, uploads, max_document_bytes)
 
         app = create_app(open_parts)
-        from functions.chat.app import principal_of
+        from functions.chat.parts import principal_of
 
-        app.dependency_overrides[principal_of] = lambda: Principal(tenant)
+        app.dependency_overrides[principal_of] = lambda: principal or Principal(tenant)
         return app
 
     return make

@@ -242,7 +242,7 @@ async def test_whatever_order_events_come_in_the_end_is_what_the_bucket_holds(
     """Random puts, overwrites and deletes, with events duplicated, reordered and handled at the same time."""
     generator = random.Random(seed)
     keys = [DocumentKey(f"documents/{tenant}/{name}") for name in "ab"]
-    events: list[asyncio.Task[None]] = []
+    events: list[asyncio.Task[bool]] = []
     for step in range(14):
         key = generator.choice(keys)
         if generator.random() < 0.3:

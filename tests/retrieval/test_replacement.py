@@ -7,89 +7,29 @@ anything of a deleted one.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from functions.ingest.pipeline import IngestParts, synchronise
-from headrace.errors import StoreUnavailableError, SupersededError, UnavailableError
+from headrace.errors import StoreUnavailableError, UnavailableError
 from headrace.protocols import VectorStore
 from headrace.registries.redis import RedisRegistry
 from headrace.retrieval.retriever import RetrievalOptions, Retriever
-from headrace.types import Attempt, Document, DocumentKey, DocumentState, Passage, Scope
+from headrace.types import DocumentKey, DocumentState, Passage, Scope
 from tests.contract.conftest import STORES, open_store
 from tests.support.crashes import Crash, Fuse, Mortal
 from tests.support.embedders import HashEmbedder
 from tests.support.faults import Faults
 from tests.support.ingest import FolderBucket, LineParser
 from tests.support.scale import tries
+from tests.support.witness import Witness, check_versions
 
 NAMES = ("a.txt", "b.txt", "c.txt")
 STEPS = 16
 HISTORIES = tries(6, 100)
-
-
-class Witness:
-    """A registry that notes, for each document, from when to when each generation may have been current."""
-
-    def __init__(self, registry: RedisRegistry) -> None:
-        self._registry = registry
-        self._clock = itertools.count(1)
-        self.flips: dict[str, list[Flip]] = {}
-
-    def now(self) -> int:
-        return next(self._clock)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._registry, name)
-
-    async def save(self, document: Document, attempt: Attempt, *, mark: int = 0) -> None:
-        with self._noting(document.key, document.generation):
-            await self._registry.save(document, attempt, mark=mark)
-
-    async def remove(self, attempt: Attempt) -> None:
-        with self._noting(attempt.key.key, None):
-            await self._registry.remove(attempt)
-
-    @contextmanager
-    def _noting(self, key: str, generation: int | None) -> Iterator[None]:
-        flips = self.flips.setdefault(key, [Flip(0, 0, None)])
-        flip = Flip(self.now(), None, generation)
-        flips.append(flip)
-        try:
-            yield
-        except SupersededError:
-            flips.remove(flip)
-            raise
-        flip.ended = self.now()
-
-    def possible(self, key: str, start: int, end: int) -> set[int | None]:
-        """The generations that were current at some moment between these two, as far as can be told."""
-        flips = self.flips.get(key, [Flip(0, 0, None)])
-        found: set[int | None] = set()
-        for flip in flips:
-            later = (
-                f.ended for f in flips if flip.ended is not None and f.started > flip.ended and f.ended is not None
-            )
-            if flip.started <= end and min(later, default=end) >= start:
-                found.add(flip.generation)
-        return found
-
-
-@dataclass(eq=False)
-class Flip:
-    """A write of a document's record: from when to when it took effect, and what it made current."""
-
-    started: int
-    ended: int | None
-    generation: int | None
 
 
 @pytest.mark.parametrize("name", STORES)
@@ -178,19 +118,8 @@ class History:
             passages.setdefault(passage.chunk.document_key, []).append(passage)
         for name in NAMES:
             key = f"documents/{self._tenant}/{name}"
-            self._check(passages.get(key, []), self._witness.possible(key, started, ended))
+            check_versions(passages.get(key, []), self._witness.possible(key, started, ended))
         return passages
-
-    @staticmethod
-    def _check(passages: list[Passage], possible: set[int | None]) -> None:
-        generations = Counter(passage.chunk.generation for passage in passages)
-        assert len(generations) <= 1, "two versions at once"
-        if not generations:
-            assert None in possible, f"a live document was not found; {possible}"
-            return
-        ((generation, count),) = generations.items()
-        assert generation in possible, f"{generation} was not current; {possible}"
-        assert count == passages[0].chunk.total, "half a document"
 
     async def _check_the_end(self) -> None:
         """When quiet, store, registry and bucket agree."""

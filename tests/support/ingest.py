@@ -20,6 +20,8 @@ class FolderBucket:
         self.files: dict[str, bytes] = {}
         self.groups: dict[str, tuple[str, ...]] = {}
         self.modified_at: dict[str, float] = {}
+        # Where objects are encrypted, an ETag names the upload and not the content.
+        self.salt = ""
 
     def put(self, key: str, content: bytes, *, groups: tuple[str, ...] = ()) -> None:
         self.files[key] = content
@@ -60,7 +62,7 @@ class FolderBucket:
         return sorted({DocumentKey(key).tenant for key in self.files if not key.endswith(SIDECAR_SUFFIX)})
 
     def _version(self, key: str, content: bytes) -> ObjectVersion:
-        etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        etag = hashlib.md5(content + self.salt.encode(), usedforsecurity=False).hexdigest()
         return ObjectVersion(key, etag, len(content), self.modified_at[key], groups=self.groups[key])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.ingest.chunk import MAX_CHARACTERS, chunk_blocks
+from functions.ingest.chunk import MAX_CHARACTERS, TokenLimit, chunk_blocks
 from headrace.types import Block
 
 blocks = st.lists(
@@ -53,3 +53,41 @@ def test_the_context_header_is_embedded_and_not_quoted() -> None:
     assert chunk.text == "text"
     assert chunk.text_to_embed == "x/a.pdf › A › B\ntext"
     assert chunk.place == "page 4 · A › B"
+
+
+def words(text: str) -> int:
+    return len(text.split())
+
+
+def test_what_the_model_would_cut_off_is_cut_before() -> None:
+    limit = TokenLimit(50, words)
+    blocks = [Block(" ".join(f"a{i}" for i in range(120)), section=("S",)), Block("short.", section=("S",))]
+    chunks = chunk_blocks(blocks, document_key="documents/t/a.txt", generation=1, limit=limit)
+    assert all(words(chunk.text_to_embed) <= 50 for chunk in chunks)
+    assert " ".join(chunk.text for chunk in chunks).split() == [*(f"a{i}" for i in range(120)), "short."]
+    assert [chunk.index for chunk in chunks] == list(range(len(chunks)))
+
+
+def test_a_text_without_spaces_in_a_script_of_many_tokens_is_cut_too() -> None:
+    limit = TokenLimit(256, lambda text: len(text.encode()) // 3)
+    chunks = chunk_blocks([Block("漢" * 2000)], document_key="documents/t/a.txt", generation=1, limit=limit)
+    assert "".join(chunk.text for chunk in chunks) == "漢" * 2000
+    assert all(limit.allows(chunk.text_to_embed) for chunk in chunks)
+
+
+def test_a_chunk_leads_on_from_the_one_before_but_does_not_quote_it() -> None:
+    blocks = [Block(f"{'x' * 700} end. Sentence {i} is the last."[:800], section=("S",)) for i in range(2)]
+    blocks.append(Block("Another part.", section=("T",)))
+    first, second, third = chunk_blocks(blocks, document_key="documents/t/a.txt", generation=1)
+    assert (first.lead, second.lead, third.lead) == ("", "Sentence 0 is the last.", "")
+    assert "Sentence 0" in second.text_to_embed
+    assert "Sentence 0" not in second.text
+
+
+def test_a_table_is_kept_as_html_in_each_chunk_that_has_rows_of_it() -> None:
+    rows = [Block(f"Part: <b>{i}; Price: 1", cells=(("Part", f"<b>{i}"), ("Price", "1"))) for i in range(2)]
+    (chunk,) = chunk_blocks([Block("Prices:"), *rows], document_key="documents/t/a.txt", generation=1)
+    assert chunk.html == (
+        "<table><tr><th>Part</th><th>Price</th></tr><tr><td>&lt;b&gt;0</td><td>1</td></tr>"
+        "<tr><td>&lt;b&gt;1</td><td>1</td></tr></table>"
+    )

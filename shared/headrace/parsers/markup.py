@@ -41,7 +41,7 @@ def read_xml(path: Path) -> Iterator[Block]:
         root = etree.parse(path, _parser()).getroot()
     except (etree.XMLSyntaxError, OSError) as error:
         raise DocumentError(
-            f"The file is not valid XML: {str(error)[:200]}. Correct it and upload it again."
+            f"The file is not valid XML: {str(error).partition(', line')[0].rstrip('.')}. Correct it and upload it again."
         ) from error
     yield from _xml_blocks(root, ())
 

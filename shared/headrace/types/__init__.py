@@ -37,6 +37,7 @@ from headrace.types.documents import (
     Scope,
     Sidecar,
     Step,
+    UploadForm,
     read_names,
     tenant_prefix,
 )
@@ -86,6 +87,7 @@ __all__ = [
     "StatusEvent",
     "Step",
     "TokenEvent",
+    "UploadForm",
     "Usage",
     "UsageEvent",
     "read_names",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -206,6 +206,15 @@ class Document:
 def tenant_prefix(tenant: str) -> str:
     """What a tenant's keys begin with; the default tenant's documents lie beside the other tenants' folders."""
     return DOCUMENTS_PREFIX if tenant == DEFAULT_TENANT else f"{DOCUMENTS_PREFIX}{tenant}/"
+
+
+@dataclass(frozen=True, slots=True)
+class UploadForm:
+    """A signed form: a POST of `fields`, and of the file after them, to `url`, until `expires_at` (since the epoch)."""
+
+    url: str
+    fields: Mapping[str, str]
+    expires_at: float
 
 
 class Attempt(NamedTuple):

@@ -1,0 +1,137 @@
+"""Holds bucket, registry and store against each other: what backfill enqueues, and what verify finds and repairs."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from functions.ingest.pipeline import IngestParts, synchronise
+from functions.ingest.rebuild import disown
+from headrace.messages import object_changed
+from headrace.protocols import Bucket, DocumentRegistry
+from headrace.types import SIDECAR_SUFFIX, Chunk, Document, DocumentKey, DocumentState, tenant_prefix
+
+ON_ITS_WAY = frozenset({DocumentState.QUEUED, DocumentState.PARSING, DocumentState.EMBEDDING})
+# What nobody has touched for so long is not being worked on.
+SETTLED_SECONDS = 3600.0
+QUEUE_PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One document about which bucket, registry and store don't agree, and how: a sentence's end.
+
+    `lacks` when the store has not what the registry says; `strays` are generations that it has too many.
+    """
+
+    key: str
+    what: str
+    lacks: bool = False
+    strays: tuple[int, ...] = ()
+
+
+async def missed(
+    tenant: str,
+    prefix: str,
+    *,
+    bucket: Bucket,
+    registry: DocumentRegistry,
+    recipe: str,
+    settled_seconds: float = SETTLED_SECONDS,
+) -> list[Difference]:
+    """Documents below the prefix whose record is not of the object version, or the sidecar, that the bucket holds now.
+
+    What is on its way counts when it has been so for an hour. Asks the bucket for its listing alone, so labels that only
+    an object's metadata has are not compared.
+    """
+    held, sidecars = await _listed(tenant, prefix, bucket)
+    known = {d.key: d for d in await registry.documents(tenant) if d.key.startswith(prefix)}
+    since = time.time() - settled_seconds
+    found = [Difference(key, "is in the registry, but no longer in the bucket") for key in known.keys() - held.keys()]
+    for key, etag in held.items():
+        why = _stale(known.get(key), etag, sidecars.get(key, ""), recipe, since)
+        found += [Difference(key, why)] if why else []
+    return sorted(found, key=lambda difference: difference.key)
+
+
+async def verify(tenant: str, parts: IngestParts) -> list[Difference]:
+    """Every difference between bucket, registry and store, by key."""
+    found = await missed(
+        tenant, tenant_prefix(tenant), bucket=parts.bucket, registry=parts.registry, recipe=parts.recipe
+    )
+    documents = {document.key: document for document in await parts.registry.documents(tenant)}
+    stored: dict[str, dict[int, list[Chunk]]] = defaultdict(lambda: defaultdict(list))
+    async for chunk in parts.store.scan(tenant):
+        stored[chunk.document_key][chunk.generation].append(chunk)
+    for key in sorted(documents.keys() | stored.keys()):
+        found += _wrong(key, documents.get(key), stored[key])
+    return found
+
+
+async def repair(found: list[Difference], parts: IngestParts) -> None:
+    """Read anew what differs, through the queue where there is one, else here; delete what the store has too much."""
+    for difference in found:
+        for generation in difference.strays:
+            await parts.store.discard(DocumentKey(difference.key), generation=generation)
+        if difference.lacks:
+            await disown(DocumentKey(difference.key), parts)
+    await send(sorted({difference.key for difference in found if not difference.strays}), parts)
+
+
+async def send(keys: list[str], parts: IngestParts) -> None:
+    """Have these documents looked at."""
+    if parts.queue is None:
+        for key in keys:
+            await synchronise(DocumentKey(key), parts)
+        return
+    for start in range(0, len(keys), QUEUE_PAGE):
+        await parts.queue.send([object_changed(key) for key in keys[start : start + QUEUE_PAGE]])
+
+
+async def _listed(tenant: str, prefix: str, bucket: Bucket) -> tuple[dict[str, str], dict[str, str]]:
+    """ETags by document: of the files, and of their sidecars."""
+    held: dict[str, str] = {}
+    sidecars: dict[str, str] = {}
+    async for version in bucket.objects(prefix):
+        key = DocumentKey(version.key)
+        if key.tenant != tenant:
+            continue
+        if key.is_document:
+            held[version.key] = version.etag
+        elif version.key.endswith(SIDECAR_SUFFIX):
+            sidecars[key.labelled.key] = version.etag
+    return held, sidecars
+
+
+def _stale(known: Document | None, etag: str, sidecar: str, recipe: str, since: float) -> str:
+    """Why a record is not of what the bucket holds; empty when it is, or soon will be."""
+    if known is None:
+        return "is in the bucket, but not in the registry"
+    if known.state in ON_ITS_WAY:
+        return f"is {known.state}, and nobody is at it" if (known.updated_at or 0) < since else ""
+    if not known.pipeline:
+        # Given up: `make redrive` tries it again.
+        return ""
+    if (known.etag, known.sidecar) != (etag, sidecar):
+        return "has changed since it was read"
+    return "was read by another version of the pipeline" if known.pipeline != recipe else ""
+
+
+def _wrong(key: str, document: Document | None, stored: Mapping[int, list[Chunk]]) -> Iterator[Difference]:
+    """What the store has too little or too much of."""
+    current = document.generation if document else None
+    if document is not None and current is not None:
+        chunks = stored.get(current, [])
+        if not chunks or {chunk.index for chunk in chunks} != set(range(document.chunks)):
+            yield Difference(key, f"has {len(chunks)} of its {document.chunks} chunks in the store", lacks=True)
+        elif document.pipeline and {(c.groups, c.tags) for c in chunks} != {(document.groups, document.tags)}:
+            yield Difference(key, "has chunks in the store with other groups or tags", lacks=True)
+    # Generations are numbered by the time, in microseconds: young ones may be on their way.
+    before = (time.time() - SETTLED_SECONDS) * 1e6
+    kept = {current, document.draft if document else None}
+    strays = tuple(sorted(number for number in stored if number not in kept and number < before))
+    if strays:
+        count = sum(len(stored[number]) for number in strays)
+        yield Difference(key, f"has {count} chunks in the store that are of no current version", strays=strays)

@@ -1,0 +1,162 @@
+"""The routes about documents, over HTTP: states and history, progress as events, forms that S3 takes."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import aiohttp
+import boto3
+import pytest
+
+from headrace.buckets.uploads import S3Uploads
+from headrace.registries.redis import RedisRegistry
+from headrace.types import Document, DocumentKey, DocumentState, Principal, Step
+from infra.local.bucket import CREDENTIALS
+from tests.support.http import served, sse_events
+
+
+@pytest.fixture
+def bucket_name(aws_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": aws_url}.items():
+        monkeypatch.setenv(name, value)
+    name = f"bucket-{uuid.uuid4().hex[:12]}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture
+async def url(chat_app: Callable[..., Any], bucket_name: str, stack: AsyncExitStack) -> str:
+    return await stack.enter_async_context(served(chat_app(uploads=S3Uploads(bucket_name), max_document_bytes=1000)))
+
+
+async def put_record(registry: RedisRegistry, document: Document) -> None:
+    attempt = await registry.begin(DocumentKey(document.key), embedding_model="m")
+    await registry.save(document, attempt)
+
+
+async def get(url: str, accept: str = "application/json") -> tuple[int, Any]:
+    async with aiohttp.ClientSession() as session, session.get(url, headers={"accept": accept}) as response:
+        return response.status, await response.json()
+
+
+async def post(url: str, **body: Any) -> tuple[int, Any]:
+    async with aiohttp.ClientSession() as session, session.post(f"{url}/documents", json=body) as response:
+        return response.status, await response.json()
+
+
+async def send(form: dict[str, Any], content: bytes, **changed: str) -> int:
+    data = aiohttp.FormData({**form["fields"], **changed})
+    data.add_field("file", content, filename="file")
+    async with aiohttp.ClientSession() as session, session.post(form["url"], data=data) as response:
+        return response.status
+
+
+async def test_a_form_puts_a_file_into_the_bucket_with_its_labels(url: str, bucket_name: str, tenant: str) -> None:
+    status, form = await post(url, name="guides/pump.txt", content_type="text/plain", tags=["policy", "2026"])
+    assert status == 201
+    assert (form["key"], form["max_bytes"]) == (f"documents/{tenant}/guides/pump.txt", 1000)
+    assert await send(form, b"The pump.") in {200, 201, 204}
+    found = await asyncio.to_thread(boto3.client("s3").get_object, Bucket=bucket_name, Key=form["key"])
+    assert (found["Metadata"], found["ContentType"]) == ({"tags": "policy, 2026"}, "text/plain")
+    assert await asyncio.to_thread(found["Body"].read) == b"The pump."
+
+
+async def test_a_form_says_what_s3_will_hold_it_to(url: str) -> None:
+    """The emulator does not check a policy; S3 does. So the policy itself is read."""
+    import base64
+    import json
+
+    _, form = await post(url, name="a.txt", tags=["x"])
+    policy = json.loads(base64.b64decode(form["fields"]["policy"]))
+    assert ["content-length-range", 1, 1000] in policy["conditions"]
+    assert {"x-amz-meta-tags": "x"} in policy["conditions"]
+    assert {"key": form["key"]} in policy["conditions"]
+    assert {"x-amz-signature", "x-amz-credential", "x-amz-date"} <= form["fields"].keys()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../x", "a//b", "/a", "a/", ".", "a/../b", "a\u0000b", "a\u202eb", "groups=hr/a", "a.metadata.json", "é" * 600, "x" * 1001, ""],
+)  # fmt: skip
+async def test_a_name_that_could_lead_elsewhere_is_refused(url: str, name: str) -> None:
+    status, body = await post(url, name=name)
+    assert (status, body["error"]["param"]) == (400, "name")
+
+
+@pytest.mark.parametrize("labels", [{"groups": ["hr"]}, {"tags": ["a,b"]}, {"tags": ["ü"]}, {"tags": [" "]}])
+async def test_labels_that_are_not_the_askers_or_no_names_are_refused(url: str, labels: dict[str, Any]) -> None:
+    status, body = await post(url, name="a.txt", **labels)
+    assert (status, body["error"]["param"]) == (400, next(iter(labels)))
+
+
+async def test_the_default_tenants_folders_are_not_other_tenants(
+    chat_app: Callable[..., Any], bucket_name: str
+) -> None:
+    app = chat_app(uploads=S3Uploads(bucket_name), max_document_bytes=10, principal=Principal())
+    async with served(app) as url:
+        keys = [(await post(url, name=name))[1]["key"] for name in ("a.txt", "acme/a.txt")]
+    assert keys == ["documents/a.txt", "documents/default/acme/a.txt"]
+    assert {DocumentKey(key).tenant for key in keys} == {"default"}
+
+
+async def test_without_a_bucket_to_sign_for_it_says_where_files_go(chat_app: Callable[..., Any]) -> None:
+    async with served(chat_app()) as url:
+        status, body = await post(url, name="a.txt")
+    assert status == 503
+    assert "bucket" in body["error"]["message"]
+
+
+async def test_a_document_tells_its_history(url: str, registry: RedisRegistry, tenant: str) -> None:
+    steps = (Step(1.0, DocumentState.QUEUED), Step(2.0, DocumentState.FAILED, "It is empty."))
+    key = f"documents/{tenant}/sub/a b+é.txt"
+    await put_record(registry, Document(key, DocumentState.FAILED, reason="It is empty.", history=steps, tags=("x",)))
+    for name in ("sub/a b+é.txt", key):
+        status, body = await get(f"{url}/documents/{name}")
+        assert (status, body["state"], body["tags"]) == (200, "failed", ["x"])
+    assert [(step["state"], step["reason"]) for step in body["history"]] == [("queued", ""), ("failed", "It is empty.")]
+
+
+async def test_what_is_not_the_askers_is_not_there(url: str, registry: RedisRegistry, tenant: str) -> None:
+    other = f"{tenant}-other"
+    await put_record(registry, Document(f"documents/{other}/a.txt", DocumentState.READY))
+    await put_record(registry, Document(f"documents/{tenant}/hr.txt", DocumentState.READY, groups=("hr",)))
+    answers = [await get(f"{url}/documents/{name}") for name in ("none.txt", f"documents/{other}/a.txt", "hr.txt")]
+    assert {status for status, _ in answers} == {404}
+    assert len({str(body) for _, body in answers}) == 1
+
+
+async def test_progress_comes_as_events_until_the_document_is_settled(
+    url: str, registry: RedisRegistry, tenant: str
+) -> None:
+    document = Document(f"documents/{tenant}/a.txt", DocumentState.EMBEDDING, progress=0.25)
+    await put_record(registry, document)
+    seen: list[tuple[str, Any]] = []
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{url}/documents/a.txt", headers={"accept": "text/event-stream"}) as response,
+    ):
+        async for event in sse_events(response):
+            seen.append((event.name, event.data.get("progress")))
+            if len(seen) == 1:
+                await put_record(registry, Document(document.key, DocumentState.EMBEDDING, progress=0.75))
+            if len(seen) == 2:
+                await put_record(registry, Document(document.key, DocumentState.READY, chunks=4, generation=1))
+    assert seen == [("document", 0.25), ("document", 0.75), ("document", None), ("end", None)]
+
+
+async def test_all_documents_can_be_watched(url: str, registry: RedisRegistry, tenant: str) -> None:
+    key = f"documents/{tenant}/a.txt"
+    await put_record(registry, Document(key, DocumentState.QUEUED))
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{url}/documents", headers={"accept": "text/event-stream"}) as response,
+    ):
+        events = sse_events(response)
+        assert (await anext(events)).data["state"] == "queued"
+        await registry.remove(await registry.begin(DocumentKey(key), embedding_model="m"))
+        gone = await anext(events)
+    assert (gone.name, gone.data) == ("gone", {"key": key})
