@@ -36,14 +36,14 @@ def add_document_routes(app: FastAPI) -> None:
 
     @app.get("/documents")
     async def documents(request: Request, parts: Parts, asker: Asker, deadline_seconds: Deadline) -> Response:
-        """Every document that the asker may see; with `Accept: text/event-stream`, each again whenever it changes."""
+        """Every document that the asker may see; with `Accept: text/event-stream`, until they are settled."""
 
         async def read() -> list[Document]:
             found = await parts.answering.registry.documents(asker.tenant)
             return [document for document in found if asker.may_see(document.groups)]
 
         if _wants_events(request):
-            return _watched(read, deadline_seconds, until_settled=False)
+            return _watched(read, deadline_seconds)
         return JSONResponse({"documents": [schemas.document_payload(document) for document in await read()]})
 
     @app.get("/documents/{name:path}")
@@ -58,7 +58,7 @@ def add_document_routes(app: FastAPI) -> None:
             known = await parts.answering.registry.get(key)
             return [known] if known is not None and asker.may_see(known.groups) else []
 
-        return _watched(read, deadline_seconds, until_settled=True)
+        return _watched(read, deadline_seconds)
 
     @app.post("/documents", status_code=201)
     async def upload(body: schemas.UploadBody, parts: Parts, asker: Asker) -> dict[str, Any]:
@@ -123,9 +123,9 @@ def _wants_events(request: Request) -> bool:
     return "text/event-stream" in request.headers.get("accept", "")
 
 
-def _watched(read: Read, deadline_seconds: float, *, until_settled: bool) -> StreamingResponse:
+def _watched(read: Read, deadline_seconds: float) -> StreamingResponse:
     body = sse.stream(
-        _changes(read, deadline_seconds, until_settled=until_settled),
+        _changes(read, deadline_seconds),
         write=lambda change: sse.encode(change[1], event=change[0]),
         write_error=write_fault,
         deadline_seconds=deadline_seconds,
@@ -133,10 +133,11 @@ def _watched(read: Read, deadline_seconds: float, *, until_settled: bool) -> Str
     return StreamingResponse(body, media_type="text/event-stream", headers=SSE_HEADERS)
 
 
-async def _changes(
-    read: Read, deadline_seconds: float, *, until_settled: bool
-) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
-    """A `document` event for each document that changed, `gone` for one that is no more, and `end`: connect again."""
+async def _changes(read: Read, deadline_seconds: float) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
+    """A `document` event for each document that changed, `gone` for one that is no more, and `end`.
+
+    It ends when all are settled, or when the time is up: a stream that is open is paid for.
+    """
     loop = asyncio.get_running_loop()
     end = loop.time() + deadline_seconds - 2 * LOOK_SECONDS
     shown: dict[str, Document] = {}
@@ -148,7 +149,7 @@ async def _changes(
         for key in shown.keys() - found.keys():
             yield "gone", {"key": key}
         shown = found
-        if (until_settled and all(d.state in SETTLED for d in found.values())) or loop.time() >= end:
+        if all(document.state in SETTLED for document in found.values()) or loop.time() >= end:
             yield "end", {}
             return
         await asyncio.sleep(LOOK_SECONDS)
