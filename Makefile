@@ -38,8 +38,8 @@ format: $(READY) ## Put the code into the house style
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-soak: $(READY) ## The random tests of `make test`, many more of them (a quarter of an hour)
-	@HEADRACE_SOAK=1 $(PYTHON) -m pytest tests/retrieval tests/contract/test_filters_agree.py
+soak: $(READY) ## The random tests of `make test`, many more of them (an hour)
+	@HEADRACE_SOAK=1 $(PYTHON) -m pytest tests/retrieval tests/contract/test_filters_agree.py tests/functions/test_chaos.py
 
 bench: $(READY) $(PEERS) ## Measure: prints tables, asserts nothing
 	@$(PYTHON) -m tests.bench

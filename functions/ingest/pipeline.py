@@ -42,6 +42,8 @@ PIPELINE_VERSION = "3"
 # How long a first document's neighbours may have been there for their tenant to be new.
 NEW_SECONDS = 900.0
 HISTORY_STEPS = 20
+PATIENCE_SECONDS = 240.0
+LOOK_SECONDS = 0.5
 TOO_LONG = "Reading the file takes longer than one invocation may. Split it into smaller files."
 
 
@@ -51,7 +53,7 @@ class IngestParts:
 
     `recipe` names how chunks are made: a document that was made otherwise is made anew. `context_model` writes what each
     chunk is about, if anything does. `dead_letters_arn` is where messages come from that were given up. `window` is how
-    many chunks are embedded and written at a time, and `clock`, in seconds, what tells whether there is time for another.
+    many chunks are embedded and written at a time, and `clock`, in seconds, what tells whether there is time for another. An attempt that was overtaken waits `patience_seconds` for the other one.
     """
 
     bucket: Bucket
@@ -66,6 +68,7 @@ class IngestParts:
     recipe: str = PIPELINE_VERSION
     window: int = WINDOW
     clock: Callable[[], float] = time.monotonic
+    patience_seconds: float = PATIENCE_SECONDS
 
 
 async def synchronise(
@@ -88,7 +91,7 @@ async def synchronise(
             await _Attempt(attempt, parts, deadline).run()
     except SupersededError:
         await parts.store.discard(key, generation=attempt.number)
-        return await is_settled(key, parts)
+        return await _until_settled(key, parts, deadline)
     except TimeoutError as error:
         late = UnavailableError(TOO_LONG)
         await _record_delay(attempt, parts, str(late), last_try=last_try)
@@ -100,6 +103,18 @@ async def synchronise(
         )
         await _record_delay(attempt, parts, reason, last_try=last_try)
         raise
+    return True
+
+
+async def _until_settled(key: DocumentKey, parts: IngestParts, deadline: float | None) -> bool:
+    """Wait for the attempt that has taken over: coming again while it is at work would only overtake it in turn."""
+    waited_seconds = 0.0
+    while not await is_settled(key, parts):
+        is_late = deadline is not None and parts.clock() >= deadline
+        if is_late or waited_seconds >= parts.patience_seconds:
+            return False
+        await asyncio.sleep(LOOK_SECONDS)
+        waited_seconds += LOOK_SECONDS
     return True
 
 

@@ -49,4 +49,4 @@ def event_from_json(fields: Mapping[str, Any]) -> AnswerEvent:
 
 
 def _chunk(fields: Mapping[str, Any]) -> Chunk:
-    return Chunk(**{**fields, "section": tuple(fields["section"]), "groups": tuple(fields["groups"])})
+    return Chunk(**{**fields, **{name: tuple(fields[name]) for name in ("section", "groups", "tags")}})

@@ -102,3 +102,16 @@ async def test_tenants_are_told_from_folders(any_bucket: Bucket, bucket_name: st
     for key in ("documents/acme/a", "documents/groups=hr/b", "documents/ü x/c/d", "documents/", "other/e/f"):
         await asyncio.to_thread(partial(s3.put_object, Bucket=bucket_name, Key=key, Body=b"x"))
     assert await any_bucket.tenants() == ["acme", "default", "ü x"]
+
+
+async def test_a_small_object_is_read_with_its_labels(any_bucket: Bucket, s3: Any, bucket_name: str) -> None:
+    metadata = {"groups": "hr, board", "tags": "policy,2026"}
+    await asyncio.to_thread(
+        partial(s3.put_object, Bucket=bucket_name, Key="documents/a.json", Body=b"0123456789", Metadata=metadata)
+    )
+    found = await any_bucket.read("documents/a.json", max_bytes=4)
+    assert found is not None
+    version, content = found
+    assert content == b"0123"
+    assert (version.size_bytes, version.groups, version.tags) == (10, ("board", "hr"), ("2026", "policy"))
+    assert await any_bucket.read("documents/none.json", max_bytes=4) is None

@@ -13,7 +13,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 LAMBDA_LIMIT_BYTES = 262_144_000
-ROOM_BYTES = 40_000_000
+ROOM_BYTES = 10_000_000
 UNCHECKED_HASH = 0b01
 
 

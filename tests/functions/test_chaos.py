@@ -173,6 +173,7 @@ class History:
             dead_letters_arn=ChaoticQueue.DEAD_LETTERS_ARN,
             window=2,
             clock=self._clock,
+            patience_seconds=0.0,
         )
 
     def _clock(self) -> float:
