@@ -31,7 +31,7 @@ from tests.support.embedders import HashEmbedder
 from tests.support.ingest import FolderBucket, LineParser
 from tests.support.scale import tries
 from tests.support.sqs import ChaoticQueue, Held
-from tests.support.witness import Witness, check_versions
+from tests.support.witness import Witness, check_found
 
 NAMES = ("a.txt", "b.txt")
 GROUPS = ("hr", "ops")
@@ -192,13 +192,8 @@ class History:
         found = await retriever.retrieve("which one?", scope=Scope(self._tenant, frozenset(GROUPS)))
         ended = self._witness.now()
         self._tally.seen["search"] += 1
-        passages: dict[str, list[Passage]] = {}
-        for passage in found:
-            passages.setdefault(passage.chunk.document_key, []).append(passage)
-        for name in NAMES:
-            key = f"documents/{self._tenant}/{name}"
-            check_versions(passages.get(key, []), self._witness.possible(key, started, ended))
-        return passages
+        keys = [f"documents/{self._tenant}/{name}" for name in NAMES]
+        return check_found(found, self._witness, keys, started, ended)
 
     async def _check_the_end(self) -> None:
         found = await self._search()

@@ -25,7 +25,7 @@ from tests.support.embedders import HashEmbedder
 from tests.support.faults import Faults
 from tests.support.ingest import FolderBucket, LineParser
 from tests.support.scale import tries
-from tests.support.witness import Witness, check_versions
+from tests.support.witness import Witness, check_found
 
 NAMES = ("a.txt", "b.txt", "c.txt")
 STEPS = 16
@@ -113,13 +113,8 @@ class History:
         found = await retriever.retrieve("which one?", scope=Scope(self._tenant))
         ended = self._witness.now()
         self.searches += 1
-        passages: dict[str, list[Passage]] = {}
-        for passage in found:
-            passages.setdefault(passage.chunk.document_key, []).append(passage)
-        for name in NAMES:
-            key = f"documents/{self._tenant}/{name}"
-            check_versions(passages.get(key, []), self._witness.possible(key, started, ended))
-        return passages
+        keys = [f"documents/{self._tenant}/{name}" for name in NAMES]
+        return check_found(found, self._witness, keys, started, ended)
 
     async def _check_the_end(self) -> None:
         """When quiet, store, registry and bucket agree."""

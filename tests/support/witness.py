@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -69,6 +69,18 @@ class Flip:
     started: int
     ended: int | None
     generation: int | None
+
+
+def check_found(
+    found: Iterable[Passage], witness: Witness, keys: Iterable[str], started: int, ended: int
+) -> dict[str, list[Passage]]:
+    """Hold all that one search found against what may have been current meanwhile; gives it by document."""
+    passages: dict[str, list[Passage]] = {}
+    for passage in found:
+        passages.setdefault(passage.chunk.document_key, []).append(passage)
+    for key in keys:
+        check_versions(passages.get(key, []), witness.possible(key, started, ended))
+    return passages
 
 
 def check_versions(passages: list[Passage], possible: set[int | None]) -> None:
