@@ -68,6 +68,9 @@ def add_document_routes(app: FastAPI) -> None:
         key = key_of(body.name, asker)
         metadata = {name: ", ".join(given) for name, given in (("groups", body.groups), ("tags", body.tags)) if given}
         _check_labels(body, asker)
+        known = await parts.answering.registry.get(key)
+        if known is not None and not asker.may_see(known.groups):
+            raise InvalidInputError("This name is taken. Choose another one.", param="name")
         form = await parts.uploads.form(
             key.key, metadata=metadata, content_type=body.content_type, max_bytes=parts.max_document_bytes
         )
@@ -89,6 +92,8 @@ def _why_not(name: str, key: DocumentKey) -> str:
     parts = name.split("/")
     if any(unicodedata.category(character) in {"Cc", "Cs", "Cf"} for character in name):
         return "its name has characters that can't be seen"
+    if "${" in name:
+        return "S3 would fill in what stands between ${ and }"
     if any(part in {"", ".", ".."} for part in parts):
         return "a part of its path is empty, . or .."
     if len(key.key.encode()) > MAX_KEY_BYTES:

@@ -16,6 +16,8 @@ MAX_CHARACTERS = 900
 ENOUGH_CHARACTERS = 300
 # The end of a chunk that the next one of its section begins with, embedded but not quoted.
 LEAD_CHARACTERS = 120
+# A table of very many columns is not shown: stores take 40 kB beside a vector.
+MAX_HTML_CHARACTERS = 8_000
 # What is left of a text that is cut and cut again.
 LEAST_CHARACTERS = 40
 
@@ -95,12 +97,13 @@ def _split(block: Block) -> Iterator[Block]:
     """The block, or its sentences packed into pieces that fit; a sentence that is too long is cut between words."""
     text = block.text.strip()
     cells = block.cells if len(text) <= MAX_CHARACTERS else ()
-    while len(text) > MAX_CHARACTERS:
-        cut = _cut(text, MAX_CHARACTERS)
-        yield replace(block, text=text[:cut].strip(), cells=cells)
-        text = text[cut:].strip()
-    if text:
-        yield replace(block, text=text, cells=cells)
+    start = 0
+    while start < len(text):
+        rest = text[start : start + MAX_CHARACTERS + 1]
+        cut = _cut(rest, MAX_CHARACTERS) if len(rest) > MAX_CHARACTERS else len(rest)
+        if piece := rest[:cut].strip():
+            yield replace(block, text=piece, cells=cells)
+        start += cut
 
 
 def _cut(text: str, size: int) -> int:
@@ -121,7 +124,8 @@ def _lead(before: Chunk, chunk: Chunk) -> str:
 def _tables(group: Sequence[Block]) -> str:
     """The group's table rows as HTML, for display; empty when it has none."""
     runs = groupby((block.cells for block in group if block.cells), key=lambda cells: tuple(c[0] for c in cells))
-    return "".join(_table(labels, list(rows)) for labels, rows in runs)
+    html = "".join(_table(labels, list(rows)) for labels, rows in runs)
+    return html if len(html) <= MAX_HTML_CHARACTERS else ""
 
 
 def _table(labels: Sequence[str], rows: Sequence[Sequence[tuple[str, str]]]) -> str:

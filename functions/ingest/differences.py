@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from functions.ingest.pipeline import IngestParts, synchronise
 from functions.ingest.rebuild import disown
+from headrace.errors import UnavailableError
 from headrace.messages import object_changed
 from headrace.protocols import Bucket, DocumentRegistry
 from headrace.types import SIDECAR_SUFFIX, Chunk, Document, DocumentKey, DocumentState, tenant_prefix
@@ -57,7 +58,9 @@ async def missed(
 
 
 async def verify(tenant: str, parts: IngestParts) -> list[Difference]:
-    """Every difference between bucket, registry and store, by key."""
+    """Every difference between bucket, registry and store, by key. Raises UnavailableError while the registry is lost."""
+    if not (await parts.registry.standing(tenant)).epoch:
+        raise UnavailableError(f"The registry of {tenant!r} is not whole. Run `make rebuild` first.")
     found = await missed(
         tenant, tenant_prefix(tenant), bucket=parts.bucket, registry=parts.registry, recipe=parts.recipe
     )
@@ -111,11 +114,11 @@ def _stale(known: Document | None, etag: str, sidecar: str, recipe: str, since: 
         return "is in the bucket, but not in the registry"
     if known.state in ON_ITS_WAY:
         return f"is {known.state}, and nobody is at it" if (known.updated_at or 0) < since else ""
+    if (known.etag, known.sidecar) != (etag, sidecar):
+        return "has changed since it was read"
     if not known.pipeline:
         # Given up: `make redrive` tries it again.
         return ""
-    if (known.etag, known.sidecar) != (etag, sidecar):
-        return "has changed since it was read"
     return "was read by another version of the pipeline" if known.pipeline != recipe else ""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from headrace.errors import DocumentError
 from headrace.protocols import Bucket
-from headrace.types import SIDECAR_SUFFIX, Document, DocumentKey, ObjectVersion, Sidecar, read_names
+from headrace.types import NOBODY, SIDECAR_SUFFIX, Document, DocumentKey, ObjectVersion, Sidecar, read_names
 
 MAX_SIDECAR_BYTES = 100_000
 MAX_NAMES = 100
@@ -57,7 +57,8 @@ def known_to(version: ObjectVersion) -> tuple[str, ...]:
     try:
         return readers_of(version)
     except DocumentError:
-        return tuple(sorted({group for groups in _given(version) for group in groups}))
+        # Where a sidecar says who, but nobody can read what, nobody is to know.
+        return tuple(sorted({group for groups in _given(version) for group in groups})) or NOBODY
 
 
 def tags_of(version: ObjectVersion) -> tuple[str, ...]:
@@ -97,7 +98,10 @@ def _read(content: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
         value = json.loads(content)
     except (ValueError, RecursionError):
         raise DocumentError("it is not valid JSON") from None
-    value = value.get("metadataAttributes", value) if isinstance(value, dict) else value
+    if isinstance(value, dict) and "metadataAttributes" in value:
+        if value.keys() & {"groups", "tags"}:
+            raise DocumentError("it has groups or tags both in and beside metadataAttributes")
+        value = value["metadataAttributes"]
     if not isinstance(value, dict):
         raise DocumentError('it must be an object, such as {"groups": ["hr"], "tags": ["policy"]}')
     return _names(value, "groups"), _names(value, "tags")

@@ -90,7 +90,10 @@ async def synchronise(
         async with asyncio.timeout(deadline_seconds):
             await _Attempt(attempt, parts, deadline).run()
     except SupersededError:
-        await parts.store.discard(key, generation=attempt.number)
+        recorded = await parts.registry.get(key)
+        # A save whose reply was lost, and that was sent again, is told so, too: what it made current stays.
+        if recorded is None or attempt.number not in {recorded.generation, recorded.draft}:
+            await parts.store.discard(key, generation=attempt.number)
         return await _until_settled(key, parts, deadline)
     except TimeoutError as error:
         late = UnavailableError(TOO_LONG)
@@ -145,6 +148,9 @@ class _Attempt:
         if seen is None:
             await self._forget()
         elif known and is_current(known, seen, self._parts.recipe):
+            if known.state is DocumentState.READY and known.reason:
+                # A reason why it was late, which it is no longer.
+                await self._save(replace(known, reason=""))
             # What an attempt that died has left behind.
             await self._parts.store.retire(self._key, before=known.generation or self._number)
         else:
@@ -199,7 +205,9 @@ class _Attempt:
         """Write the chunks of `new`; what is done by the deadline becomes a draft, and is kept for the next message."""
         parts = self._parts
         reuse = Reuse(parts.store, self._key)
-        await reuse.add((document.generation, document.draft))
+        # What another recipe made is not what this one would make.
+        is_alike = document.generation is None or document.content.endswith(_suffix(parts.recipe))
+        await reuse.add((document.generation, document.draft) if is_alike else ())
 
         async def report(progress: float, tokens: int, *, is_draft: bool) -> None:
             nonlocal document
@@ -364,4 +372,8 @@ def _content(path: Path, recipe: str) -> str:
     """Names what chunks are made from, and how: the bytes and the recipe."""
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256").hexdigest()
-    return f"{content[:32]}-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}"
+    return f"{content[:32]}{_suffix(recipe)}"
+
+
+def _suffix(recipe: str) -> str:
+    return f"-{hashlib.sha256(recipe.encode()).hexdigest()[:8]}"

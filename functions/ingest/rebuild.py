@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from functions.ingest.labels import known_to, look, sidecar_etag, tags_of
+from functions.ingest.labels import known_to, look, readers_of, sidecar_etag, tags_of
 from functions.ingest.pipeline import IngestParts, documents_in_bucket, is_current, synchronise
-from headrace.errors import SupersededError
+from headrace.errors import DocumentError, SupersededError
 from headrace.messages import object_changed
 from headrace.protocols import Queue
 from headrace.types import Chunk, ChunkId, Document, DocumentKey, DocumentState, ObjectVersion
@@ -121,6 +121,11 @@ async def _is_whole(key: DocumentKey, generation: int, total: int, parts: Ingest
 
 def _is_of(stored: StoredGeneration, seen: ObjectVersion) -> bool:
     first = stored.first
+    try:
+        readers_of(seen)
+    except DocumentError:
+        # It would be read, and end as failed.
+        return False
     return stored.is_whole and (first.etag, first.groups, first.tags) == (seen.etag, known_to(seen), tags_of(seen))
 
 

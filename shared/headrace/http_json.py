@@ -19,6 +19,8 @@ from headrace.errors import ConfigurationError, HeadraceError, UnavailableError
 from headrace.retries import ATTEMPTS, WRITE_DEADLINE_SECONDS, read_retry_after, with_retries
 
 CONNECTIONS = 100
+# What is said of the content that was sent; any other refusal is said of whoever sent it.
+CONTENT_REFUSED = frozenset({400, 413, 415, 422})
 JSON_HEADERS = {"Content-Type": "application/json"}
 Request = AbstractAsyncContextManager[aiohttp.ClientResponse]
 
@@ -131,4 +133,5 @@ def _fault(api: Api, status: int, text: str, retry_after: str | None) -> Headrac
     if status in {408, 429} or status >= 500 or api.passes(status, text):
         seconds = read_retry_after(retry_after)
         return api.unavailable(f"{api.what} answered with status {status}.", retry_after_seconds=seconds)
-    return api.refusal(f"{api.what} refused a request (status {status}): {text[:200]}")
+    refusal = api.refusal if status in CONTENT_REFUSED else ConfigurationError
+    return refusal(f"{api.what} refused a request (status {status}): {text[:200]}")

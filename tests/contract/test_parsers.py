@@ -176,3 +176,29 @@ async def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
         parser._process.kill()
         await parser._process.wait()
         assert await parse(parser, tmp_path, "a.txt", TEXT.encode())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kept"),
+    [
+        (
+            "a.xml",
+            "<s><title>T</title><para>Never <b>mix</b> these two chemicals.</para></s>",
+            "Never mix these two chemicals.",
+        ),
+        ("a.xml", "<doc><para><b>Note</b> this is kept</para></doc>", "Note this is kept"),
+        ("a.rst", "T\n=\n\n.. versionadded:: 2.0\n   Important text here.\n", "Important text here."),
+        ("a.txt", "BMW has an annual report.", "BMW has an annual report."),
+        ("a.html", "<p>" + "é" * 600_001 + "</p>", "é" * 600_001),
+    ],
+    ids=["xml-prose", "xml-tail", "rst-directive", "starts-like-a-bitmap", "sample-ends-in-a-character"],
+)
+async def test_no_text_is_lost(any_parser: Parser, tmp_path: Path, name: str, content: str, kept: str) -> None:
+    blocks = await parse(any_parser, tmp_path, name, content.encode())
+    assert kept in " ".join(block.text for block in blocks)
+
+
+async def test_a_sheet_of_very_many_columns_takes_no_room(any_parser: Parser, tmp_path: Path) -> None:
+    row = [""] * 16_000
+    (block, *_) = await parse(any_parser, tmp_path, "a.xlsx", files.xlsx("S", ("a", *row, "b"), ("1", *row, "2")))
+    assert block.cells == (("a", "1"), ("b", "2"))

@@ -9,6 +9,7 @@ import pytest
 
 from functions.ingest import differences
 from functions.ingest.pipeline import IngestParts, synchronise
+from headrace.errors import UnavailableError
 from headrace.types import Chunk, DocumentKey, EmbeddedChunk
 from tests.support.embedders import HashEmbedder
 from tests.support.ingest import FolderBucket
@@ -95,3 +96,12 @@ async def test_an_attempt_that_is_at_work_is_no_difference(
     (vector,) = await parts.embedder.embed([chunk.text_to_embed])
     await parts.store.upsert([EmbeddedChunk(chunk, vector)])
     assert await differences.verify(tenant, parts) == []
+
+
+async def test_verify_touches_nothing_while_the_registry_is_lost(
+    bucket: FolderBucket, parts: IngestParts, tenant: str
+) -> None:
+    await filled(bucket, parts, tenant)
+    await parts.registry.distrust(tenant)
+    with pytest.raises(UnavailableError, match="make rebuild"):
+        await differences.verify(tenant, parts)

@@ -80,7 +80,7 @@ async def test_a_form_says_what_s3_will_hold_it_to(url: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../x", "a//b", "/a", "a/", ".", "a/../b", "a\u0000b", "a\u202eb", "groups=hr/a", "a.metadata.json", "é" * 600, "x" * 1001, ""],
+    ["../x", "a//b", "/a", "a/", ".", "a/../b", "a\u0000b", "a\u202eb", "groups=hr/a", "a.metadata.json", "${filename}", "x/${filename}", "é" * 600, "x" * 1001, ""],
 )  # fmt: skip
 async def test_a_name_that_could_lead_elsewhere_is_refused(url: str, name: str) -> None:
     status, body = await post(url, name=name)
@@ -91,6 +91,14 @@ async def test_a_name_that_could_lead_elsewhere_is_refused(url: str, name: str) 
 async def test_labels_that_are_not_the_askers_or_no_names_are_refused(url: str, labels: dict[str, Any]) -> None:
     status, body = await post(url, name="a.txt", **labels)
     assert (status, body["error"]["param"]) == (400, next(iter(labels)))
+
+
+async def test_a_form_replaces_no_document_that_the_asker_may_not_see(
+    url: str, registry: RedisRegistry, tenant: str
+) -> None:
+    await put_record(registry, Document(f"documents/{tenant}/plan.txt", DocumentState.READY, groups=("hr",)))
+    status, body = await post(url, name="plan.txt")
+    assert (status, body["error"]["param"]) == (400, "name")
 
 
 async def test_the_default_tenants_folders_are_not_other_tenants(

@@ -205,7 +205,8 @@ async def test_contexts_are_embedded_never_quoted_and_written_once(
     bucket.put(key.key, text("a", "b", "c", "d"))
     await synchronise(key, told)
     chunks = sorted([chunk async for chunk in parts.store.scan(key.tenant)], key=lambda chunk: chunk.index)
-    assert chunks[3].context == "This is about zebra d."
+    assert [chunk.context for chunk in chunks] == [f"This is about zebra {name}." for name in "abcd"]
+    assert narrator.calls == 4
     assert "zebra d" in chunks[3].text_to_embed
     assert "zebra" not in "".join(chunk.text for chunk in chunks)
     document = await record(key, parts)

@@ -25,8 +25,8 @@ FLOORS = {
 }  # fmt: skip
 VENDORS = {
     "aiohttp": {"headrace.http_json"},
-    "boto3": {"headrace.buckets.s3", "headrace.queues.sqs"},
-    "botocore": {"headrace.buckets.s3", "headrace.queues.sqs"},
+    "boto3": {"headrace.buckets.s3", "headrace.buckets.uploads", "headrace.queues.sqs"},
+    "botocore": {"headrace.buckets.s3", "headrace.buckets.uploads", "headrace.queues.sqs"},
     "langchain_core": {"headrace.langchain"},
     "openai": {"headrace.openai_client", "headrace.models.openai"},
     "orjson": {"headrace.http_json"},

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from headrace.errors import BucketUnavailableError
+from headrace.errors import BucketUnavailableError, InvalidInputError
 from headrace.types import UploadForm
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class S3Uploads:
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
 
+        if "${filename}" in key:
+            raise InvalidInputError("S3 would put the file under another name: leave out ${filename}.", param="name")
         try:
             if self._client is None:
                 self._client = boto3.client("s3", config=Config(signature_version="s3v4"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,7 +23,8 @@ def text_encoding(path: Path) -> str:
     if sample.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
     try:
-        sample[: sample.rfind(b"\n") + 1 or None].decode("utf-8")
+        # The sample may end within a character.
+        codecs.getincrementaldecoder("utf-8")().decode(sample)
     except UnicodeDecodeError:
         from charset_normalizer import from_bytes
 

@@ -40,7 +40,7 @@ class Kind(StrEnum):
     OLD_OFFICE = "old office"
 
 
-PICTURES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"II*\x00", b"MM\x00*", b"BM")
+PICTURES = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"II*\x00", b"MM\x00*")
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".heic"})
 ZIPPED = {"word/document.xml": Kind.DOCX, "ppt/presentation.xml": Kind.PPTX, "xl/workbook.xml": Kind.XLSX}
 DOCUMENT_SUFFIXES = frozenset({".docx", ".pptx", ".xlsx", ".odt", ".epub", ".xls", ".msg", ".doc", ".ppt", ".pdf"})
@@ -71,7 +71,13 @@ def kind_of(path: Path, name: str, content_type: str) -> Kind:
         return _compound(path)
     if head.startswith(b"{\\rtf"):
         return Kind.RTF
-    if head.startswith(PICTURES) or head[8:12] == b"WEBP" or head[4:12] == b"ftypheic" or suffix in PICTURE_SUFFIXES:
+    if (
+        head.startswith(PICTURES)
+        or (head[:2] == b"BM" and head[6:10] == bytes(4))
+        or head[8:12] == b"WEBP"
+        or head[4:12] == b"ftypheic"
+        or suffix in PICTURE_SUFFIXES
+    ):
         return Kind.PICTURE
     if suffix in DOCUMENT_SUFFIXES:
         raise DocumentError(f"The file can't be opened as {suffix}: it is damaged, or something else. Save it anew.")

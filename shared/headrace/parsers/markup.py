@@ -50,17 +50,32 @@ def _xml_blocks(element: Any, path: tuple[str, ...]) -> Iterator[Block]:
     if len(path) > MAX_DEPTH:
         raise DocumentError(f"The XML is nested deeper than {MAX_DEPTH} levels. Flatten it.")
     children = [child for child in element if isinstance(child.tag, str)]
-    if not children or (element.text or "").strip():
+    if not children or _is_mixed(element):
         text = " ".join(" ".join(element.itertext()).split())
         yield from [Block(text, None, path)] if text else []
         return
-    record = "; ".join(f"{_name(leaf)}: {' '.join(leaf.text.split())}" for leaf in element.iter()
-                       if isinstance(leaf.tag, str) and (leaf.text or "").strip())  # fmt: skip
+    record = "; ".join(_leaves(element))
     if path and len(record) <= MAX_SECTION_CHARACTERS:
         yield from [Block(record, None, path)] if record else []
         return
     for child in children:
         yield from _xml_blocks(child, (*path, _name(child)))
+
+
+def _is_mixed(element: Any) -> bool:
+    """Whether text stands beside its elements: then it is prose, and read as a whole."""
+    return bool((element.text or "").strip()) or any((child.tail or "").strip() for child in element)
+
+
+def _leaves(element: Any) -> Iterator[str]:
+    """Each element that has text, prose as a whole, as `name: text`."""
+    for child in element:
+        if not isinstance(child.tag, str):
+            continue
+        if len(child) and not _is_mixed(child):
+            yield from _leaves(child)
+        elif text := " ".join(" ".join(child.itertext()).split()):
+            yield f"{_name(child)}: {text}"
 
 
 def _name(element: Any) -> str:
@@ -138,11 +153,38 @@ def rst_to_html(text: str) -> str:
     """ReStructuredText through docutils, which reads no other file and runs nothing."""
     from docutils.core import publish_parts
 
+    _keep_unknown_directives()
     settings = {
-        "file_insertion_enabled": False, "raw_enabled": False, "_disable_config": True, "report_level": 5,
+        "line_length_limit": 10_000_000, "file_insertion_enabled": False, "raw_enabled": False, "_disable_config": True, "report_level": 5,
         "halt_level": 5, "doctitle_xform": False, "initial_header_level": 1, "syntax_highlight": "none",
     }  # fmt: skip
     return str(publish_parts(text, writer="html5", settings_overrides=settings)["body"])
+
+
+def _keep_unknown_directives() -> None:
+    """Sphinx has directives that docutils does not know: what stands in them is read, instead of being dropped in silence."""
+    from docutils import nodes
+    from docutils.parsers.rst import Directive, directives
+
+    class Kept(Directive):  # type: ignore[misc]
+        has_content = True
+        optional_arguments = 1
+        final_argument_whitespace = True
+
+        def run(self) -> list[Any]:
+            container = nodes.container()
+            container += [nodes.paragraph("", argument) for argument in self.arguments]
+            self.state.nested_parse(self.content, self.content_offset, container)
+            return [container]
+
+    known = directives.directive
+
+    def find(name: str, *rest: Any) -> Any:
+        found, messages = known(name, *rest)
+        return (found or Kept, messages if found else [])
+
+    if known.__module__ == directives.__name__:
+        directives.directive = find
 
 
 def org_to_html(text: str) -> str:

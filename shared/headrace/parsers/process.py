@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,17 +52,15 @@ class ProcessParser:
                 raise
         if "error" in answer:
             raise DocumentError(answer["error"])
-        blocks = [
-            Block(text, page, tuple(section), tuple((label, value) for label, value in cells))
-            for text, page, section, cells in answer["blocks"]
-        ]
-        return ParsedFile(blocks, answer["language"])
+        return await asyncio.to_thread(_parsed, answer)
 
     async def aclose(self) -> None:
         """End the worker."""
         process, self._process = self._process, None
         if process is not None and process.returncode is None:
-            process.kill()
+            # With its children: OCR runs in processes of its own.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
     async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -84,11 +83,19 @@ class ProcessParser:
             command = (sys.executable, "-c", START, os.pathsep.join(sys.path), str(self._memory_bytes))
             try:
                 self._process = await asyncio.create_subprocess_exec(
-                    *command, stdin=PIPE, stdout=PIPE, limit=MAX_ANSWER_BYTES
+                    *command, stdin=PIPE, stdout=PIPE, limit=MAX_ANSWER_BYTES, start_new_session=True
                 )
             except OSError as error:
                 raise ParserUnavailableError(f"The parser's process could not be started ({error}).") from error
         return self._process
+
+
+def _parsed(answer: dict[str, Any]) -> ParsedFile:
+    blocks = [
+        Block(text, page, tuple(section), tuple((label, value) for label, value in cells))
+        for text, page, section, cells in answer["blocks"]
+    ]
+    return ParsedFile(blocks, answer["language"])
 
 
 def _death(exit_code: int) -> HeadraceError:

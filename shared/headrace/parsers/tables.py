@@ -83,7 +83,8 @@ def label_rows(
         header = []
     for row in (*([second] if second else ()), *filled):
         width = max(len(row), len(header))
-        cells = tuple((header[i] if i < len(header) else "", row[i] if i < len(row) else "") for i in range(width))
+        pairs = ((header[i] if i < len(header) else "", row[i] if i < len(row) else "") for i in range(width))
+        cells = tuple(pair for pair in pairs if any(pair))
         text = "; ".join(f"{label}: {value}" if label else value for label, value in cells if value)
         yield Block(text, page, section, cells)
 

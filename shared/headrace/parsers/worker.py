@@ -20,6 +20,8 @@ from headrace.types import Block
 
 logger = logging.getLogger(__name__)
 
+# A character takes up to four bytes on the way: within what the other end reads.
+MAX_ANSWER_CHARACTERS = 120_000_000
 TOO_LARGE = "Reading the file took more memory than one file may have. Split it into smaller files."
 
 
@@ -32,7 +34,15 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     for line in sys.stdin:
-        print(json.dumps(_answer(json.loads(line))), file=answers, flush=True)
+        print(_written(json.loads(line)), file=answers, flush=True)
+
+
+def _written(request: dict[str, Any]) -> str:
+    try:
+        answer = json.dumps(_answer(request), ensure_ascii=False)
+    except MemoryError:
+        answer = json.dumps({"error": TOO_LARGE})
+    return answer if len(answer) <= MAX_ANSWER_CHARACTERS else json.dumps({"error": TOO_LARGE})
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
