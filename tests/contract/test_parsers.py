@@ -187,11 +187,19 @@ async def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
             "Never mix these two chemicals.",
         ),
         ("a.xml", "<doc><para><b>Note</b> this is kept</para></doc>", "Note this is kept"),
+        ("a.xml", '<parts><part name="seal" price="12"/></parts>', "name: seal; price: 12"),
         ("a.rst", "T\n=\n\n.. versionadded:: 2.0\n   Important text here.\n", "Important text here."),
         ("a.txt", "BMW has an annual report.", "BMW has an annual report."),
         ("a.html", "<p>" + "é" * 600_001 + "</p>", "é" * 600_001),
     ],
-    ids=["xml-prose", "xml-tail", "rst-directive", "starts-like-a-bitmap", "sample-ends-in-a-character"],
+    ids=[
+        "xml-prose",
+        "xml-tail",
+        "xml-attributes",
+        "rst-directive",
+        "starts-like-a-bitmap",
+        "sample-ends-in-a-character",
+    ],
 )
 async def test_no_text_is_lost(any_parser: Parser, tmp_path: Path, name: str, content: str, kept: str) -> None:
     blocks = await parse(any_parser, tmp_path, name, content.encode())

@@ -51,15 +51,25 @@ def _xml_blocks(element: Any, path: tuple[str, ...]) -> Iterator[Block]:
         raise DocumentError(f"The XML is nested deeper than {MAX_DEPTH} levels. Flatten it.")
     children = [child for child in element if isinstance(child.tag, str)]
     if not children or _is_mixed(element):
-        text = " ".join(" ".join(element.itertext()).split())
+        text = "; ".join(filter(None, (*_attributes(element), _prose(element))))
         yield from [Block(text, None, path)] if text else []
         return
-    record = "; ".join(_leaves(element))
+    record = "; ".join((*_attributes(element), *_leaves(element)))
     if path and len(record) <= MAX_SECTION_CHARACTERS:
         yield from [Block(record, None, path)] if record else []
         return
+    if own := "; ".join(_attributes(element)):
+        yield Block(own, None, path)
     for child in children:
         yield from _xml_blocks(child, (*path, _name(child)))
+
+
+def _attributes(element: Any, prefix: str = "") -> list[str]:
+    return [f"{prefix}{etree.QName(name).localname}: {value}" for name, value in element.items() if value.strip()]
+
+
+def _prose(element: Any) -> str:
+    return " ".join(" ".join(element.itertext()).split())
 
 
 def _is_mixed(element: Any) -> bool:
@@ -68,13 +78,14 @@ def _is_mixed(element: Any) -> bool:
 
 
 def _leaves(element: Any) -> Iterator[str]:
-    """Each element that has text, prose as a whole, as `name: text`."""
+    """Each element that has text, prose as a whole, as `name: text`, and each attribute as `name.attribute: value`."""
     for child in element:
         if not isinstance(child.tag, str):
             continue
+        yield from _attributes(child, f"{_name(child)}.")
         if len(child) and not _is_mixed(child):
             yield from _leaves(child)
-        elif text := " ".join(" ".join(child.itertext()).split()):
+        elif text := _prose(child):
             yield f"{_name(child)}: {text}"
 
 
