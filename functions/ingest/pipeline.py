@@ -140,10 +140,12 @@ class _Attempt:
         self._parts = parts
         self._deadline = deadline
         self._history: tuple[Step, ...] = ()
+        self._was_settled = False
 
     async def run(self) -> None:
         await open_tenant(self._key, self._parts)
         known = await self._parts.registry.get(self._key)
+        self._was_settled = known is not None and bool(known.pipeline)
         seen = await look(self._key, self._parts.bucket)
         if seen is None:
             await self._forget()
@@ -239,7 +241,8 @@ class _Attempt:
             return False
         labels = {(chunk.groups, chunk.tags, chunk.etag) for chunk in found}
         done = replace(document, groups=readers, tags=tags)
-        if labels == {(readers, tags, version.etag)}:
+        # An attempt in between may have left chunks of a later generation: then a new one is written, and all others go.
+        if self._was_settled and labels == {(readers, tags, version.etag)}:
             await self._finish(done)
             return True
         chunks = [
