@@ -21,13 +21,11 @@ from headrace.types import (
     SIDECAR_SUFFIX,
     Document,
     DocumentKey,
-    DocumentState,
     Principal,
 )
 
 MAX_KEY_BYTES = 1024
 LOOK_SECONDS = 0.5
-SETTLED = frozenset({DocumentState.READY, DocumentState.FAILED})
 Read = Callable[[], Awaitable[Sequence[Document]]]
 
 
@@ -154,7 +152,7 @@ async def _changes(read: Read, deadline_seconds: float) -> AsyncGenerator[tuple[
         for key in shown.keys() - found.keys():
             yield "gone", {"key": key}
         shown = found
-        if all(document.state in SETTLED for document in found.values()) or loop.time() >= end:
+        if all(document.state.is_settled for document in found.values()) or loop.time() >= end:
             yield "end", {}
             return
         await asyncio.sleep(LOOK_SECONDS)

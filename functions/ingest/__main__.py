@@ -19,8 +19,9 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
+from functions.ingest.again import look_again
 from functions.ingest.dead_letters import redrive
-from functions.ingest.differences import missed, repair, send, verify
+from functions.ingest.differences import missed, repair, verify
 from functions.ingest.main import open_parts
 from functions.ingest.pipeline import IngestParts
 from functions.ingest.rebuild import rebuild
@@ -62,7 +63,7 @@ async def _backfill(given: Namespace) -> None:
     async with open_parts() as parts:
         for name in await _tenants(given, parts):
             found = await missed(name, given.prefix, bucket=parts.bucket, registry=parts.registry, recipe=parts.recipe)
-            await send([difference.key for difference in found], parts)
+            await look_again([difference.key for difference in found], parts, queue=parts.queue)
             _say(f"{name}: {len(found)} documents {'enqueued' if parts.queue else 'read'}")
 
 

@@ -9,10 +9,10 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 
+from functions.ingest.again import look_again
 from functions.ingest.labels import known_to, look, narrowed, sidecar_etag
 from functions.ingest.pipeline import IngestParts, is_current, synchronise, with_history
 from headrace.errors import SupersededError
-from headrace.messages import object_changed
 from headrace.types import Document, DocumentKey, DocumentState
 
 REASON = (
@@ -52,9 +52,5 @@ async def redrive(tenant: str, parts: IngestParts) -> int:
     """Put every document of the tenant that was given up into the queue once more; returns how many."""
     documents = await parts.registry.documents(tenant)
     lost = [document.key for document in documents if document.state == DocumentState.FAILED and not document.pipeline]
-    if parts.queue is not None:
-        await parts.queue.send([object_changed(key) for key in lost])
-    else:
-        for key in lost:
-            await synchronise(DocumentKey(key), parts)
+    await look_again(lost, parts, queue=parts.queue)
     return len(lost)

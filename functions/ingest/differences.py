@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from functions.ingest.pipeline import IngestParts, synchronise
+from functions.ingest.again import look_again
+from functions.ingest.pipeline import IngestParts
 from functions.ingest.rebuild import disown
+from functions.ingest.stored import StoredGeneration, stored_generations
 from headrace.errors import UnavailableError
-from headrace.messages import object_changed
 from headrace.protocols import Bucket, DocumentRegistry
-from headrace.types import SIDECAR_SUFFIX, Chunk, Document, DocumentKey, DocumentState, tenant_prefix
+from headrace.types import SIDECAR_SUFFIX, Document, DocumentKey, tenant_prefix
 
-ON_ITS_WAY = frozenset({DocumentState.QUEUED, DocumentState.PARSING, DocumentState.EMBEDDING})
 # What nobody has touched for so long is not being worked on.
 SETTLED_SECONDS = 3600.0
-QUEUE_PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,29 +45,20 @@ async def missed(
     What is on its way counts when it has been so for an hour. Asks the bucket for its listing alone, so labels that only
     an object's metadata has are not compared.
     """
-    held, sidecars = await _listed(tenant, prefix, bucket)
     known = {d.key: d for d in await registry.documents(tenant) if d.key.startswith(prefix)}
-    since = time.time() - settled_seconds
-    found = [Difference(key, "is in the registry, but no longer in the bucket") for key in known.keys() - held.keys()]
-    for key, etag in held.items():
-        why = _stale(known.get(key), etag, sidecars.get(key, ""), recipe, since)
-        found += [Difference(key, why)] if why else []
-    return sorted(found, key=lambda difference: difference.key)
+    return _behind(known, *await _listed(tenant, prefix, bucket), recipe, time.time() - settled_seconds)
 
 
 async def verify(tenant: str, parts: IngestParts) -> list[Difference]:
     """Every difference between bucket, registry and store, by key. Raises UnavailableError while the registry is lost."""
     if not (await parts.registry.standing(tenant)).epoch:
         raise UnavailableError(f"The registry of {tenant!r} is not whole. Run `make rebuild` first.")
-    found = await missed(
-        tenant, tenant_prefix(tenant), bucket=parts.bucket, registry=parts.registry, recipe=parts.recipe
-    )
     documents = {document.key: document for document in await parts.registry.documents(tenant)}
-    stored: dict[str, dict[int, list[Chunk]]] = defaultdict(lambda: defaultdict(list))
-    async for chunk in parts.store.scan(tenant):
-        stored[chunk.document_key][chunk.generation].append(chunk)
+    listed = await _listed(tenant, tenant_prefix(tenant), parts.bucket)
+    found = _behind(documents, *listed, parts.recipe, time.time() - SETTLED_SECONDS)
+    stored = await stored_generations(tenant, parts.store)
     for key in sorted(documents.keys() | stored.keys()):
-        found += _wrong(key, documents.get(key), stored[key])
+        found += _wrong(key, documents.get(key), stored.get(key, {}))
     return found
 
 
@@ -80,17 +69,8 @@ async def repair(found: list[Difference], parts: IngestParts) -> None:
             await parts.store.discard(DocumentKey(difference.key), generation=generation)
         if difference.lacks:
             await disown(DocumentKey(difference.key), parts)
-    await send(sorted({difference.key for difference in found if not difference.strays}), parts)
-
-
-async def send(keys: list[str], parts: IngestParts) -> None:
-    """Have these documents looked at."""
-    if parts.queue is None:
-        for key in keys:
-            await synchronise(DocumentKey(key), parts)
-        return
-    for start in range(0, len(keys), QUEUE_PAGE):
-        await parts.queue.send([object_changed(key) for key in keys[start : start + QUEUE_PAGE]])
+    keys = {difference.key for difference in found if not difference.strays}
+    await look_again(sorted(keys), parts, queue=parts.queue)
 
 
 async def _listed(tenant: str, prefix: str, bucket: Bucket) -> tuple[dict[str, str], dict[str, str]]:
@@ -108,11 +88,22 @@ async def _listed(tenant: str, prefix: str, bucket: Bucket) -> tuple[dict[str, s
     return held, sidecars
 
 
+def _behind(
+    known: Mapping[str, Document], held: Mapping[str, str], sidecars: Mapping[str, str], recipe: str, since: float
+) -> list[Difference]:
+    """What the registry says otherwise than the bucket's listing, by key."""
+    found = [Difference(key, "is in the registry, but no longer in the bucket") for key in known.keys() - held.keys()]
+    for key, etag in held.items():
+        why = _stale(known.get(key), etag, sidecars.get(key, ""), recipe, since)
+        found += [Difference(key, why)] if why else []
+    return sorted(found, key=lambda difference: difference.key)
+
+
 def _stale(known: Document | None, etag: str, sidecar: str, recipe: str, since: float) -> str:
     """Why a record is not of what the bucket holds; empty when it is, or soon will be."""
     if known is None:
         return "is in the bucket, but not in the registry"
-    if known.state in ON_ITS_WAY:
+    if not known.state.is_settled:
         return f"is {known.state}, and nobody is at it" if (known.updated_at or 0) < since else ""
     if (known.etag, known.sidecar) != (etag, sidecar):
         return "has changed since it was read"
@@ -122,19 +113,20 @@ def _stale(known: Document | None, etag: str, sidecar: str, recipe: str, since: 
     return "was read by another version of the pipeline" if known.pipeline != recipe else ""
 
 
-def _wrong(key: str, document: Document | None, stored: Mapping[int, list[Chunk]]) -> Iterator[Difference]:
+def _wrong(key: str, document: Document | None, stored: Mapping[int, StoredGeneration]) -> Iterator[Difference]:
     """What the store has too little or too much of."""
     current = document.generation if document else None
     if document is not None and current is not None:
-        chunks = stored.get(current, [])
-        if not chunks or {chunk.index for chunk in chunks} != set(range(document.chunks)):
-            yield Difference(key, f"has {len(chunks)} of its {document.chunks} chunks in the store", lacks=True)
-        elif document.pipeline and {(c.groups, c.tags) for c in chunks} != {(document.groups, document.tags)}:
+        held = stored.get(current)
+        if held is None or not held.has(document.chunks):
+            count = len(held.indexes) if held else 0
+            yield Difference(key, f"has {count} of its {document.chunks} chunks in the store", lacks=True)
+        elif document.pipeline and held.labels != {(document.groups, document.tags)}:
             yield Difference(key, "has chunks in the store with other groups or tags", lacks=True)
     # Generations are numbered by the time, in microseconds: young ones may be on their way.
     before = (time.time() - SETTLED_SECONDS) * 1e6
     kept = {current, document.draft if document else None}
     strays = tuple(sorted(number for number in stored if number not in kept and number < before))
     if strays:
-        count = sum(len(stored[number]) for number in strays)
+        count = sum(len(stored[number].indexes) for number in strays)
         yield Difference(key, f"has {count} chunks in the store that are of no current version", strays=strays)

@@ -53,7 +53,8 @@ class IngestParts:
 
     `recipe` names how chunks are made: a document that was made otherwise is made anew. `context_model` writes what each
     chunk is about, if anything does. `dead_letters_arn` is where messages come from that were given up. `window` is how
-    many chunks are embedded and written at a time, and `clock`, in seconds, what tells whether there is time for another. An attempt that was overtaken waits `patience_seconds` for the other one.
+    many chunks are embedded and written at a time, and `clock`, in seconds, what tells whether there is time for another. An attempt
+    that was overtaken waits `patience_seconds` for the other one.
     """
 
     bucket: Bucket
@@ -90,10 +91,7 @@ async def synchronise(
         async with asyncio.timeout(deadline_seconds):
             await _Attempt(attempt, parts, deadline).run()
     except SupersededError:
-        recorded = await parts.registry.get(key)
-        # A save whose reply was lost, and that was sent again, is told so, too: what it made current stays.
-        if recorded is None or attempt.number not in {recorded.generation, recorded.draft}:
-            await parts.store.discard(key, generation=attempt.number)
+        await parts.store.discard(key, generation=attempt.number)
         return await _until_settled(key, parts, deadline)
     except TimeoutError as error:
         late = UnavailableError(TOO_LONG)
@@ -112,7 +110,7 @@ async def synchronise(
 async def _until_settled(key: DocumentKey, parts: IngestParts, deadline: float | None) -> bool:
     """Wait for the attempt that has taken over: coming again while it is at work would only overtake it in turn."""
     waited_seconds = 0.0
-    while not await is_settled(key, parts):
+    while not await _is_settled(key, parts):
         is_late = deadline is not None and parts.clock() >= deadline
         if is_late or waited_seconds >= parts.patience_seconds:
             return False
@@ -121,7 +119,7 @@ async def _until_settled(key: DocumentKey, parts: IngestParts, deadline: float |
     return True
 
 
-async def is_settled(key: DocumentKey, parts: IngestParts) -> bool:
+async def _is_settled(key: DocumentKey, parts: IngestParts) -> bool:
     """Whether the registry says of the document all there is to say."""
     known = await parts.registry.get(key)
     seen = await look(key, parts.bucket)
@@ -163,7 +161,7 @@ class _Attempt:
         # Its generation was made from these very bytes: what is new can only be its labels.
         same = known is not None and (known.pipeline, known.etag) == (self._parts.recipe, seen.etag)
         try:
-            if same and document.generation is not None and await self._relabel(document, seen):
+            if same and await self._relabel(document, seen):
                 return
             async with _temporary_folder() as folder:
                 await self._read(document, seen, folder / "document")
@@ -180,8 +178,7 @@ class _Attempt:
         document = replace(_queued(version, document), started_at=time.time())
         readers = readers_of(version)
         content = await asyncio.to_thread(_content, path, parts.recipe)
-        same = document.generation is not None and content == document.content
-        if same and await self._relabel(document, version):
+        if content == document.content and await self._relabel(document, version):
             return
         document = await self._save(replace(document, state=DocumentState.PARSING))
         parsed = await parts.parser.parse(path, name=Path(document.name).name, content_type=version.content_type)

@@ -8,34 +8,19 @@ registry says that it is not whole, and nothing is served from it.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
+from functions.ingest.again import Say, look_again
 from functions.ingest.labels import known_to, look, readers_of, sidecar_etag, tags_of
-from functions.ingest.pipeline import IngestParts, documents_in_bucket, is_current, synchronise
+from functions.ingest.pipeline import IngestParts, documents_in_bucket, is_current
+from functions.ingest.stored import StoredGeneration, stored_generations
 from headrace.errors import DocumentError, SupersededError
-from headrace.messages import object_changed
 from headrace.protocols import Queue
-from headrace.types import Chunk, ChunkId, Document, DocumentKey, DocumentState, ObjectVersion
-
-Say = Callable[[str], None]
+from headrace.types import ChunkId, Document, DocumentKey, DocumentState, ObjectVersion
 
 CHUNKS_PAGE = 200
-QUEUE_PAGE = 100
-
-
-@dataclass(slots=True)
-class StoredGeneration:
-    """What the store has of one generation of a document."""
-
-    first: Chunk
-    indexes: set[int] = field(default_factory=set)
-
-    @property
-    def is_whole(self) -> bool:
-        return self.first.total > 0 and self.indexes == set(range(self.first.total))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +33,19 @@ class RebuildReport:
 
 async def rebuild(tenant: str, parts: IngestParts, *, queue: Queue | None, say: Say) -> RebuildReport:
     """Make the tenant's registry whole. What has to be read anew goes into the queue, or is read here without one."""
-    stored: dict[str, dict[int, StoredGeneration]] = defaultdict(dict)
-    async for chunk in parts.store.scan(tenant):
-        stored[chunk.document_key].setdefault(chunk.generation, StoredGeneration(chunk)).indexes.add(chunk.index)
+    stored = await stored_generations(tenant, parts.store)
     keys = {version.key async for version in documents_in_bucket(tenant, parts)}
     known = {document.key for document in await parts.registry.documents(tenant)}
     say(f"{tenant}: {len(keys)} documents in the bucket, {len(stored)} in the store")
     left = []
     for number, key in enumerate(sorted(keys | known | stored.keys()), 1):
         if not await _recover(DocumentKey(key), stored.get(key, {}), parts):
-            left.append(DocumentKey(key))
+            left.append(key)
         if number % 100 == 0:
             say(f"{tenant}: {number} documents looked at")
-    await _read_anew(left, parts, queue, say)
+    for key in left:
+        await disown(DocumentKey(key), parts)
+    await look_again(left, parts, queue=queue, say=say)
     await parts.registry.open_epoch(tenant)
     return RebuildReport(len(keys | known | stored.keys()) - len(left), len(left))
 
@@ -127,19 +112,6 @@ def _is_of(stored: StoredGeneration, seen: ObjectVersion) -> bool:
         # It would be read, and end as failed.
         return False
     return stored.is_whole and (first.etag, first.groups, first.tags) == (seen.etag, known_to(seen), tags_of(seen))
-
-
-async def _read_anew(keys: list[DocumentKey], parts: IngestParts, queue: Queue | None, say: Say) -> None:
-    for start in range(0, len(keys), QUEUE_PAGE):
-        page = keys[start : start + QUEUE_PAGE]
-        for key in page:
-            await disown(key, parts)
-        if queue is not None:
-            await queue.send([object_changed(key.key) for key in page])
-            continue
-        for number, key in enumerate(page, start + 1):
-            await synchronise(key, parts)
-            say(f"read anew: {number} of {len(keys)}, {key.key}")
 
 
 async def disown(key: DocumentKey, parts: IngestParts) -> None:

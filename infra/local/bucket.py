@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,11 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from headrace import wiring
+from headrace.buckets.s3 import THREADS, S3Bucket
 from headrace.messages import object_changed
 from headrace.settings import Settings
-from headrace.types import DOCUMENTS_PREFIX, DocumentKey, DocumentState
+from headrace.threads import open_threads
+from headrace.types import DOCUMENTS_PREFIX, tenant_prefix
 
 QUEUE = "headrace-ingest"
 DEAD_LETTERS = "headrace-ingest-dead-letters"
@@ -74,33 +75,24 @@ class LocalBucket:
     async def enqueue_differences(self, settings: Settings) -> int:
         """Send a notification for each document whose registry record is not what the bucket holds; returns how many.
 
-        The emulator's queue forgets at a restart what AWS's would keep.
+        The emulator's queue forgets at a restart what AWS's would keep: nobody is at work on what is on its way.
         """
-        count = 0
-        async for key in self._differences(settings):
-            message = {"QueueUrl": self.queue_url, "MessageBody": object_changed(key)}
+        from functions.ingest.differences import missed
+        from functions.ingest.main import recipe_of
+
+        async with wiring.open_redis(settings) as redis, open_threads(THREADS, "s3") as executor:
+            registry, bucket = wiring.registry_on(redis), S3Bucket(self._s3, self._bucket, executor)
+            place: dict[str, Any] = {"bucket": bucket, "registry": registry, "recipe": recipe_of(settings)}
+            tenants = {*await bucket.tenants(), *await registry.tenants()}
+            found = [
+                d
+                for name in sorted(tenants)
+                for d in await missed(name, tenant_prefix(name), **place, settled_seconds=0)
+            ]
+        for difference in found:
+            message = {"QueueUrl": self.queue_url, "MessageBody": object_changed(difference.key)}
             await asyncio.to_thread(partial(self._sqs.send_message, **message))
-            count += 1
-        return count
-
-    async def _differences(self, settings: Settings) -> AsyncIterator[str]:
-        held = await asyncio.to_thread(self._etags)
-        async with wiring.open_redis(settings) as redis:
-            registry = wiring.registry_on(redis)
-            tenants = {DocumentKey(key).tenant for key in held} | set(await registry.tenants())
-            known = {d.key: d for tenant in sorted(tenants) for d in await registry.documents(tenant)}
-        for key, etag in held.items():
-            document = known.get(key)
-            done = document is not None and document.state in {DocumentState.READY, DocumentState.FAILED}
-            if not (document and done and document.etag == etag):
-                yield key
-        for key in known.keys() - held.keys():
-            yield key
-
-    def _etags(self) -> dict[str, str]:
-        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=DOCUMENTS_PREFIX)
-        held = {entry["Key"]: entry["ETag"].strip('"') for page in pages for entry in page.get("Contents", [])}
-        return {key: etag for key, etag in held.items() if DocumentKey(key).is_document}
+        return len(found)
 
     def _create_bucket(self) -> None:
         try:

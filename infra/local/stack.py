@@ -222,8 +222,8 @@ async def _settled(settings: Settings, keys: set[str]) -> int:
     async with wiring.open_redis(settings) as redis, asyncio.timeout(SAMPLES_SECONDS):
         registry = wiring.registry_on(redis)
         while True:
-            states = {d.key: d.state for d in await registry.documents(DEFAULT_TENANT)}
-            done = [states[key] for key in keys if states.get(key) in {DocumentState.READY, DocumentState.FAILED}]
+            documents = await registry.documents(DEFAULT_TENANT)
+            done = [d.state for d in documents if d.key in keys and d.state.is_settled]
             if len(done) == len(keys):
                 return done.count(DocumentState.FAILED)
             await asyncio.sleep(0.1)

@@ -171,3 +171,19 @@ async def test_a_server_that_is_gone_is_unavailable(key: DocumentKey) -> None:
         for call in (registry.check(), begun(registry, key), registry.get(key), registry.standing("t")):
             with pytest.raises(RegistryUnavailableError, match="REDIS_URL"):
                 await call
+
+
+async def test_a_write_that_took_effect_may_be_sent_again_after_a_newer_attempt_has_begun(
+    any_registry: DocumentRegistry, key: DocumentKey
+) -> None:
+    old = await begun(any_registry, key)
+    await any_registry.save(ready(key), old)
+    revision = await any_registry.revision(key.tenant)
+    new = await begun(any_registry, key)
+    await any_registry.save(ready(key), old)
+    assert await any_registry.revision(key.tenant) == revision
+    with pytest.raises(SupersededError):
+        await any_registry.save(replace(ready(key), etag="other"), old)
+    await any_registry.save(ready(key, 2), new)
+    with pytest.raises(SupersededError):
+        await any_registry.save(ready(key), old)

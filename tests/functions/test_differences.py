@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from functions.ingest import differences
+from functions.ingest.again import look_again
 from functions.ingest.pipeline import IngestParts, synchronise
 from headrace.errors import UnavailableError
 from headrace.types import Chunk, DocumentKey, EmbeddedChunk
@@ -55,7 +56,7 @@ async def test_backfill_finds_what_was_not_read_at_its_present_version(
     again = replace(parts, recipe="another")
     assert "d.txt was read by another version of the pipeline" in await missed(again, tenant)
     found = await differences.verify(tenant, parts)
-    await differences.send([difference.key for difference in found], parts)
+    await look_again([difference.key for difference in found], parts, queue=parts.queue)
     assert await differences.verify(tenant, parts) == []
 
 

@@ -31,10 +31,6 @@ class Source:
     content_type: str = ""
     languages: str = ""
 
-    @property
-    def suffix(self) -> str:
-        return Path(self.name).suffix.lower()
-
     def text(self) -> str:
         """All of a text file."""
         return self.path.read_text(encoding=text_encoding(self.path), errors="replace")
@@ -135,9 +131,14 @@ def _office(source: Source) -> Iterable[Block]:
 
 
 def _html(source: Source) -> Iterable[Block]:
+    return _html_blocks(source.text())
+
+
+def _html_blocks(html: str) -> Iterable[Block]:
+    """A page, or what was made into one, so that its headings and tables are read like any page's."""
     from headrace.parsers.unstructured import read_html
 
-    return read_html(source.text())
+    return read_html(html)
 
 
 def _markdown(source: Source) -> Iterable[Block]:
@@ -146,13 +147,28 @@ def _markdown(source: Source) -> Iterable[Block]:
     return read_markdown(source.text())
 
 
-def _converted(module: str, source: Source) -> Iterable[Block]:
-    """Formats that become HTML first, so that their headings and tables are read like any page's."""
-    from headrace.parsers import markup
-    from headrace.parsers.unstructured import read_html
+def _odt(source: Source) -> Iterable[Block]:
+    from headrace.parsers.markup import odt_to_html
 
-    given = source.path if module in {"odt_to_html", "epub_to_html"} else source.text()
-    return read_html(getattr(markup, module)(given))
+    return _html_blocks(odt_to_html(source.path))
+
+
+def _epub(source: Source) -> Iterable[Block]:
+    from headrace.parsers.markup import epub_to_html
+
+    return _html_blocks(epub_to_html(source.path))
+
+
+def _rst(source: Source) -> Iterable[Block]:
+    from headrace.parsers.markup import rst_to_html
+
+    return _html_blocks(rst_to_html(source.text()))
+
+
+def _org(source: Source) -> Iterable[Block]:
+    from headrace.parsers.markup import org_to_html
+
+    return _html_blocks(org_to_html(source.text()))
 
 
 def _rtf(source: Source) -> Iterable[Block]:
@@ -185,10 +201,10 @@ _READERS: Mapping[Kind, Reader] = {
     Kind.MSG: _outlook,
     Kind.DOCX: _office,
     Kind.PPTX: _office,
-    Kind.ODT: lambda source: _converted("odt_to_html", source),
-    Kind.EPUB: lambda source: _converted("epub_to_html", source),
-    Kind.RST: lambda source: _converted("rst_to_html", source),
-    Kind.ORG: lambda source: _converted("org_to_html", source),
+    Kind.ODT: _odt,
+    Kind.EPUB: _epub,
+    Kind.RST: _rst,
+    Kind.ORG: _org,
     Kind.RTF: _rtf,
     Kind.OLD_OFFICE: _refused(OLD_OFFICE),
 }

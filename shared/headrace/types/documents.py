@@ -28,6 +28,11 @@ class DocumentState(StrEnum):
     READY = "ready"
     FAILED = "failed"
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nobody has to do anything more: it is searchable, or says why it is not."""
+        return self in {DocumentState.READY, DocumentState.FAILED}
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
