@@ -29,7 +29,11 @@ async def give_up(key: DocumentKey, parts: IngestParts) -> None:
         return
     attempt = await parts.registry.begin(key, embedding_model=parts.embedder.model)
     known = await parts.registry.get(key) or Document(key.key, DocumentState.QUEUED)
-    if is_current(known, seen, parts.recipe) or (known.state == DocumentState.FAILED and known.etag == seen.etag):
+    if is_current(known, seen, parts.recipe):
+        # What the try that ended the function has left behind.
+        await parts.store.retire(key, before=known.generation or attempt.number)
+        return
+    if known.state == DocumentState.FAILED and known.etag == seen.etag:
         return
     given_up = replace(
         narrowed(known, known_to(seen)),

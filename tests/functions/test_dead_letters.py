@@ -12,7 +12,7 @@ from functions.ingest.dead_letters import redrive
 from functions.ingest.main import handle_batch
 from functions.ingest.pipeline import IngestParts, synchronise
 from headrace.messages import object_changed
-from headrace.types import Document, DocumentKey, DocumentState
+from headrace.types import Chunk, Document, DocumentKey, DocumentState, EmbeddedChunk
 from tests.support.embedders import HashEmbedder
 from tests.support.ingest import FolderBucket
 
@@ -96,3 +96,16 @@ async def test_redriving_goes_through_the_queue_where_there_is_one(
     await handle_batch(dead(key), parts)
     assert await redrive(key.tenant, replace(parts, queue=ListQueue())) == 1
     assert [json.loads(body) for body in sent] == [json.loads(object_changed(key.key))]
+
+
+async def test_what_a_killed_try_left_behind_goes_though_the_document_is_done(
+    bucket: FolderBucket, parts: IngestParts, key: DocumentKey
+) -> None:
+    killed = await parts.registry.begin(key, embedding_model="hash")
+    bucket.put(key.key, b"text")
+    await synchronise(key, parts)
+    stray = Chunk(key.key, killed.number, 0, "what was written after the newer attempt had tidied up")
+    await parts.store.upsert([EmbeddedChunk(stray, (await parts.embedder.embed([stray.text]))[0])])
+    await handle_batch(dead(key), parts)
+    assert await state(parts, key) == (DocumentState.READY, "", True)
+    assert [chunk.text async for chunk in parts.store.scan(key.tenant)] == ["text"]

@@ -50,9 +50,10 @@ return tonumber(attempt)
 SAVE = (
     NEXT
     + """
--- A write whose reply was lost comes again, perhaps after a newer attempt has begun: it took effect.
-if ARGV[3] ~= '' and redis.call('HGET', KEYS[1], 'r:' .. ARGV[1]) == ARGV[3] then return 1 end
-if redis.call('HGET', KEYS[1], 'a:' .. ARGV[1]) ~= ARGV[2] then return 0 end
+if redis.call('HGET', KEYS[1], 'a:' .. ARGV[1]) ~= ARGV[2] then
+  -- A write whose reply was lost comes again, perhaps after a newer attempt has begun: it took effect.
+  return ARGV[3] ~= '' and redis.call('HGET', KEYS[1], 'r:' .. ARGV[1]) == ARGV[3] and 1 or 0
+end
 local model = redis.call('HGET', KEYS[1], 'model')
 if model ~= ARGV[6] then return model end
 local old = redis.call('HGET', KEYS[1], 'c:' .. ARGV[1]) or ''
