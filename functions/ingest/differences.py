@@ -12,10 +12,7 @@ from functions.ingest.rebuild import disown
 from functions.ingest.stored import StoredGeneration, stored_generations
 from headrace.errors import UnavailableError
 from headrace.protocols import Bucket, DocumentRegistry
-from headrace.types import SIDECAR_SUFFIX, Document, DocumentKey, tenant_prefix
-
-# What nobody has touched for so long is not being worked on.
-SETTLED_SECONDS = 3600.0
+from headrace.types import FORSAKEN_SECONDS, SIDECAR_SUFFIX, Document, DocumentKey, tenant_prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +35,7 @@ async def missed(
     bucket: Bucket,
     registry: DocumentRegistry,
     recipe: str,
-    settled_seconds: float = SETTLED_SECONDS,
+    after_seconds: float = FORSAKEN_SECONDS,
 ) -> list[Difference]:
     """Documents below the prefix whose record is not of the object version, or the sidecar, that the bucket holds now.
 
@@ -46,7 +43,7 @@ async def missed(
     an object's metadata has are not compared.
     """
     known = {d.key: d for d in await registry.documents(tenant) if d.key.startswith(prefix)}
-    return _behind(known, *await _listed(tenant, prefix, bucket), recipe, time.time() - settled_seconds)
+    return _behind(known, *await _listed(tenant, prefix, bucket), recipe, after_seconds)
 
 
 async def verify(tenant: str, parts: IngestParts) -> list[Difference]:
@@ -55,7 +52,7 @@ async def verify(tenant: str, parts: IngestParts) -> list[Difference]:
         raise UnavailableError(f"The registry of {tenant!r} is not whole. Run `make rebuild` first.")
     documents = {document.key: document for document in await parts.registry.documents(tenant)}
     listed = await _listed(tenant, tenant_prefix(tenant), parts.bucket)
-    found = _behind(documents, *listed, parts.recipe, time.time() - SETTLED_SECONDS)
+    found = _behind(documents, *listed, parts.recipe, FORSAKEN_SECONDS)
     stored = await stored_generations(tenant, parts.store)
     for key in sorted(documents.keys() | stored.keys()):
         found += _wrong(key, documents.get(key), stored.get(key, {}))
@@ -89,22 +86,27 @@ async def _listed(tenant: str, prefix: str, bucket: Bucket) -> tuple[dict[str, s
 
 
 def _behind(
-    known: Mapping[str, Document], held: Mapping[str, str], sidecars: Mapping[str, str], recipe: str, since: float
+    known: Mapping[str, Document],
+    held: Mapping[str, str],
+    sidecars: Mapping[str, str],
+    recipe: str,
+    after_seconds: float,
 ) -> list[Difference]:
     """What the registry says otherwise than the bucket's listing, by key."""
     found = [Difference(key, "is in the registry, but no longer in the bucket") for key in known.keys() - held.keys()]
     for key, etag in held.items():
-        why = _stale(known.get(key), etag, sidecars.get(key, ""), recipe, since)
+        why = _stale(known.get(key), etag, sidecars.get(key, ""), recipe, after_seconds)
         found += [Difference(key, why)] if why else []
     return sorted(found, key=lambda difference: difference.key)
 
 
-def _stale(known: Document | None, etag: str, sidecar: str, recipe: str, since: float) -> str:
+def _stale(known: Document | None, etag: str, sidecar: str, recipe: str, after_seconds: float) -> str:
     """Why a record is not of what the bucket holds; empty when it is, or soon will be."""
     if known is None:
         return "is in the bucket, but not in the registry"
     if not known.state.is_settled:
-        return f"is {known.state}, and nobody is at it" if (known.updated_at or 0) < since else ""
+        forsaken = known.is_forsaken(time.time(), after_seconds=after_seconds)
+        return f"is {known.state}, and nobody is at it" if forsaken else ""
     if (known.etag, known.sidecar) != (etag, sidecar):
         return "has changed since it was read"
     if not known.pipeline:
@@ -124,7 +126,7 @@ def _wrong(key: str, document: Document | None, stored: Mapping[int, StoredGener
         elif document.pipeline and held.labels != {(document.groups, document.tags)}:
             yield Difference(key, "has chunks in the store with other groups or tags", lacks=True)
     # Generations are numbered by the time, in microseconds: young ones may be on their way.
-    before = (time.time() - SETTLED_SECONDS) * 1e6
+    before = (time.time() - FORSAKEN_SECONDS) * 1e6
     kept = {current, document.draft if document else None}
     strays = tuple(sorted(number for number in stored if number not in kept and number < before))
     if strays:

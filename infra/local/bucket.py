@@ -85,9 +85,7 @@ class LocalBucket:
             place: dict[str, Any] = {"bucket": bucket, "registry": registry, "recipe": recipe_of(settings)}
             tenants = {*await bucket.tenants(), *await registry.tenants()}
             found = [
-                d
-                for name in sorted(tenants)
-                for d in await missed(name, tenant_prefix(name), **place, settled_seconds=0)
+                d for name in sorted(tenants) for d in await missed(name, tenant_prefix(name), **place, after_seconds=0)
             ]
         for difference in found:
             message = {"QueueUrl": self.queue_url, "MessageBody": object_changed(difference.key)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
@@ -14,9 +15,20 @@ from functions.ingest.main import handle_batch
 from functions.ingest.pipeline import IngestParts, synchronise
 from functions.ingest.rebuild import rebuild
 from headrace.errors import BucketUnavailableError, EmbedderUnavailableError, RegistryUnavailableError
+from headrace.messages import object_changed
 from headrace.redis_client import tenant_key
 from headrace.retrieval.retriever import RetrievalOptions, Retriever
-from headrace.types import Attempt, Chunk, DocumentKey, DocumentState, EmbeddedChunk, ObjectVersion, Scope
+from headrace.types import (
+    FORSAKEN_SECONDS,
+    Attempt,
+    Chunk,
+    Document,
+    DocumentKey,
+    DocumentState,
+    EmbeddedChunk,
+    ObjectVersion,
+    Scope,
+)
 from tests.support.embedders import HashEmbedder
 from tests.support.ingest import FolderBucket
 
@@ -300,6 +312,26 @@ async def test_a_name_is_not_told_before_its_readers_are_known(
     document = await parts.registry.get(key)
     assert document is not None
     assert not Scope(tenant, frozenset({"hr"})).may_see(document.groups)
+
+
+async def test_maintenance_has_forsaken_documents_looked_at_again(
+    bucket: FolderBucket, parts: IngestParts, tenant: str
+) -> None:
+    forsaken, young, done = keys(tenant, "forsaken.txt", "young.txt", "done.txt")
+    states = {forsaken: DocumentState.EMBEDDING, young: DocumentState.EMBEDDING, done: DocumentState.READY}
+    for key, state in states.items():
+        updated_at = time.time() - (FORSAKEN_SECONDS + 60 if key != young else 60)
+        attempt = await parts.registry.begin(key, embedding_model="hash")
+        await parts.registry.save(Document(key.key, state, chunks=1, updated_at=updated_at), attempt)
+    sent: list[str] = []
+
+    class ListQueue:
+        async def send(self, bodies: Sequence[str]) -> None:
+            sent.extend(bodies)
+
+    report = await maintain(MaintenanceParts(parts.registry, bucket, ListQueue()))
+    assert [key for key in report["forsaken"] if tenant in key] == [forsaken.key]
+    assert [body for body in sent if tenant in body and "headrace" not in body] == [object_changed(forsaken.key)]
 
 
 async def test_a_removal_that_was_sent_twice_still_erases_the_chunks(

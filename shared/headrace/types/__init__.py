@@ -20,6 +20,7 @@ from headrace.types.answers import (
 from headrace.types.documents import (
     DEFAULT_TENANT,
     DOCUMENTS_PREFIX,
+    FORSAKEN_SECONDS,
     GROUPS_FOLDER,
     NOBODY,
     SIDECAR_SUFFIX,
@@ -52,6 +53,7 @@ from headrace.types.retrieval import (
 __all__ = [
     "DEFAULT_TENANT",
     "DOCUMENTS_PREFIX",
+    "FORSAKEN_SECONDS",
     "GROUPS_FOLDER",
     "NOBODY",
     "SIDECAR_SUFFIX",

@@ -15,6 +15,8 @@ GROUPS_FOLDER = "groups="
 SIDECAR_SUFFIX = ".metadata.json"
 # The label of what is open to a whole tenant.
 OPEN = "*"
+# What is on its way, and of which nobody has written for so long, is forsaken: twice what the queue hides a message.
+FORSAKEN_SECONDS = 3600.0
 # Groups that nobody is in: no group's name has a comma. For what may not be shown before its readers are known.
 NOBODY = (",",)
 
@@ -198,6 +200,10 @@ class Document:
     updated_at: float | None = None
     ready_at: float | None = None
     history: tuple[Step, ...] = ()
+
+    def is_forsaken(self, now: float, *, after_seconds: float = FORSAKEN_SECONDS) -> bool:
+        """Whether it is on its way, but nobody is at it: the last attempt died, and its message with it."""
+        return not self.state.is_settled and (self.updated_at or 0.0) < now - after_seconds
 
     @property
     def tenant(self) -> str:
