@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingRes
 from starlette.exceptions import HTTPException
 
 from functions.chat import completions, schemas, sse
-from functions.chat.answer import Question, answer
+from headrace.answering.answer import Question, answer
 from functions.chat.documents import add_document_routes
 from functions.chat.parts import (
     SSE_HEADERS,

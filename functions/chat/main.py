@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from functions.chat.answer import AnswerParts
+from headrace.answering.answer import AnswerParts
 from functions.chat.app import create_app
 from functions.chat.parts import ChatParts
 from headrace import wiring

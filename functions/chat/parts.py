@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from functions.chat import schemas, sse
-from functions.chat.answer import AnswerParts
+from headrace.answering.answer import AnswerParts
 from headrace.errors import ConfigurationError, InvalidInputError, UnavailableError
 from headrace.protocols import Checkable, Uploads
 from headrace.types import Principal

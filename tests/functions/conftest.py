@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from functions.chat.answer import AnswerParts
+from headrace.answering.answer import AnswerParts
 from functions.chat.app import create_app
 from functions.chat.parts import ChatParts
 from functions.ingest.pipeline import IngestParts

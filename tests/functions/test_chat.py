@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from functions.chat.prompt import REFUSAL
+from headrace.answering.prompt import REFUSAL
 from headrace.embedders.minilm import MiniLMEmbedder
 from headrace.models.openai import OpenAIModel, open_openai_model
 from headrace.registries.redis import RedisRegistry

@@ -21,7 +21,7 @@ FLOORS = {
     "redis_client": 2, "openai_client": 2, "http_json": 2, "ranking": 2,
     "stores": 3, "registries": 3, "caches": 3, "conversations": 3, "models": 3, "embedders": 3, "rerankers": 3,
     "parsers": 3, "buckets": 3, "queues": 3, "retrieval": 3,
-    "wiring": 4, "langchain": 5,
+    "answering": 4, "wiring": 5, "langchain": 6,
 }  # fmt: skip
 VENDORS = {
     "aiohttp": {"headrace.http_json"},

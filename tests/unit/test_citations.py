@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions.chat.citations import CitationFilter, best_quote
+from headrace.answering.citations import CitationFilter, best_quote
 from headrace.types import Chunk, CitationEvent, Passage, TokenEvent
 
 CHUNKS = [

@@ -11,8 +11,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from functions.chat.citations import CitationFilter
-from functions.chat.prompt import PROMPT_VERSION, REFUSAL, build_messages
+from headrace.answering.citations import CitationFilter
+from headrace.answering.prompt import PROMPT_VERSION, REFUSAL, build_messages
 from headrace.protocols import AnswerCache, ChatModel, Conversations, DocumentRegistry
 from headrace.retrieval.retriever import Retriever
 from headrace.types import (
