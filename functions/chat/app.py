@@ -14,7 +14,6 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingRes
 from starlette.exceptions import HTTPException
 
 from functions.chat import completions, schemas, sse
-from headrace.answering.answer import Question, answer
 from functions.chat.documents import add_document_routes
 from functions.chat.parts import (
     SSE_HEADERS,
@@ -28,6 +27,7 @@ from functions.chat.parts import (
     validation_fault,
     write_fault,
 )
+from headrace.answering.answer import Question, answer
 from headrace.errors import HeadraceError, InvalidInputError
 from headrace.filters import parse_filter
 from headrace.protocols import Checkable

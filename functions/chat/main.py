@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from headrace.answering.answer import AnswerParts
 from functions.chat.app import create_app
 from functions.chat.parts import ChatParts
 from headrace import wiring
+from headrace.answering.answer import AnswerParts
 from headrace.sandbox import Sandbox
 from headrace.settings import Settings
 
@@ -30,9 +30,11 @@ async def open_parts() -> AsyncIterator[ChatParts]:
             retriever=wiring.retriever_on(settings, embedder, store, registry, reranker),
             registry=registry,
             cache=wiring.cache_on(redis, settings),
+            flights=wiring.flights_on(redis),
             conversations=wiring.conversations_on(redis, settings),
             model=model,
             max_tokens=settings.answer_max_tokens,
+            thresholds=wiring.thresholds_of(settings),
         )
         checks = {"registry": registry, "store": store, "embedder": embedder, "model": model}
         uploads = wiring.uploads_to(settings)

@@ -91,8 +91,9 @@ def event_name(event: AnswerEvent) -> str:
 def event_payload(event: AnswerEvent) -> dict[str, Any]:
     """The SSE event's data."""
     match event:
-        case StatusEvent(stage, mode, note, age_seconds):
-            payload = {"stage": stage, "mode": mode, "note": note, "age_seconds": age_seconds}
+        case StatusEvent(stage, mode, note, age_seconds, cache, similarity):
+            payload = {"stage": stage, "mode": mode, "note": note, "age_seconds": age_seconds, "cache": cache}
+            payload |= {"similarity": None if similarity is None else round(similarity, 4)}
             return {name: value for name, value in payload.items() if value not in (None, "")}
         case PassagesEvent(passages):
             return {"passages": [passage_payload(number, passage) for number, passage in enumerate(passages, 1)]}
@@ -106,12 +107,13 @@ def event_payload(event: AnswerEvent) -> dict[str, Any]:
                 "completion_tokens": usage.completion_tokens,
                 "total_tokens": usage.total_tokens,
             }
-        case DoneEvent(mode, finish_reason, conversation_id, cached):
+        case DoneEvent(mode, finish_reason, conversation_id, cached, answer_id):
             return {
                 "mode": mode,
                 "finish_reason": finish_reason,
                 "conversation_id": conversation_id,
                 "cached": cached,
+                "answer_id": answer_id,
             }
 
 

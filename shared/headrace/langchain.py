@@ -37,8 +37,8 @@ class HeadraceRetriever(BaseRetriever):
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun
     ) -> list[Document]:
-        passages = await self.retriever.retrieve(query, scope=self.scope, filter_=self.filter)
-        return [_document(passage) for passage in passages]
+        found = await self.retriever.retrieve(query, scope=self.scope, filter_=self.filter)
+        return [_document(passage) for passage in found.passages]
 
     def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
         raise NotImplementedError(

@@ -13,14 +13,20 @@ from headrace.types import (
     ChatRequest,
     Chunk,
     ChunkId,
+    Clearance,
     Document,
     DocumentKey,
     EmbeddedChunk,
+    Found,
+    Lookup,
     Message,
     ModelChunk,
+    Neighbour,
     ObjectVersion,
     ParsedFile,
+    Partition,
     Passage,
+    Retired,
     SearchRequest,
     SearchResult,
     Standing,
@@ -99,11 +105,15 @@ class DocumentRegistry(Checkable, Protocol):
         Raises IndexMismatchError when the tenant's documents are indexed with another embedding model.
         """
 
-    async def save(self, document: Document, attempt: Attempt, *, mark: int = 0) -> None:
+    async def save(
+        self, document: Document, attempt: Attempt, *, mark: int = 0, clearance: Clearance | None = None
+    ) -> bool:
         """Write a record; at once, a changed generation becomes what searches see and the tenant's revision rises.
 
-        `mark` is what the store gave for the generation's chunks. Raises SupersededError when a newer attempt has
-        begun, and IndexMismatchError when the tenant has been switched to another embedding model.
+        `mark` is what the store gave for the generation's chunks. With a clearance, the doomed answers leave the cache in
+        the same step, and all others hold as before; without one, none is settled any longer. False, and nothing is
+        written, when answers have come in that the clearance does not cover. Raises SupersededError when a newer attempt
+        has begun, and IndexMismatchError when the tenant has been switched to another embedding model.
         """
 
     async def remove(self, attempt: Attempt) -> None:
@@ -141,17 +151,62 @@ class DocumentRegistry(Checkable, Protocol):
 
 
 class AnswerCache(Checkable, Protocol):
-    """Remembers finished answers.
+    """Remembers finished answers, each within its partition, with what it rests on.
 
-    Never serves one whose tenant's documents have changed since it was made, nor any while the registry is not whole.
-    A cache that does not answer is a miss, never a fault: no method but `check` raises.
+    Never gives one that rests on a document that has changed, nor any while the registry is not whole. One that others'
+    new chunks might have been retrieved for is given as not settled. A cache that does not answer in time has nothing:
+    no method but `check` raises.
     """
 
-    async def find(self, key: CacheKey) -> CachedAnswer | None:
-        """The answer remembered under this key, if it is still current."""
+    async def find(self, key: CacheKey) -> Lookup:
+        """The answer remembered under this key, if there is one. A settled one counts as a hit."""
 
-    async def remember(self, key: CacheKey, answer: CachedAnswer) -> None:
-        """Keep a finished answer until it expires or its tenant's revision rises."""
+    async def nearest(self, partition: Partition, vector: Sequence[float], *, at_least: float) -> list[Neighbour]:
+        """The cached questions whose cosine to this unit-length vector is at least so much, nearest first; a few.
+
+        As of the last `find` in the partition, or later.
+        """
+
+    async def read(self, partition: Partition, neighbour: Neighbour, *, count: bool) -> Found | None:
+        """The neighbour's answer, if it is still there. `count` a settled one as a hit."""
+
+    async def remember(self, key: CacheKey, answer: CachedAnswer) -> bool:
+        """Keep a finished answer, until it expires or has to make room.
+
+        False when the tenant's revision is not the answer's any more: somebody has to look again.
+        """
+
+    async def confirm(self, key: CacheKey, found: Found, *, revision: int) -> bool:
+        """Settle an answer as of this revision: its question was searched for again.
+
+        Counts as a hit for the question under the key; True if the answer is still there.
+        """
+
+    async def retire(self, tenant: str, answer_ids: Sequence[str], reason: Retired, *, again: bool = False) -> int:
+        """Take answers out, and say how many there were. `again`: their questions, if they had hits, are worth asking again."""
+
+
+class FlightRelay(Protocol):
+    """Lets one asker's answer be followed by askers elsewhere, event by event. Raises UnavailableError.
+
+    A flight is led by whoever holds its lease, which runs out when it is not renewed.
+    """
+
+    @property
+    def lease_seconds(self) -> float:
+        """How long a lease lasts."""
+
+    async def lead(self, flight: str) -> str | None:
+        """Take the lead: the lease's token, or None when somebody else has it."""
+
+    async def send(self, flight: str, lease: str, messages: Sequence[bytes], *, ends: bool = False) -> bool:
+        """Tell the followers, and renew the lease; `ends` gives it back. False when it is lost: somebody else leads."""
+
+    async def receive(self, flight: str, after: str, *, wait_seconds: float) -> tuple[str, list[bytes]]:
+        """What was sent after this place (empty: from the start), and the place to go on from; nothing when none came."""
+
+    async def is_led(self, flight: str) -> bool:
+        """Whether anybody holds the lease."""
 
 
 class Conversations(Checkable, Protocol):

@@ -15,6 +15,7 @@ CHOICES = {
     "vector_store": ("qdrant", "pinecone", "redis", "embedded"),
     "openai_provider": ("openai", "bedrock"),
     "parser": ("unstructured", "unstructured-api"),
+    "cache_index": ("mirror", "search"),
 }
 
 
@@ -44,7 +45,14 @@ class Settings:
     answer_max_tokens: int = 1024
     answer_deadline_seconds: float = 120.0
     cache_ttl_seconds: int = 86_400
-    cache_timeout_seconds: float = 0.1
+    cache_timeout_seconds: float = 0.05
+    cache_index: str = "mirror"
+    cache_same_similarity: float | None = None
+    cache_near_similarity: float | None = None
+    cache_tenant_bytes: int = 64 * 1024 * 1024
+    cache_tenant_entries: int = 20_000
+    cache_answer_bytes: int = 256 * 1024
+    cache_mirror_bytes: int = 128 * 1024 * 1024
     conversation_ttl_seconds: int = 86_400
     retrieval_limit: int = 6
     retrieval_min_similarity: float | None = None

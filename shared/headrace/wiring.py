@@ -14,6 +14,8 @@ from headrace.settings import Settings
 if TYPE_CHECKING:
     from redis.asyncio import Redis  # noqa: TID251 - the type only
 
+    from headrace.answering.flights import Flights
+    from headrace.answering.recall import Thresholds
     from headrace.protocols import (
         AnswerCache,
         Bucket,
@@ -89,9 +91,34 @@ def registry_on(client: Redis) -> DocumentRegistry:
 
 def cache_on(client: Redis, settings: Settings) -> AnswerCache:
     """The answer cache."""
-    from headrace.caches.redis import RedisCache
+    from headrace.caches.indexes import MirrorIndex
+    from headrace.caches.redis import CacheLimits, RedisCache
 
-    return RedisCache(client, ttl_seconds=settings.cache_ttl_seconds, timeout_seconds=settings.cache_timeout_seconds)
+    limits = CacheLimits(
+        ttl_seconds=settings.cache_ttl_seconds,
+        timeout_seconds=settings.cache_timeout_seconds,
+        tenant_bytes=settings.cache_tenant_bytes,
+        tenant_entries=settings.cache_tenant_entries,
+        answer_bytes=settings.cache_answer_bytes,
+    )
+    return RedisCache(client, MirrorIndex(client, most_bytes=settings.cache_mirror_bytes), limits)
+
+
+def flights_on(client: Redis) -> Flights:
+    """Where equal questions in flight meet."""
+    from headrace.answering.flights import Flights
+    from headrace.flights.redis import RedisRelay
+
+    return Flights(RedisRelay(client))
+
+
+def thresholds_of(settings: Settings) -> Thresholds:
+    """How near two questions must be to share an answer."""
+    from headrace.answering.recall import CALIBRATED, UNCALIBRATED, Thresholds
+
+    known = CALIBRATED.get(settings.embedding_model, UNCALIBRATED)
+    same, near = settings.cache_same_similarity, settings.cache_near_similarity
+    return Thresholds(known.same if same is None else same, known.near if near is None else near)
 
 
 def conversations_on(client: Redis, settings: Settings) -> Conversations:

@@ -1,31 +1,40 @@
-"""What every answer cache promises."""
+"""What every answer cache promises, whichever index finds its questions."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
 from redis.asyncio import Redis
 
-from headrace.caches.redis import RedisCache
-from headrace.protocols import AnswerCache
-from headrace.redis_client import open_redis, tenant_key
+from headrace.cache_layout import entry_key, ledger_keys, partition_key
+from headrace.caches.indexes import MirrorIndex, QuestionIndex
+from headrace.caches.redis import CacheLimits, RedisCache
+from headrace.caches.search import SearchIndex
+from headrace.redis_client import open_redis
 from headrace.registries.redis import RedisRegistry
 from headrace.types import (
     AnswerMode,
+    Basis,
     CachedAnswer,
     CacheKey,
     Chunk,
     Citation,
     CitationEvent,
+    Clearance,
     Document,
     DocumentKey,
     DocumentState,
     DoneEvent,
+    Found,
+    Partition,
     Passage,
     PassagesEvent,
+    Retired,
     Scope,
     StatusEvent,
     TokenEvent,
@@ -33,20 +42,49 @@ from headrace.types import (
     UsageEvent,
 )
 from infra.local.processes import free_port
+from tests.support.chunks import vector
+from tests.support.processes import search_redis_server
+
+LIMITS = CacheLimits(ttl_seconds=60, timeout_seconds=5.0)
 
 
-@pytest.fixture(params=["redis"])
-def any_cache(request: pytest.FixtureRequest, redis: Redis) -> AnswerCache:
-    return {"redis": RedisCache(redis, ttl_seconds=60, timeout_seconds=5.0)}[request.param]
+@pytest.fixture(scope="module")
+def search_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with search_redis_server(tmp_path_factory.mktemp("search")) as url:
+        yield url
+
+
+@pytest.fixture(params=["mirror", "search"])
+async def client(request: pytest.FixtureRequest, redis_url: str, search_url: str) -> AsyncIterator[Redis]:
+    async with open_redis(redis_url if request.param == "mirror" else search_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def make_index(request: pytest.FixtureRequest, client: Redis) -> QuestionIndex:
+    kind = request.node.callspec.params["client"]
+    return MirrorIndex(client, most_bytes=10**7) if kind == "mirror" else SearchIndex(client)
+
+
+@pytest.fixture
+def registry(client: Redis) -> RedisRegistry:
+    return RedisRegistry(client)
+
+
+@pytest.fixture
+def any_cache(client: Redis, make_index: QuestionIndex) -> RedisCache:
+    return RedisCache(client, make_index, LIMITS)
 
 
 @pytest.fixture
 async def key(tenant: str, registry: RedisRegistry) -> CacheKey:
     await registry.open_epoch(tenant)
-    return CacheKey(Scope(tenant, frozenset({"staff"})), "model-1", "How long is the leave?")
+    return CacheKey(Partition(Scope(tenant, frozenset({"staff"})), "model-1", "m", 0.6), "How long is the leave?")
 
 
-def answer(revision: int = 0) -> CachedAnswer:
+def answer(
+    revision: int = 0, asked: str = "leave", documents: dict[str, tuple[int, tuple[str, ...]]] | None = None
+) -> CachedAnswer:
     chunk = Chunk("documents/a.txt", 1, 2, "26 weeks “of” leave", page=3, section=("A", "B"))
     events = (
         StatusEvent("answering", AnswerMode.EXTRACTIVE, "quotes"),
@@ -57,81 +95,286 @@ def answer(revision: int = 0) -> CachedAnswer:
         UsageEvent(Usage(7, 9)),
         DoneEvent(AnswerMode.EXTRACTIVE, "stop"),
     )
-    return CachedAnswer(revision, time.time(), events)
+    return CachedAnswer(revision, time.time(), events, Basis(vector(asked), 0.25, documents or {}))
 
 
-async def test_an_answer_comes_back_event_for_event(any_cache: AnswerCache, key: CacheKey) -> None:
-    assert await any_cache.find(key) is None
+async def put(
+    registry: RedisRegistry,
+    tenant: str,
+    name: str,
+    *,
+    groups: tuple[str, ...] = (),
+    clearance: Clearance | None = None,
+) -> tuple[str, tuple[int, tuple[str, ...]]]:
+    """Make a new version of a document current; gives its key and what an answer made from it rests on."""
+    document = DocumentKey(f"documents/{tenant}/{name}")
+    attempt = await registry.begin(document, embedding_model="m")
+    state = Document(document.key, DocumentState.READY, generation=attempt.number, groups=groups)
+    assert await registry.save(state, attempt, clearance=clearance)
+    return document.key, (attempt.number, groups)
+
+
+async def found(cache: RedisCache, key: CacheKey) -> Found | None:
+    return (await cache.find(key)).found
+
+
+async def test_an_answer_comes_back_event_for_event(any_cache: RedisCache, key: CacheKey) -> None:
+    assert await found(any_cache, key) is None
     remembered = answer()
-    await any_cache.remember(key, remembered)
-    assert await any_cache.find(key) == remembered
+    assert await any_cache.remember(key, remembered)
+    for _ in range(2):
+        held = await found(any_cache, key)
+        assert held is not None
+        assert (held.answer.events, held.answer.created_at) == (remembered.events, remembered.created_at)
+        assert (held.id, held.question, held.settled, held.similarity) == (key.id, key.question, True, 1.0)
 
 
-async def test_equal_questions_are_one_question(any_cache: AnswerCache, key: CacheKey) -> None:
+async def test_equal_questions_are_one_question(any_cache: RedisCache, key: CacheKey) -> None:
     await any_cache.remember(key, answer())
-    assert await any_cache.find(replace(key, question="  how LONG is\tthe leave? ")) is not None
-    assert await any_cache.find(replace(key, question="How long is the leave")) is None
+    assert await found(any_cache, replace(key, question="  how LONG is\tthe leave ")) is not None
+    assert await found(any_cache, replace(key, question="How long is a leave?")) is None
 
 
-async def test_nothing_crosses_a_scope_or_a_fingerprint(any_cache: AnswerCache, key: CacheKey) -> None:
+async def test_a_near_question_is_found_by_its_embedding(any_cache: RedisCache, key: CacheKey) -> None:
+    other = replace(key, question="What is the oil for?")
     await any_cache.remember(key, answer())
+    await any_cache.remember(other, answer(asked="oil"))
+    await any_cache.find(key)
+    (near,) = await any_cache.nearest(key.partition, vector("leave"), at_least=0.9)
+    assert (near.id, near.question) == (key.id, key.question)
+    assert near.similarity == pytest.approx(1.0, abs=0.01)
+    held = await any_cache.read(key.partition, near, count=True)
+    assert held is not None
+    assert held.similarity == near.similarity
+    both = await any_cache.nearest(key.partition, vector("leave"), at_least=-1.0)
+    assert [n.id for n in both] == [key.id, other.id]
+
+
+async def test_nothing_crosses_a_partition(any_cache: RedisCache, registry: RedisRegistry, key: CacheKey) -> None:
+    await any_cache.remember(key, answer())
+    partition, tenant = key.partition, key.partition.scope.tenant
+    await registry.open_epoch(tenant + "2")
     others = (
-        replace(key, fingerprint="model-2"),
-        replace(key, scope=Scope(key.scope.tenant)),
-        replace(key, scope=Scope(key.scope.tenant, frozenset({"staff", "board"}))),
-        replace(key, scope=Scope(key.scope.tenant + "2", key.scope.groups)),
+        replace(partition, fingerprint="model-2"),
+        replace(partition, filter={"document": "a.txt"}),
+        replace(partition, embedding_model="m2"),
+        replace(partition, scope=Scope(tenant)),
+        replace(partition, scope=Scope(tenant, frozenset({"staff", "board"}))),
+        replace(partition, scope=Scope(tenant + "2", partition.scope.groups)),
     )
     for other in others:
-        assert await any_cache.find(other) is None
+        assert await found(any_cache, CacheKey(other, key.question)) is None
+        assert await any_cache.nearest(other, vector("leave"), at_least=-1.0) == []
 
 
-async def test_an_answer_is_never_served_after_a_document_changed(
-    any_cache: AnswerCache, registry: RedisRegistry, key: CacheKey
+async def test_an_answer_whose_document_changed_is_gone(
+    any_cache: RedisCache, registry: RedisRegistry, client: Redis, key: CacheKey
 ) -> None:
-    await any_cache.remember(key, answer(await registry.revision(key.scope.tenant)))
-    document = DocumentKey(f"documents/{key.scope.tenant}/new.txt")
+    tenant = key.partition.scope.tenant
+    for change in ("replaced", "narrowed", "removed"):
+        documents = dict([await put(registry, tenant, "a.txt"), await put(registry, tenant, "b.txt")])
+        await any_cache.remember(key, answer(await registry.revision(tenant), documents=documents))
+        held = await found(any_cache, key)
+        assert held is not None
+        assert held.answer.basis.documents == documents
+        attempt = await registry.begin(DocumentKey(f"documents/{tenant}/b.txt"), embedding_model="m")
+        assert await found(any_cache, key) is not None, "until the flip, the answer is right"
+        if change == "removed":
+            await registry.remove(attempt)
+        else:
+            groups = ("hr",) if change == "narrowed" else ()
+            number = documents[attempt.key.key][0] if change == "narrowed" else attempt.number
+            state = Document(attempt.key.key, DocumentState.READY, generation=number, groups=groups)
+            await registry.save(state, attempt)
+        assert await found(any_cache, key) is None, change
+        assert await any_cache.nearest(key.partition, vector("leave"), at_least=0.9) == []
+    tally = await client.hgetall(ledger_keys(tenant)[1])
+    assert (tally[b"retired:changed"], tally[b"entries"], tally[b"bytes"]) == (b"3", b"0", b"0")
+
+
+async def test_a_document_that_comes_puts_answers_in_doubt_until_somebody_looks(
+    any_cache: RedisCache, registry: RedisRegistry, key: CacheKey
+) -> None:
+    tenant = key.partition.scope.tenant
+    await any_cache.remember(key, answer(await registry.revision(tenant)))
+    await put(registry, tenant, "new.txt")
+    lookup = await any_cache.find(key)
+    assert lookup.found is not None
+    assert lookup.revision == await registry.revision(tenant)
+    assert not lookup.found.settled
+    assert await any_cache.confirm(key, lookup.found, revision=lookup.revision)
+    settled = await found(any_cache, key)
+    assert settled is not None
+    assert settled.settled
+    await put(registry, tenant, "newer.txt")
+    doubted = await found(any_cache, key)
+    assert doubted is not None
+    assert not doubted.settled
+
+
+async def test_a_document_that_goes_puts_no_other_answer_in_doubt(
+    any_cache: RedisCache, registry: RedisRegistry, key: CacheKey
+) -> None:
+    tenant = key.partition.scope.tenant
+    document, _ = await put(registry, tenant, "other.txt")
+    await any_cache.remember(key, answer(await registry.revision(tenant)))
+    await registry.remove(await registry.begin(DocumentKey(document), embedding_model="m"))
+    held = await found(any_cache, key)
+    assert held is not None
+    assert held.settled
+
+
+async def test_a_flip_with_a_clearance_takes_out_the_doomed_and_leaves_the_rest_settled(
+    any_cache: RedisCache, registry: RedisRegistry, client: Redis, key: CacheKey
+) -> None:
+    tenant, other = key.partition.scope.tenant, replace(key, question="What is the oil for?")
+    revision = await registry.revision(tenant)
+    for each, asked in ((key, "leave"), (other, "oil")):
+        await any_cache.remember(each, answer(revision, asked))
+    document = DocumentKey(f"documents/{tenant}/new.txt")
     attempt = await registry.begin(document, embedding_model="m")
-    assert await any_cache.find(key) is not None
-    await registry.save(Document(document.key, DocumentState.READY, generation=1), attempt)
-    assert await any_cache.find(key) is None
+    state = Document(document.key, DocumentState.READY, generation=attempt.number)
+    doomed = ((key.partition.name, key.id),)
+    assert not await registry.save(state, attempt, clearance=Clearance(1, doomed)), "two answers have come in"
+    assert await registry.revision(tenant) == revision
+    assert await found(any_cache, key) is not None
+    assert await registry.save(state, attempt, clearance=Clearance(2, doomed))
+    assert await registry.save(state, attempt, clearance=Clearance(2, doomed)), "sent again, it took effect"
+    assert await found(any_cache, key) is None
+    held = await found(any_cache, other)
+    assert held is not None
+    assert held.settled
+    assert [n.id for n in await any_cache.nearest(key.partition, vector("leave"), at_least=-1.0)] == [other.id]
+    assert await client.hget(ledger_keys(tenant)[1], "retired:superseded") == b"1"
 
 
-async def test_an_answer_made_before_a_change_and_remembered_after_it_is_not_served(
-    any_cache: AnswerCache, registry: RedisRegistry, key: CacheKey
+async def test_an_answer_made_before_a_change_is_not_taken_in_after_it(
+    any_cache: RedisCache, registry: RedisRegistry, key: CacheKey
 ) -> None:
-    before = await registry.revision(key.scope.tenant)
-    document = DocumentKey(f"documents/{key.scope.tenant}/new.txt")
-    await registry.save(
-        Document(document.key, DocumentState.READY, generation=1), await registry.begin(document, embedding_model="m")
-    )
-    await any_cache.remember(key, answer(before))
-    assert await any_cache.find(key) is None
+    tenant = key.partition.scope.tenant
+    before = await registry.revision(tenant)
+    await put(registry, tenant, "new.txt")
+    assert not await any_cache.remember(key, answer(before))
+    assert await found(any_cache, key) is None
+    assert await any_cache.remember(key, answer(await registry.revision(tenant)))
+    assert await found(any_cache, key) is not None
 
 
 async def test_nothing_is_served_while_the_registry_is_not_whole(
-    any_cache: AnswerCache, registry: RedisRegistry, key: CacheKey
+    any_cache: RedisCache, registry: RedisRegistry, key: CacheKey
 ) -> None:
-    tenant = key.scope.tenant
+    tenant = key.partition.scope.tenant
     await any_cache.remember(key, answer(await registry.revision(tenant)))
-    assert await any_cache.find(key) is not None
     await registry.distrust(tenant)
-    assert await any_cache.find(key) is None
+    assert (await any_cache.find(key)).found is None
+    assert await any_cache.remember(key, answer(await registry.revision(tenant))), "nothing to be done about it"
     await registry.open_epoch(tenant)
-    assert await any_cache.find(key) is None, "what was made before the doubt is not believed after it"
+    held = await found(any_cache, key)
+    assert held is not None
+    assert not held.settled, "what was made before the doubt is not believed after it"
 
 
-async def test_entries_expire(any_cache: AnswerCache, redis: Redis, key: CacheKey) -> None:
+async def test_a_retired_answer_is_gone_at_once_and_worth_asking_again(
+    any_cache: RedisCache, client: Redis, key: CacheKey
+) -> None:
+    tenant = key.partition.scope.tenant
     await any_cache.remember(key, answer())
-    names = [name async for name in redis.scan_iter(tenant_key(key.scope.tenant, "answer", "*"))]
-    assert len(names) == 1
-    assert 50 <= await redis.ttl(names[0]) <= 60
-
-
-async def test_an_entry_of_another_release_is_a_miss(any_cache: AnswerCache, redis: Redis, key: CacheKey) -> None:
+    assert await found(any_cache, key) is not None
+    assert await any_cache.retire(tenant, [key.answer_id, f"{key.partition.name}-{'0' * 24}"], Retired.WRONG) == 1
+    assert await found(any_cache, key) is None
+    assert await any_cache.nearest(key.partition, vector("leave"), at_least=-1.0) == []
+    assert await any_cache.retire(tenant, [key.answer_id], Retired.WRONG) == 0
     await any_cache.remember(key, answer())
-    (name,) = [name async for name in redis.scan_iter(tenant_key(key.scope.tenant, "answer", "*"))]
-    await redis.set(name, b"not ours")
-    assert await any_cache.find(key) is None
+    assert await found(any_cache, key) is not None
+    await any_cache.retire(tenant, [key.answer_id], Retired.SUPERSEDED, again=True)
+    ((member, _),) = await client.zrange(ledger_keys(tenant)[2], 0, -1, withscores=True)
+    assert member.decode().endswith("\n" + key.question)
+
+
+async def test_entries_expire_before_their_partition_does(any_cache: RedisCache, client: Redis, key: CacheKey) -> None:
+    await any_cache.remember(key, answer())
+    tenant, name = key.partition.scope.tenant, key.partition.name
+    entry, partition = entry_key(tenant, name, key.id), partition_key(tenant, name)
+    assert 50_000 <= await client.pttl(entry) <= 60_000 < await client.pttl(partition)
+
+
+async def test_an_entry_whose_index_is_lost_is_not_served(any_cache: RedisCache, client: Redis, key: CacheKey) -> None:
+    await any_cache.remember(key, answer())
+    await client.delete(partition_key(key.partition.scope.tenant, key.partition.name))
+    assert await found(any_cache, key) is None
+    await any_cache.remember(replace(key, question="Another?"), answer())
+    assert await found(any_cache, key) is None
+
+
+async def test_an_entry_of_another_release_is_a_miss(any_cache: RedisCache, client: Redis, key: CacheKey) -> None:
+    await any_cache.remember(key, answer())
+    entry = entry_key(key.partition.scope.tenant, key.partition.name, key.id)
+    await client.hset(entry, "body", b"not ours")
+    assert await found(any_cache, key) is None
+
+
+async def test_what_is_worth_least_makes_room(client: Redis, make_index: QuestionIndex, key: CacheKey) -> None:
+    cache = RedisCache(client, make_index, replace(LIMITS, tenant_entries=3))
+    tenant = key.partition.scope.tenant
+    for number in range(4):
+        each = replace(key, question=f"q{number}")
+        await cache.remember(each, answer(asked=f"q{number}"))
+        for _ in range(3 - number):
+            await cache.find(each)
+    kept = [number for number in range(4) if await found(cache, replace(key, question=f"q{number}"))]
+    assert kept == [0, 1, 2], "the one that nobody asked for again"
+    tally = await client.hgetall(ledger_keys(tenant)[1])
+    assert (tally[b"entries"], tally[b"retired:evicted"]) == (b"3", b"1")
+    small = RedisCache(client, make_index, replace(LIMITS, tenant_bytes=int(tally[b"bytes"]) - 1))
+    await small.remember(replace(key, question="q5"), answer(asked="q5"))
+    assert int(await client.hget(ledger_keys(tenant)[1], "bytes") or 0) < int(tally[b"bytes"])
+    tiny = RedisCache(client, make_index, replace(LIMITS, answer_bytes=100))
+    await tiny.remember(replace(key, question="q6"), answer(asked="q6"))
+    assert await found(tiny, replace(key, question="q6")) is None
+
+
+async def test_an_answer_that_is_made_again_takes_the_place_of_the_old_one(
+    any_cache: RedisCache, client: Redis, key: CacheKey
+) -> None:
+    for _ in range(3):
+        last = answer()
+        await any_cache.remember(key, last)
+        held = await found(any_cache, key)
+        assert held is not None
+        assert held.answer.created_at == last.created_at
+    assert len(await any_cache.nearest(key.partition, vector("leave"), at_least=-1.0)) == 1
+    assert await client.hget(ledger_keys(key.partition.scope.tenant)[1], "entries") == b"1"
+
+
+async def test_processes_see_each_others_answers(client: Redis, key: CacheKey, stack: AsyncExitStack) -> None:
+    kind = MirrorIndex(client, most_bytes=10**7) if not await has_search(client) else SearchIndex(client)
+    one = RedisCache(client, kind, LIMITS)
+    other = RedisCache(
+        client, type(kind)(client, most_bytes=1) if isinstance(kind, MirrorIndex) else SearchIndex(client), LIMITS
+    )
+    for number in range(40):
+        each = replace(key, question=f"question {number}")
+        await one.remember(each, answer(asked=f"q{number}"))
+        if number % 3 == 0:
+            await one.retire(key.partition.scope.tenant, [each.answer_id], Retired.WRONG)
+        if number % 7 == 0:
+            await other.find(key)
+            near = await other.nearest(key.partition, vector(f"q{number}"), at_least=0.99)
+            assert [n.question for n in near] == ([] if number % 3 == 0 else [each.question])
+
+
+async def has_search(client: Redis) -> bool:
+    return any(b"search" in str(module).encode() for module in await client.module_list())
+
+
+async def test_lookups_of_one_moment_do_not_mix(any_cache: RedisCache, key: CacheKey) -> None:
+    keys = [replace(key, question=f"q{number}") for number in range(100)]
+    for number in range(0, 100, 2):
+        await any_cache.remember(keys[number], answer(asked=f"q{number}"))
+    answers = await asyncio.gather(*(found(any_cache, each) for each in keys))
+    assert [held.question if held else None for held in answers] == [
+        each.question if number % 2 == 0 else None for number, each in enumerate(keys)
+    ]
 
 
 async def test_a_server_that_is_gone_or_silent_is_a_miss_and_no_fault(key: CacheKey) -> None:
@@ -144,6 +387,12 @@ async def test_a_server_that_is_gone_or_silent_is_a_miss_and_no_fault(key: Cache
     async with server:
         for url in (f"redis://127.0.0.1:{port}/0", f"redis://127.0.0.1:{free_port()}/0"):
             async with open_redis(url) as client:
-                cache = RedisCache(client, ttl_seconds=60, timeout_seconds=0.05)
+                limits = replace(LIMITS, timeout_seconds=0.05)
+                cache = RedisCache(client, MirrorIndex(client, most_bytes=1), limits)
                 await cache.remember(key, answer())
-                assert await cache.find(key) is None
+                started = time.monotonic()
+                for _ in range(20):
+                    lookup = await cache.find(key)
+                    assert (lookup.found, lookup.revision) == (None, None)
+                assert time.monotonic() - started < 0.5, "after some failures, nobody waits"
+                assert await cache.retire("t", [key.answer_id], Retired.WRONG) == 0

@@ -9,13 +9,17 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from headrace.answering.answer import AnswerParts
 from functions.chat.app import create_app
 from functions.chat.parts import ChatParts
 from functions.ingest.pipeline import IngestParts
-from headrace.caches.redis import RedisCache
+from headrace.answering.answer import AnswerParts
+from headrace.answering.flights import Flights
+from headrace.answering.recall import CALIBRATED
+from headrace.caches.indexes import MirrorIndex
+from headrace.caches.redis import CacheLimits, RedisCache
 from headrace.conversations.redis import RedisConversations
 from headrace.embedders.minilm import MiniLMEmbedder
+from headrace.flights.redis import RedisRelay
 from headrace.models.extractive import ExtractiveModel
 from headrace.protocols import ChatModel, Uploads
 from headrace.registries.redis import RedisRegistry
@@ -40,7 +44,9 @@ def answer_parts(
         return AnswerParts(
             retriever=Retriever(embedder=embedder, store=store, registry=registry, options=options),
             registry=registry,
-            cache=RedisCache(redis, ttl_seconds=60, timeout_seconds=5.0),
+            cache=RedisCache(redis, MirrorIndex(redis, most_bytes=10**8), CacheLimits(60, 5.0)),
+            flights=Flights(RedisRelay(redis)),
+            thresholds=CALIBRATED[embedder.model],
             conversations=RedisConversations(redis, ttl_seconds=60),
             model=model or ExtractiveModel(),
             max_tokens=100,

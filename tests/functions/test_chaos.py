@@ -205,7 +205,7 @@ class History:
         options = RetrievalOptions(limit=100, min_similarity=-2.0, dense_weight=1.0)
         retriever = Retriever(embedder=self._embedder, store=self._store, registry=self._witness, options=options)
         started = self._witness.now()
-        found = await retriever.retrieve("which one?", scope=Scope(self._tenant, frozenset(GROUPS)))
+        found = (await retriever.retrieve("which one?", scope=Scope(self._tenant, frozenset(GROUPS)))).passages
         ended = self._witness.now()
         self._tally.seen["search"] += 1
         keys = [f"documents/{self._tenant}/{name}" for name in NAMES]
@@ -274,7 +274,7 @@ async def dies_at(step: int, store: VectorStore, registry: RedisRegistry, tenant
         )  # fmt: skip
 
     async def texts() -> list[str]:
-        found = await retriever.retrieve("x", scope=Scope(tenant), filter_={"document": key.key})
+        found = (await retriever.retrieve("x", scope=Scope(tenant), filter_={"document": key.key})).passages
         return sorted(passage.chunk.text[:3] for passage in found)
 
     old, new = ("\n".join(paragraph(f"v{v}{n}") for n in range(count)) for v, count in ((1, 3), (2, 4)))

@@ -59,7 +59,8 @@ def keys(tenant: str, *names: str) -> list[DocumentKey]:
 async def names_found(parts: IngestParts, tenant: str) -> set[str]:
     options = RetrievalOptions(limit=20, min_similarity=-2.0)
     retriever = Retriever(embedder=parts.embedder, store=parts.store, registry=parts.registry, options=options)
-    return {passage.chunk.name for passage in await retriever.retrieve("q", scope=Scope(tenant, frozenset({"hr"})))}
+    found = await retriever.retrieve("q", scope=Scope(tenant, frozenset({"hr"})))
+    return {passage.chunk.name for passage in found.passages}
 
 
 async def filled(bucket: FolderBucket, parts: IngestParts, tenant: str) -> None:

@@ -41,7 +41,7 @@ def moving(old: IngestParts, new: IngestParts, registry: DocumentRegistry | None
 async def found(parts: IngestParts, tenant: str) -> set[str]:
     options = RetrievalOptions(limit=20, min_similarity=-2.0)
     retriever = Retriever(embedder=parts.embedder, store=parts.store, registry=parts.registry, options=options)
-    return {passage.chunk.text for passage in await retriever.retrieve("q", scope=Scope(tenant))}
+    return {passage.chunk.text for passage in (await retriever.retrieve("q", scope=Scope(tenant))).passages}
 
 
 async def put(bucket: FolderBucket, parts: IngestParts, tenant: str, name: str, text: str) -> None:

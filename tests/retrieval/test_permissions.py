@@ -66,7 +66,7 @@ class World:
         scope = Scope(
             self.generator.choice(self.tenants), frozenset(self.generator.sample(GROUPS, self.generator.randrange(4)))
         )
-        found = await self.retriever.retrieve("anything", scope=scope)
+        found = (await self.retriever.retrieve("anything", scope=scope)).passages
         seen = {passage.chunk.document_key for passage in found}
         mine = {key for key in self.readers if DocumentKey(key).tenant == scope.tenant}
         allowed = {key for key in mine if not self.readers[key] or scope.groups & set(self.readers[key])}
@@ -119,7 +119,8 @@ async def test_what_a_store_fails_to_filter_is_kept_back_after_it(
     retriever = Retriever(embedder=HashEmbedder(), store=gossip, registry=registry, options=options)
 
     async def seen(scope: Scope, **filter_: str) -> set[str]:
-        return {p.chunk.name for p in await retriever.retrieve("word", scope=scope, filter_=filter_)}
+        found = await retriever.retrieve("word", scope=scope, filter_=filter_)
+        return {p.chunk.name for p in found.passages}
 
     assert await seen(Scope(tenant, frozenset({"hr"}))) == {"open", "secret"}
     assert await seen(Scope(tenant)) == {"open"}
@@ -144,4 +145,4 @@ async def test_a_store_that_answers_with_another_tenants_chunk_is_not_believed(
         registry=registry,
         options=RetrievalOptions(min_similarity=-2.0),
     )
-    assert await retriever.retrieve("secret", scope=Scope(tenant)) == ()
+    assert (await retriever.retrieve("secret", scope=Scope(tenant))).passages == ()

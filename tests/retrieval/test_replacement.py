@@ -110,7 +110,7 @@ class History:
         options = RetrievalOptions(limit=100, min_similarity=-2.0, dense_weight=weight)
         retriever = Retriever(embedder=self._embedder, store=self._store, registry=self._witness, options=options)
         started = self._witness.now()
-        found = await retriever.retrieve("which one?", scope=Scope(self._tenant))
+        found = (await retriever.retrieve("which one?", scope=Scope(self._tenant))).passages
         ended = self._witness.now()
         self.searches += 1
         keys = [f"documents/{self._tenant}/{name}" for name in NAMES]

@@ -50,7 +50,7 @@ def retriever(library: Library, options: RetrievalOptions = OPTIONS, **parts: An
 
 
 async def ask(library: Library, question: str = "what?", **parts: Any) -> tuple[Passage, ...]:
-    return await retriever(library, **parts).retrieve(question, scope=Scope(library.tenant))
+    return (await retriever(library, **parts).retrieve(question, scope=Scope(library.tenant))).passages
 
 
 async def test_leftovers_of_older_versions_take_no_places(library: Library) -> None:
@@ -136,7 +136,7 @@ async def test_passages_are_read_with_their_neighbours_within_section_and_budget
 
     async def contexts(tokens: int, limit: int = 1) -> list[str]:
         options = replace(OPTIONS, limit=limit, context_tokens=tokens, dense_weight=0.2)
-        found = await retriever(library, options).retrieve("2", scope=Scope(library.tenant))
+        found = (await retriever(library, options).retrieve("2", scope=Scope(library.tenant))).passages
         return [" ".join(line[:1] for line in passage.context.split("\n")) for passage in found]
 
     assert await contexts(0) == [""]

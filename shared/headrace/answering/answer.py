@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 import uuid
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from headrace.answering.citations import CitationFilter
+from headrace.answering.flights import Flights
 from headrace.answering.prompt import PROMPT_VERSION, REFUSAL, build_messages
+from headrace.answering.recall import (
+    UNCALIBRATED,
+    Thresholds,
+    Verdict,
+    compare,
+    has_same_context,
+    rests_on_the_same,
+)
+from headrace.errors import HeadraceError
 from headrace.protocols import AnswerCache, ChatModel, Conversations, DocumentRegistry
+from headrace.questions import is_shareable
 from headrace.retrieval.retriever import Retriever
 from headrace.types import (
     AnswerEvent,
@@ -22,15 +32,22 @@ from headrace.types import (
     CacheKey,
     ChatRequest,
     DoneEvent,
+    Found,
+    Lookup,
     Message,
+    Partition,
     PassagesEvent,
     Principal,
+    Retired,
+    Retrieval,
     StatusEvent,
     TokenEvent,
     Usage,
     UsageEvent,
 )
 
+# How often an answer is looked at again whose documents change while it is made.
+LOOKS = 3
 EXTRACTIVE_NOTICE = "No language model is configured: these are quotes from your documents."
 
 
@@ -56,9 +73,11 @@ class AnswerParts:
     retriever: Retriever
     registry: DocumentRegistry
     cache: AnswerCache
+    flights: Flights
     conversations: Conversations
     model: ChatModel
     max_tokens: int
+    thresholds: Thresholds = UNCALIBRATED
 
 
 async def answer(question: Question, parts: AnswerParts) -> AsyncGenerator[AnswerEvent, None]:
@@ -84,6 +103,8 @@ async def _remembered(question: Question, parts: AnswerParts) -> AsyncGenerator[
         async for event in events:
             if isinstance(event, TokenEvent):
                 text.append(event.text)
+            elif isinstance(event, StatusEvent) and event.stage == "restarted":
+                text.clear()
             if isinstance(event, DoneEvent):
                 turns = [Message("user", question.text), Message("assistant", "".join(text))]
                 await parts.conversations.append(tenant, conversation_id, turns)
@@ -98,30 +119,116 @@ async def _from_cache_or_new(
     if parts.model.is_extractive:
         # It can't tell a follow-up from a new question, and must not answer this one with what fitted the last.
         history = ()
-    key = CacheKey(question.principal.scope, _fingerprint(question, parts), question.text)
-    cached = None if history else await parts.cache.find(key)
-    if cached is not None:
-        for event in _replay(cached):
+    if history or not is_shareable(question.text):
+        async with aclosing(_new_answer(question, history, parts)) as events:
+            async for event in events:
+                yield event
+        return
+    key = CacheKey(partition_of(question, parts), question.text)
+    lookup = await parts.cache.find(key)
+    if lookup.found is not None and lookup.found.settled:
+        for event in _replay(lookup.found):
             yield event
         return
-    # The revision is read before anything is retrieved: a document that changes meanwhile makes the entry stale.
-    revision = await parts.registry.revision(question.principal.tenant)
-    made: list[AnswerEvent] = []
-    async with aclosing(_new_answer(question, history, parts)) as events:
+    # Who asks after a document has changed must not hear an answer that began before.
+    flight = f"{question.principal.tenant}/{key.answer_id}@{lookup.revision}"
+    asked = _Asked(question, key, lookup)
+    heard = parts.flights.join(flight, lambda: _shared_answer(asked, parts), relayed=lookup.revision is not None)
+    async with aclosing(heard) as events:
         async for event in events:
-            made.append(event)
-            whole = isinstance(event, DoneEvent) and event.finish_reason in {"stop", "refused"}
-            if whole and not history:
-                await parts.cache.remember(key, CachedAnswer(revision, time.time(), tuple(made)))
             yield event
 
 
-def _replay(cached: CachedAnswer) -> list[AnswerEvent]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question whose answer may be shared, and what the cache said of it at first."""
+
+    question: Question
+    key: CacheKey
+    lookup: Lookup
+
+
+async def _shared_answer(asked: _Asked, parts: AnswerParts) -> AsyncGenerator[AnswerEvent, None]:
+    """The answer of a question near to this one, if the cache has one; else a new one, which the cache gets."""
+    # The revision is read before anything is retrieved: whatever changes meanwhile makes the answer another one's.
+    revision = asked.lookup.revision
+    verdict = "miss" if revision is not None else "unavailable"
+    if revision is None:
+        revision = await parts.registry.revision(asked.question.principal.tenant)
+    near, is_same = await _near_answer(asked, parts)
+    if near is None:
+        yield StatusEvent("searching", cache=verdict)
+    if near is not None and is_same:
+        for event in _replay(near):
+            yield event
+        return
+    retrieval = await _retrieve(asked.question, (), parts)
+    if near is not None:
+        if await _still_answers(near, asked, retrieval, revision, parts):
+            for event in _replay(near):
+                yield event
+            return
+        yield StatusEvent("searching", cache=verdict)
+    made: list[AnswerEvent] = []
+    async with aclosing(_answer_from(asked.question, (), retrieval, parts)) as events:
+        async for event in events:
+            whole = isinstance(event, DoneEvent) and event.finish_reason in {"stop", "refused"}
+            named = replace(event, answer_id=asked.key.answer_id) if isinstance(event, DoneEvent) and whole else event
+            made.append(named)
+            if whole:
+                await _remember(asked, CachedAnswer(revision, time.time(), tuple(made), retrieval.basis), parts)
+            yield named
+
+
+async def _near_answer(asked: _Asked, parts: AnswerParts) -> tuple[Found | None, bool]:
+    """The question's own answer, if others' changes have put it in doubt; else that of the nearest question like it.
+
+    True when that is the same question, so that there is nothing to be held against it.
+    """
+    if asked.lookup.found is not None or asked.lookup.revision is None:
+        return asked.lookup.found, False
+    partition, text = asked.key.partition, asked.question.text
+    vector = await parts.retriever.embed(text)
+    for neighbour in await parts.cache.nearest(partition, vector, at_least=parts.thresholds.near):
+        verdict = compare(text, neighbour.question, neighbour.similarity, parts.thresholds)
+        if verdict is not Verdict.OTHER:
+            found = await parts.cache.read(partition, neighbour, count=verdict is Verdict.SAME)
+            if found is not None and found.settled:
+                return found, verdict is Verdict.SAME
+    return None, False
+
+
+async def _still_answers(near: Found, asked: _Asked, now: Retrieval, revision: int, parts: AnswerParts) -> bool:
+    """Hold a doubtful answer against what is retrieved now. The question's own is settled by that, or retired."""
+    if near.id != asked.key.id:
+        same = has_same_context(asked.question.text, near, now.passages)
+        return same and await parts.cache.confirm(asked.key, near, revision=near.answer.revision)
+    if rests_on_the_same(near.answer, now):
+        return await parts.cache.confirm(asked.key, near, revision=revision)
+    await parts.cache.retire(asked.question.principal.tenant, [asked.key.answer_id], Retired.SUPERSEDED)
+    return False
+
+
+async def _remember(asked: _Asked, answer_made: CachedAnswer, parts: AnswerParts) -> None:
+    """Keep the answer; if documents have changed meanwhile, only after a look at what they changed for it."""
+    with suppress(HeadraceError):
+        for _ in range(LOOKS):
+            if await parts.cache.remember(asked.key, answer_made):
+                return
+            revision = await parts.registry.revision(asked.question.principal.tenant)
+            now = await _retrieve(asked.question, (), parts)
+            if not rests_on_the_same(answer_made, now):
+                return
+            answer_made = replace(answer_made, revision=revision, basis=now.basis)
+
+
+def _replay(found: Found) -> list[AnswerEvent]:
     """The remembered events, token for token, marked as cached."""
-    age_seconds = max(0.0, time.time() - cached.created_at)
-    answering = [event for event in cached.events if isinstance(event, StatusEvent)][-1]
-    events: list[AnswerEvent] = [StatusEvent("cached", answering.mode, answering.note, age_seconds)]
-    for event in cached.events:
+    age_seconds = max(0.0, time.time() - found.answer.created_at)
+    answering = [event for event in found.answer.events if isinstance(event, StatusEvent)][-1]
+    cached = StatusEvent("cached", answering.mode, answering.note, age_seconds, "hit", found.similarity)
+    events: list[AnswerEvent] = [cached]
+    for event in found.answer.events:
         if isinstance(event, DoneEvent):
             events.append(replace(event, cached=True))
         elif not isinstance(event, StatusEvent):
@@ -132,14 +239,28 @@ def _replay(cached: CachedAnswer) -> list[AnswerEvent]:
 async def _new_answer(
     question: Question, history: Sequence[Message], parts: AnswerParts
 ) -> AsyncGenerator[AnswerEvent, None]:
-    yield StatusEvent("searching")
-    passages = await parts.retriever.retrieve(
+    """An answer that is nobody else's."""
+    yield StatusEvent("searching", cache="bypass")
+    retrieval = await _retrieve(question, history, parts)
+    async with aclosing(_answer_from(question, history, retrieval, parts)) as events:
+        async for event in events:
+            yield event
+
+
+async def _retrieve(question: Question, history: Sequence[Message], parts: AnswerParts) -> Retrieval:
+    return await parts.retriever.retrieve(
         question.text,
         scope=question.principal.scope,
         history=history,
         filter_=question.filter,
         strict=parts.model.is_extractive,
     )
+
+
+async def _answer_from(
+    question: Question, history: Sequence[Message], retrieval: Retrieval, parts: AnswerParts
+) -> AsyncGenerator[AnswerEvent, None]:
+    passages = retrieval.passages
     if not passages:
         for event in _refusal():
             yield event
@@ -184,12 +305,13 @@ def _refusal() -> list[AnswerEvent]:
     ]
 
 
-def _fingerprint(question: Question, parts: AnswerParts) -> str:
-    shape = (
-        parts.model.name,
-        PROMPT_VERSION,
-        parts.retriever.fingerprint,
-        str(parts.max_tokens),
-        json.dumps(question.filter, sort_keys=True),
+def partition_of(question: Question, parts: AnswerParts) -> Partition:
+    """What the question's answer may be shared within."""
+    shape = (parts.model.name, PROMPT_VERSION, parts.retriever.fingerprint, str(parts.max_tokens))
+    return Partition(
+        scope=question.principal.scope,
+        fingerprint=hashlib.sha256("\x1f".join(shape).encode()).hexdigest()[:24],
+        embedding_model=parts.retriever.embedding_model,
+        dense_weight=parts.retriever.dense_weight,
+        filter=question.filter,
     )
-    return hashlib.sha256("\x1f".join(shape).encode()).hexdigest()[:24]

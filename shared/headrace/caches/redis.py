@@ -1,93 +1,168 @@
-"""The answer cache in Redis or Valkey: exact matches within a scope.
+"""The answer cache in Redis or Valkey, any of them from 7, cluster mode included.
 
-An entry carries the tenant's document revision that its answer was made from,
-and is read together with the current one: once any document of the tenant has
-changed, it can't be served.
+An entry says which documents it rests on, and is held against the registry in the script that reads it: what has
+changed is never served. What is new is dealt with at the registry's flip, or else an entry is not `settled`: the asker
+searches once more and either confirms or retires it. All lookups that come within a turn of the event loop are one
+round trip.
 """
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import json
-import logging
 import random
-import unicodedata
-import zlib
-from collections.abc import Awaitable
-from typing import TypeVar
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from headrace.event_codec import event_from_json, event_to_json
-from headrace.redis_client import registry_faults, tenant_key
-from headrace.types import CachedAnswer, CacheKey
+from headrace.cache_layout import entry_key, ledger_keys, partition_key, registry_key
+from headrace.caches.entries import encode_documents, encode_events
+from headrace.caches.indexes import FILL_SECONDS, QuestionIndex
+from headrace.caches.lookups import Lookups
+from headrace.caches.patience import Patience
+from headrace.caches.rows import quantise
+from headrace.caches.scripts import CONFIRM, EVICT, REMEMBER, RETIRE
+from headrace.redis_client import registry_faults
+from headrace.types import CachedAnswer, CacheKey, Found, Lookup, Neighbour, Partition, Retired
 
-T = TypeVar("T")
+NEIGHBOURS = 8
+EVICTED_AT_ONCE = 16
+# What an entry takes beside its body and its row, in Redis.
+OVERHEAD_BYTES = 500
+# A partition outlives its entries by so much.
+PARTITION_MARGIN = 1.1
 
-logger = logging.getLogger(__name__)
+
+@dataclass(frozen=True, slots=True)
+class CacheLimits:
+    """How long answers are kept, how long the server may take, and how much a tenant, and one answer, may take up."""
+
+    ttl_seconds: int = 86_400
+    timeout_seconds: float = 0.05
+    tenant_bytes: int = 64 * 1024 * 1024
+    tenant_entries: int = 20_000
+    answer_bytes: int = 256 * 1024
 
 
 class RedisCache:
-    """An AnswerCache on a Redis client, which stays the caller's to close. Slower than `timeout_seconds` is a miss."""
+    """An AnswerCache on a Redis client, which stays the caller's to close."""
 
-    def __init__(self, client: Redis, *, ttl_seconds: int, timeout_seconds: float) -> None:
+    def __init__(self, client: Redis, index: QuestionIndex, limits: CacheLimits) -> None:
         self._client = client
-        self._ttl_seconds = ttl_seconds
-        self._timeout_seconds = timeout_seconds
+        self._index = index
+        self._limits = limits
+        self._patience = Patience(limits.timeout_seconds)
+        self._lookups = Lookups(client, index, timeout_seconds=limits.timeout_seconds)
+        self._remember = client.register_script(REMEMBER)
+        self._confirm = client.register_script(CONFIRM)
+        self._retire = client.register_script(RETIRE)
+        self._evict = client.register_script(EVICT)
 
     async def check(self) -> None:
         with registry_faults():
             await self._client.ping()
 
-    async def find(self, key: CacheKey) -> CachedAnswer | None:
-        tenant = key.scope.tenant
-        async with self._client.pipeline(transaction=False) as pipeline:
-            pipeline.hmget(tenant_key(tenant, "registry"), ["revision", "epoch"])
-            pipeline.get(_entry_key(key))
-            found = await self._within_deadline(pipeline.execute())
-        if not found or not isinstance(found[1], bytes):
-            return None
-        revision, epoch = found[0]
-        answer = _decode(found[1]) if epoch else None
-        return answer if answer is not None and answer.revision == int(revision or 0) else None
+    async def find(self, key: CacheKey) -> Lookup:
+        lookup = await self._patience.run(lambda: self._lookups.find(key.partition, key.id, kind="exact"))
+        return lookup or Lookup(None, None)
 
-    async def remember(self, key: CacheKey, answer: CachedAnswer) -> None:
+    async def nearest(self, partition: Partition, vector: Sequence[float], *, at_least: float) -> list[Neighbour]:
+        found = await self._patience.run(
+            lambda: self._index.nearest(partition, vector, at_least=at_least, limit=NEIGHBOURS), seconds=FILL_SECONDS
+        )
+        return found or []
+
+    async def read(self, partition: Partition, neighbour: Neighbour, *, count: bool) -> Found | None:
+        kind = "semantic" if count else ""
+        lookup = await self._patience.run(lambda: self._lookups.find(partition, neighbour.id, kind=kind))
+        if lookup is None or lookup.found is None:
+            return None
+        return replace(lookup.found, similarity=neighbour.similarity)
+
+    async def remember(self, key: CacheKey, answer: CachedAnswer) -> bool:
+        body = encode_events(answer.events)
+        basis, vector = answer.basis, quantise(answer.basis.vector)
+        # What the vector loses in int8, the bar makes up for.
+        bar = basis.bar - key.partition.dense_weight * vector.error(basis.vector)
+        row = self._index.row(key.id, key.question, bar, vector)
+        fields = self._index.fields(key.partition, basis.vector)
+        size = len(body) + len(row) + sum(map(len, fields.values())) + OVERHEAD_BYTES
+        if size > self._limits.answer_bytes:
+            return True
+        held = {
+            "made": uuid.uuid4().hex[:12],
+            "created": answer.created_at,
+            "documents": encode_documents(basis),
+            "bar": basis.bar,
+            "question": key.question,
+            "body": body,
+            **fields,
+        }
+        stored = await self._patience.run(lambda: self._write(key, answer, held, row, size))
+        if stored == b"changed":
+            return False
+        if isinstance(stored, list) and self._is_over(*stored):
+            await self._patience.run(lambda: self._make_room(key.partition.scope.tenant))
+        return True
+
+    async def confirm(self, key: CacheKey, found: Found, *, revision: int) -> bool:
+        tenant, name = key.partition.scope.tenant, key.partition.name
+        worth, tally, _ = ledger_keys(tenant)
+        keys = [entry_key(tenant, name, found.id), worth, tally]
+        kind = "exact" if found.id == key.id else "semantic"
+        version = self._lookups.version(key.partition, found.id)
+        return bool(await self._patience.run(lambda: self._confirm(keys=keys, args=[version, revision, kind])))
+
+    async def retire(self, tenant: str, answer_ids: Sequence[str], reason: Retired, *, again: bool = False) -> int:
+        keys = list(ledger_keys(tenant))
+        args = [reason.value, "1" if again else ""]
+        for answer_id in answer_ids:
+            name, _, entry = answer_id.partition("-")
+            keys += [entry_key(tenant, name, entry), partition_key(tenant, name)]
+            args.append(entry)
+        return await self._patience.run(lambda: self._retire(keys=keys, args=args)) or 0
+
+    def _is_over(self, size: bytes | None, entries: bytes | None) -> bool:
+        return int(size or 0) > self._limits.tenant_bytes or int(entries or 0) > self._limits.tenant_entries
+
+    async def _write(self, key: CacheKey, answer: CachedAnswer, held: Mapping[str, Any], row: bytes, size: int) -> Any:
+        tenant, name = key.partition.scope.tenant, key.partition.name
+        await self._index.ensure(key.partition, len(answer.basis.vector))
+        worth, tally, _ = ledger_keys(tenant)
         # Jitter, so that answers made in one rush do not expire in one rush.
-        ttl_seconds = int(self._ttl_seconds * random.uniform(0.9, 1.0))  # noqa: S311 - no secret
-        await self._within_deadline(self._client.set(_entry_key(key), _encode(answer), ex=max(ttl_seconds, 1)))
+        ttl_ms = int(self._limits.ttl_seconds * 1000 * random.uniform(0.9, 1.0))  # noqa: S311 - no secret
+        args: list[Any] = [
+            answer.revision, key.id, f"{name}:{key.id}:{size}", uuid.uuid4().hex[:12], meta_of(key.partition),
+            self._index.kind, name, row, max(ttl_ms, 1), int(self._limits.ttl_seconds * 1000 * PARTITION_MARGIN) + 1,
+            answer.usage.total_tokens,
+        ]  # fmt: skip
+        args += [part for pair in held.items() for part in pair]
+        keys = [registry_key(tenant), worth, tally, entry_key(tenant, name, key.id), partition_key(tenant, name)]
+        return await self._remember(keys=keys, args=args)
 
-    async def _within_deadline(self, command: Awaitable[T]) -> T | None:
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                return await command
-        except (RedisError, OSError, TimeoutError) as error:
-            logger.warning("The answer cache did not answer (%s); going on without it.", type(error).__name__)
-            return None
-
-
-def normalise_question(question: str) -> str:
-    """Equal questions, equal text: compatibility forms, case and white space folded."""
-    return " ".join(unicodedata.normalize("NFKC", question).casefold().split())
-
-
-def _entry_key(key: CacheKey) -> str:
-    parts = (key.scope.digest, key.fingerprint, normalise_question(key.question))
-    return tenant_key(key.scope.tenant, "answer", hashlib.sha256("\x1f".join(parts).encode()).hexdigest())
-
-
-def _encode(answer: CachedAnswer) -> bytes:
-    events = [event_to_json(event) for event in answer.events]
-    body = {"revision": answer.revision, "created_at": answer.created_at, "events": events}
-    return zlib.compress(json.dumps(body, separators=(",", ":")).encode())
+    async def _make_room(self, tenant: str) -> None:
+        worth, tally, _ = ledger_keys(tenant)
+        for raw in await self._client.zrange(worth, 0, EVICTED_AT_ONCE - 1):
+            member = raw.decode() if isinstance(raw, bytes) else raw
+            name, entry, _ = member.split(":")
+            keys = [worth, tally, entry_key(tenant, name, entry), partition_key(tenant, name)]
+            await self._evict(keys=keys, args=[member, entry])
+            if not self._is_over(*await self._client.hmget(tally, ["bytes", "entries"])):
+                return
 
 
-def _decode(body: bytes) -> CachedAnswer | None:
-    try:
-        fields = json.loads(zlib.decompress(body))
-        events = tuple(event_from_json(event) for event in fields["events"])
-        return CachedAnswer(fields["revision"], fields["created_at"], events)
-    except (ValueError, KeyError, TypeError, zlib.error):
-        logger.warning("A cached answer could not be read (an older release wrote it?); treating it as a miss.")
-        return None
+def meta_of(partition: Partition) -> str:
+    """What a partition's hash says of it."""
+    return json.dumps(
+        {
+            "groups": sorted(partition.scope.groups),
+            "fingerprint": partition.fingerprint,
+            "embedding_model": partition.embedding_model,
+            "dense_weight": partition.dense_weight,
+            "filter": partition.filter,
+        },
+        separators=(",", ":"),
+        sort_keys=True,
+    )

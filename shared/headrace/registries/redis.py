@@ -3,7 +3,8 @@
 One hash a tenant, so that it is lost or kept as a whole, and read at one moment. Its fields: `epoch`, `attempt` (the
 newest number), `revision`, `mark`, `model`, and three a document: `r:<key>` (its record), `c:<key>` (what searches may
 show: generation and groups) and `a:<key>` (the number of its newest attempt). Writes are Lua scripts, so that the
-fence, the record and the flip are one step.
+fence, the record, the flip and what it means for cached answers are one step; headrace.cache_layout has the fields of
+the cache.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from collections.abc import Collection
 
 from redis.asyncio import Redis
 
+from headrace.cache_layout import DROP, current_value, entry_key, ledger_keys, partition_key, registry_key
 from headrace.errors import IndexMismatchError, SupersededError
-from headrace.redis_client import registry_faults, tenant_key
-from headrace.types import Attempt, Document, DocumentKey, DocumentState, Standing, Step
+from headrace.redis_client import registry_faults
+from headrace.types import Attempt, Clearance, Document, DocumentKey, DocumentState, Standing, Step
 
 TENANTS = "headrace:tenants"
 RECORDS_PAGE = 1000
@@ -46,9 +48,12 @@ return tonumber(attempt)
 """
 )
 
-# ARGV document key, attempt, record ('' removes it), what is current ('' for nothing), mark, embedding model.
+# ARGV document key, attempt, record ('' removes it), what is current ('' for nothing), mark, embedding model, number of
+# answers that the clearance is for ('' for none), ids of doomed answers. KEYS registry, the cache's three, and two for
+# each doomed answer: its entry and its partition. 2: answers have come in that the clearance knows nothing of.
 SAVE = (
     NEXT
+    + DROP
     + """
 if redis.call('HGET', KEYS[1], 'a:' .. ARGV[1]) ~= ARGV[2] then
   -- A write whose reply was lost comes again, perhaps after a newer attempt has begun: it took effect.
@@ -57,6 +62,8 @@ end
 local model = redis.call('HGET', KEYS[1], 'model')
 if model ~= ARGV[6] then return model end
 local old = redis.call('HGET', KEYS[1], 'c:' .. ARGV[1]) or ''
+local comes = ARGV[4] ~= '' and old ~= ARGV[4]
+if comes and ARGV[7] ~= '' and (redis.call('HGET', KEYS[1], 'answers') or '0') ~= ARGV[7] then return 2 end
 if ARGV[4] == '' then redis.call('HDEL', KEYS[1], 'c:' .. ARGV[1])
 else redis.call('HSET', KEYS[1], 'c:' .. ARGV[1], ARGV[4]) end
 if ARGV[3] == '' then redis.call('HDEL', KEYS[1], 'r:' .. ARGV[1], 'a:' .. ARGV[1])
@@ -64,7 +71,14 @@ else redis.call('HSET', KEYS[1], 'r:' .. ARGV[1], ARGV[3]) end
 if tonumber(ARGV[5]) > tonumber(redis.call('HGET', KEYS[1], 'mark') or 0) then
   redis.call('HSET', KEYS[1], 'mark', ARGV[5])
 end
-if old ~= ARGV[4] then next_number('revision') end
+if old == ARGV[4] then return 1 end
+local revision = next_number('revision')
+-- What goes is known by the entries that rest on it; what comes might have been retrieved for any.
+if comes and ARGV[7] == '' then redis.call('HSET', KEYS[1], 'holds_from', revision) end
+for i = 8, #ARGV do
+  local place = 5 + 2 * (i - 8)
+  drop(KEYS[place], KEYS[place + 1], KEYS[2], KEYS[3], KEYS[4], ARGV[i], 'superseded')
+end
 return 1
 """
 )
@@ -76,7 +90,7 @@ SWITCH = (
 if (redis.call('HGET', KEYS[1], 'revision') or '0') ~= ARGV[2] then return 0 end
 redis.call('HSET', KEYS[1], 'model', ARGV[1])
 redis.call('HSET', KEYS[1], 'mark', ARGV[3])
-next_number('revision')
+redis.call('HSET', KEYS[1], 'holds_from', next_number('revision'))
 return 1
 """
 )
@@ -86,7 +100,7 @@ DISTRUST = (
     NEXT
     + """
 redis.call('HDEL', KEYS[1], 'epoch')
-next_number('revision')
+redis.call('HSET', KEYS[1], 'holds_from', next_number('revision'))
 return 1
 """
 )
@@ -114,23 +128,31 @@ class RedisRegistry:
             raise IndexMismatchError(key.tenant, indexed=_text(answer), configured=embedding_model)
         return Attempt(key, answer, embedding_model)
 
-    async def save(self, document: Document, attempt: Attempt, *, mark: int = 0) -> None:
+    async def save(
+        self, document: Document, attempt: Attempt, *, mark: int = 0, clearance: Clearance | None = None
+    ) -> bool:
         record = json.dumps(dataclasses.asdict(document), separators=(",", ":"))
-        shown = "" if document.generation is None else json.dumps([document.generation, document.groups])
-        await self._write(attempt, record, shown, mark)
+        shown = "" if document.generation is None else current_value(document.generation, document.groups)
+        return await self._write(attempt, record, shown, mark, clearance)
 
     async def remove(self, attempt: Attempt) -> None:
-        await self._write(attempt, "", "", 0)
+        await self._write(attempt, "", "", 0, None)
 
-    async def _write(self, attempt: Attempt, record: str, shown: str, mark: int) -> None:
-        key = attempt.key
+    async def _write(self, attempt: Attempt, record: str, shown: str, mark: int, clearance: Clearance | None) -> bool:
+        document, tenant = attempt.key.key, attempt.key.tenant
+        keys = [registry_key(tenant), *ledger_keys(tenant)]
+        args: list[str | int] = [document, attempt.number, record, shown, mark, attempt.embedding_model]
+        args.append("" if clearance is None else clearance.answers)
+        for partition, entry in clearance.doomed if clearance is not None else ():
+            keys += [entry_key(tenant, partition, entry), partition_key(tenant, partition)]
+            args.append(entry)
         with registry_faults():
-            args: list[str | int] = [key.key, attempt.number, record, shown, mark, attempt.embedding_model]
-            written = await self._save(keys=[registry_key(key.tenant)], args=args)
+            written = await self._save(keys=keys, args=args)
         if written == 0:
-            raise SupersededError(f"A newer attempt at {key.key!r} has begun; this one stops.")
-        if written != 1:
-            raise IndexMismatchError(key.tenant, indexed=_text(written), configured=attempt.embedding_model)
+            raise SupersededError(f"A newer attempt at {document!r} has begun; this one stops.")
+        if written not in {1, 2}:
+            raise IndexMismatchError(tenant, indexed=_text(written), configured=attempt.embedding_model)
+        return bool(written == 1)
 
     async def get(self, key: DocumentKey) -> Document | None:
         with registry_faults():
@@ -180,11 +202,6 @@ class RedisRegistry:
     async def tenants(self) -> list[str]:
         with registry_faults():
             return sorted(_text(name) for name in await self._client.smembers(TENANTS))
-
-
-def registry_key(tenant: str) -> str:
-    """The hash that a tenant's registry is."""
-    return tenant_key(tenant, "registry")
 
 
 def _text(value: bytes | str) -> str:

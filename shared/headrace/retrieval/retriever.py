@@ -20,7 +20,18 @@ from headrace.protocols import DocumentRegistry, Embedder, Reranker, VectorSearc
 from headrace.ranking import with_similarity
 from headrace.retrieval.selection import without_repeats
 from headrace.retrieval.windows import with_context
-from headrace.types import Chunk, Message, Passage, Query, Scope, SearchRequest, SearchResult, Standing
+from headrace.types import (
+    Basis,
+    Chunk,
+    Message,
+    Passage,
+    Query,
+    Retrieval,
+    Scope,
+    SearchRequest,
+    SearchResult,
+    Standing,
+)
 
 # Near-duplicates are dropped afterwards: look for more than is wanted.
 OVERFETCH = 2
@@ -31,6 +42,7 @@ FRESH_SECONDS = 5.0
 FIRST_PAUSE_SECONDS = 0.02
 # Without a language model to judge, an answer needs a passage as good as one this much more similar than the floor.
 SURE_MARGIN = 0.2
+SCORE_MARGIN = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +84,25 @@ class Retriever:
         self._vectors: OrderedDict[str, Sequence[float]] = OrderedDict()
 
     @property
+    def embedding_model(self) -> str:
+        """The model that embeds the questions."""
+        return self._embedder.model
+
+    @property
+    def dense_weight(self) -> float:
+        """The similarity's share in a score."""
+        return self._options.dense_weight
+
+    @property
     def fingerprint(self) -> str:
         """Names everything here that shapes which passages are found."""
         reranked = self._reranker.model if self._reranker is not None else ""
         return f"{self._embedder.model}/{self._options}/{reranked}"
+
+    async def embed(self, question: str) -> Sequence[float]:
+        """The question's unit-length embedding. Raises EmbedderUnavailableError."""
+        (query,) = await self._embed([question])
+        return query.vector
 
     async def retrieve(
         self,
@@ -85,8 +112,8 @@ class Retriever:
         history: Sequence[Message] = (),
         filter_: Mapping[str, Any] | None = None,
         strict: bool = False,
-    ) -> tuple[Passage, ...]:
-        """The passages that may answer, best first; none when nothing fits.
+    ) -> Retrieval:
+        """The passages that may answer, best first, and what that rests on; no passages when nothing fits.
 
         `strict` is for answerers that can't judge for themselves whether a passage answers. Raises UnavailableError
         for a part that does not answer or a registry that is being rebuilt, and IndexMismatchError.
@@ -94,21 +121,36 @@ class Retriever:
         queries = await self._embed(_phrasings(question, history))
         limit = self._options.limit * OVERFETCH
         request = SearchRequest(scope, queries, limit, self._options.dense_weight, filter_ or {})
-        found = await self._search(request)
+        found, standing = await self._search(request)
         floor = self._options.min_similarity
         relevant = [passage for passage in found if passage.score >= self._options.score_of(floor)]
         if self._reranker is not None and relevant:
             relevant = await _reranked(question, relevant, self._reranker)
         chosen = without_repeats(relevant)[: self._options.limit]
         chosen = [with_similarity(passage, self._options.dense_weight) for passage in chosen]
+        basis = self._basis(request, found, chosen, standing)
         if strict and not any(passage.score >= self._options.score_of(floor + SURE_MARGIN) for passage in chosen):
-            return ()
+            return Retrieval((), basis)
         if strict or not self._options.context_tokens:
-            return tuple(chosen)
-        return await with_context(chosen, self._store, tenant=scope.tenant, max_tokens=self._options.context_tokens)
+            return Retrieval(tuple(chosen), basis)
+        tokens = self._options.context_tokens
+        return Retrieval(await with_context(chosen, self._store, tenant=scope.tenant, max_tokens=tokens), basis)
 
-    async def _search(self, request: SearchRequest) -> list[Passage]:
-        """What the store finds and the registry confirms."""
+    def _basis(
+        self, request: SearchRequest, found: Sequence[Passage], chosen: Sequence[Passage], standing: Standing
+    ) -> Basis:
+        """What is chosen rests on itself alone when it is full, and ranked by score; else on everything that was found."""
+        floor = self._options.score_of(self._options.min_similarity)
+        rests_on, last = found, found[-1].score if len(found) >= request.limit else floor
+        if len(chosen) == self._options.limit and self._reranker is None:
+            rests_on, last = chosen, chosen[-1].score
+        keys = {passage.chunk.document_key for passage in rests_on}
+        documents = {key: standing.current[key] for key in sorted(keys)}
+        # Scores are computed in single precision.
+        return Basis(request.queries[0].vector, max(last, floor) - SCORE_MARGIN, documents)
+
+    async def _search(self, request: SearchRequest) -> tuple[list[Passage], Standing]:
+        """What the store finds and the registry confirms, best first, and what the registry says of it."""
         left_out: dict[int, str] = {}
         pause_seconds = FIRST_PAUSE_SECONDS
         try:
@@ -127,7 +169,7 @@ class Retriever:
                     if current.isdisjoint(left_out):
                         confirmed, again = _confirmed(request, result.passages, standing)
                         if not again:
-                            return confirmed
+                            return confirmed, standing
                         left_out |= again
                     # What was on its way when it was left out may have become current since.
                     left_out = {generation: key for generation, key in left_out.items() if generation not in current}

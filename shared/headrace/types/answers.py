@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from headrace.types.documents import Chunk, Scope
-from headrace.types.retrieval import Passage
+from headrace.types.retrieval import Basis, Passage
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +77,18 @@ class AnswerMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StatusEvent:
-    """The answer enters a stage: `searching`, `answering` or `cached`."""
+    """The answer enters a stage: `searching`, `answering`, `cached`, or `restarted` (forget what came before).
+
+    `cache` says what the answer cache had, in its first event; of a cached answer, `age_seconds` says when it was made
+    and `similarity` how near its question is, as a cosine.
+    """
 
     stage: str
     mode: AnswerMode | None = None
     note: str = ""
     age_seconds: float | None = None
+    cache: str = ""
+    similarity: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,34 +121,140 @@ class UsageEvent:
 
 @dataclass(frozen=True, slots=True)
 class DoneEvent:
-    """The answer is at its end. `finish_reason` is `stop`, `refused`, or `length` or `content_filter` for a partial one."""
+    """The answer is at its end. `finish_reason` is `stop`, `refused`, or `length` or `content_filter` for a partial one.
+
+    `answer_id` names the answer in the cache, where it is or may be kept.
+    """
 
     mode: AnswerMode
     finish_reason: str
     conversation_id: str | None = None
     cached: bool = False
+    answer_id: str | None = None
 
 
 AnswerEvent = StatusEvent | PassagesEvent | TokenEvent | CitationEvent | UsageEvent | DoneEvent
 
 
-@dataclass(frozen=True, slots=True)
-class CacheKey:
-    """What an answer is remembered under.
+def normalise_question(question: str) -> str:
+    """Equal questions, equal text: compatibility forms, white space and case folded; a mark at the end left out."""
+    folded = " ".join(unicodedata.normalize("NFKC", question).casefold().split())
+    return folded.rstrip("?!. ") or folded
 
-    `fingerprint` names the model, the prompt and the retrieval settings: an
-    answer made by others is another answer.
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """What an answer may be shared within: nothing is ever found across partitions.
+
+    `fingerprint` names the model, the prompt and the retrieval's settings: an answer made by others is another answer.
+    The rest says what a search for its questions finds: the embedding model, the similarity's share in a score, and the
+    filter, in the portable filter language.
     """
 
     scope: Scope
     fingerprint: str
+    embedding_model: str = ""
+    dense_weight: float = 1.0
+    filter: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """A short stable name; the tenant is not part of it."""
+        parts = (self.scope.digest, self.fingerprint, self.embedding_model, json.dumps(self.filter, sort_keys=True))
+        return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheKey:
+    """What an answer is remembered under: a question, as it was asked, within a partition."""
+
+    partition: Partition
     question: str
+
+    @property
+    def id(self) -> str:
+        """The entry's name within its partition, 24 hexadecimal digits: the same for equal questions."""
+        return hashlib.sha256(normalise_question(self.question).encode()).hexdigest()[:24]
+
+    @property
+    def answer_id(self) -> str:
+        """The entry's name within its tenant, as askers see it."""
+        return f"{self.partition.name}-{self.id}"
 
 
 @dataclass(frozen=True, slots=True)
 class CachedAnswer:
-    """A finished answer, as the events that made it. `revision` is the tenant's document revision it was made from."""
+    """A finished answer: the events that made it, and what it rests on.
+
+    `revision` is the tenant's document revision that was read before anything was retrieved for it; `created_at` is in
+    seconds since the epoch.
+    """
 
     revision: int
     created_at: float
     events: tuple[AnswerEvent, ...]
+    basis: Basis
+
+    @property
+    def passages(self) -> tuple[Passage, ...]:
+        return next((event.passages for event in self.events if isinstance(event, PassagesEvent)), ())
+
+    @property
+    def usage(self) -> Usage:
+        return next((event.usage for event in self.events if isinstance(event, UsageEvent)), Usage())
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An answer that the cache has. `similarity` is 1 for the same question.
+
+    Its documents are current. Unless it is `settled`, others have come since it was made, and nobody has looked yet
+    whether they would have been retrieved for it.
+    """
+
+    id: str
+    question: str
+    answer: CachedAnswer
+    settled: bool
+    similarity: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """What the cache says of a question. `revision` is the tenant's at that moment; None: the cache did not answer."""
+
+    found: Found | None
+    revision: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A cached question near another one; `similarity` is their cosine."""
+
+    id: str
+    question: str
+    similarity: float
+
+
+class Retired(StrEnum):
+    """Why an answer was taken out of the cache."""
+
+    CHANGED = "changed"  # a document that it was made from changed, or went
+    SUPERSEDED = "superseded"  # a new passage would be retrieved for its question
+    WRONG = "wrong"  # somebody who got it said so
+    INVALIDATED = "invalidated"  # taken out by hand
+    EVICTED = "evicted"  # worth the least when room was needed
+    EXPIRED = "expired"
+    ORPHANED = "orphaned"  # its partition's index was lost
+
+
+@dataclass(frozen=True, slots=True)
+class Clearance:
+    """What a flip of the registry may take for granted about cached answers.
+
+    Of all answers that the tenant's cache took in up to number `answers`, those that the flip's new chunks would have
+    been retrieved for are `doomed`, as (partition, id); no other is.
+    """
+
+    answers: int
+    doomed: tuple[tuple[str, str], ...]

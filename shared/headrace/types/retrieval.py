@@ -66,6 +66,27 @@ class SearchResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Basis:
+    """What the outcome of a retrieval rests on, so that it can be told from a change whether it would be another.
+
+    It would be, only if one of `documents` (by key, the generation and the groups it has) changed, or a chunk came that
+    the retrieval may see and whose score reaches `bar`. `vector` is the question's unit-length embedding.
+    """
+
+    vector: Sequence[float]
+    bar: float
+    documents: Mapping[str, tuple[int, tuple[str, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """The passages that may answer, best first, and what that rests on."""
+
+    passages: tuple[Passage, ...]
+    basis: Basis
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """What the registry says of some of a tenant's documents, at one moment.
 

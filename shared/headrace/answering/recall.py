@@ -1,0 +1,75 @@
+"""When another question's answer is this one's: near enough, nothing that speaks against it, and the same passages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from headrace.questions import contradiction, difference, says_any
+from headrace.types import CachedAnswer, Found, Passage, Retrieval
+
+# How much of what is retrieved for the two questions must be the same, beside the best passage.
+SHARED_PASSAGES = 0.5
+# A bar is stored as text and comes back as it was; what is computed anew may differ in single precision.
+BAR_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Cosines between two questions.
+
+    From `same` on, and with the same words, they are one question; from `near` on, if the same passages are retrieved
+    for both; below, they are two.
+    """
+
+    same: float
+    near: float
+
+
+# By embedding model, as `make calibrate` finds them on the calibration set, for 99 % of right answers.
+CALIBRATED: Mapping[str, Thresholds] = {"all-MiniLM-L6-v2": Thresholds(same=0.9, near=0.7)}
+# A model that nobody has measured: every answer of another question is held against its passages.
+UNCALIBRATED = Thresholds(same=1.01, near=0.85)
+
+
+class Verdict(StrEnum):
+    """What two questions are to each other."""
+
+    SAME = "same"
+    NEAR = "near"  # the same, if the same passages are retrieved for both
+    OTHER = "other"
+
+
+def compare(question: str, other: str, similarity: float, thresholds: Thresholds) -> Verdict:
+    """What the questions themselves say, and the cosine of their embeddings."""
+    if similarity < thresholds.near or contradiction(question, other):
+        return Verdict.OTHER
+    apart = difference(question, other)
+    if not apart:
+        return Verdict.SAME if similarity >= thresholds.same else Verdict.NEAR
+    # One has a word more, or one word instead of one: what it adds or swaps is what it asks.
+    is_rewording = len(apart.left) + len(apart.right) > 2 and bool(apart.left and apart.right)
+    return Verdict.NEAR if is_rewording else Verdict.OTHER
+
+
+def has_same_context(question: str, found: Found, retrieved: Sequence[Passage]) -> bool:
+    """Whether what is retrieved for the question makes the other question's answer right for it.
+
+    The best passage is the same, and half of the others; and of the words in which the questions differ none stands in
+    the passages: by such a word the documents tell things apart.
+    """
+    cached = found.answer.passages
+    if not cached or not retrieved or cached[0].chunk.identity != retrieved[0].chunk.identity:
+        return False
+    ours, theirs = ({passage.chunk.identity for passage in passages} for passages in (retrieved, cached))
+    if len(ours & theirs) < SHARED_PASSAGES * max(len(ours), len(theirs)):
+        return False
+    apart = difference(question, found.question)
+    return not says_any(apart.left, [passage.chunk.text for passage in (*retrieved, *cached)])
+
+
+def rests_on_the_same(before: CachedAnswer, now: Retrieval) -> bool:
+    """Whether a search today finds for the answer's own question what it was made from."""
+    same = [passage.chunk.identity for passage in before.passages] == [p.chunk.identity for p in now.passages]
+    return same and abs(before.basis.bar - now.basis.bar) < BAR_TOLERANCE

@@ -1,0 +1,45 @@
+"""A cache that does not answer must not make anybody wait: a deadline for each command, and a pause after failures."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from redis.exceptions import RedisError
+
+T = TypeVar("T")
+
+# After so many failures in a row the server is left alone for a while.
+FAILURES = 3
+PAUSE_SECONDS = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+class Patience:
+    """Runs commands, each for `timeout_seconds` at most; after failures in a row it runs none for `pause_seconds`."""
+
+    def __init__(self, timeout_seconds: float, *, pause_seconds: float = PAUSE_SECONDS) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._pause_seconds = pause_seconds
+        self._failures = 0
+        self._quiet_until = 0.0
+
+    async def run(self, command: Callable[[], Awaitable[T]], *, seconds: float | None = None) -> T | None:
+        """What the command gives; None when the server did not answer in time, or was not asked."""
+        if time.monotonic() < self._quiet_until:
+            return None
+        try:
+            async with asyncio.timeout(self._timeout_seconds if seconds is None else seconds):
+                answer = await command()
+        except (RedisError, OSError, TimeoutError, ValueError) as error:
+            self._failures += 1
+            if self._failures >= FAILURES:
+                self._quiet_until = time.monotonic() + self._pause_seconds
+            logger.warning("The answer cache did not answer (%s); going on without it.", type(error).__name__)
+            return None
+        self._failures = 0
+        return answer

@@ -1,0 +1,153 @@
+"""Cached questions as packed rows: what an index needs to know of each, in a few hundred bytes.
+
+A row is a question's id, its bar (the score from which a new chunk would have been retrieved for it), its text, and its
+vector as int8 numbers with a scale, of which the first sign bits are kept beside, to look through quickly. Rows lie in
+columns, so that a block of them is read as fast as it is copied; one row is a block of one.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import sys
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+ID_CHARACTERS = 24
+# Distances of so many sign bits fit into a byte.
+MOST_SIGN_BYTES = 31
+_HEAD = struct.Struct("<IH")
+_SIGNS = bytes(49 if value < 128 else 48 for value in range(256))
+
+
+@dataclass(frozen=True, slots=True)
+class Quantised:
+    """A unit-length vector as int8 `numbers` times `scale`."""
+
+    numbers: bytes
+    scale: float
+
+    def error(self, vector: Sequence[float]) -> float:
+        """The length of what this leaves out of the vector: a dot product with a unit vector is off by that at most."""
+        return math.dist(vector, [number * self.scale for number in memoryview(self.numbers).cast("b")])
+
+
+def quantise(vector: Sequence[float]) -> Quantised:
+    """The vector in int8."""
+    scale = max(max(vector, default=0.0), -min(vector, default=0.0)) / 127 or 1.0
+    inverse = 1 / scale
+    return Quantised(array("b", [round(value * inverse) for value in vector]).tobytes(), scale)
+
+
+def sign_bytes(dimensions: int) -> int:
+    """How many bytes of sign bits are kept of a vector."""
+    return min(dimensions // 8, MOST_SIGN_BYTES)
+
+
+def signs_of(numbers: bytes) -> bytes:
+    """The first sign bits of an int8 vector."""
+    kept = sign_bytes(len(numbers))
+    return int(numbers[: kept * 8].translate(_SIGNS), 2).to_bytes(kept, "big")
+
+
+@dataclass(slots=True)
+class Rows:
+    """Rows in columns. All vectors have `dimensions` numbers."""
+
+    dimensions: int
+    ids: list[str] = field(default_factory=list)
+    questions: list[str] = field(default_factory=list)
+    bars: array[float] = field(default_factory=lambda: array("f"))
+    scales: array[float] = field(default_factory=lambda: array("f"))
+    signs: bytearray = field(default_factory=bytearray)
+    vectors: bytearray = field(default_factory=bytearray)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def append(self, entry: str, question: str, bar: float, vector: Quantised) -> None:
+        """Add a row."""
+        self.ids.append(entry)
+        self.questions.append(question)
+        self.bars.append(bar)
+        self.scales.append(vector.scale)
+        self.signs += signs_of(vector.numbers)
+        self.vectors += vector.numbers
+
+    def extend(self, rows: Rows) -> None:
+        """Add other rows of as many dimensions."""
+        self.ids += rows.ids
+        self.questions += rows.questions
+        self.bars += rows.bars
+        self.scales += rows.scales
+        self.signs += rows.signs
+        self.vectors += rows.vectors
+
+    def take_out(self, place: int) -> None:
+        """Remove a row; the last one takes its place."""
+        last = len(self.ids) - 1
+        for column, width in ((self.signs, sign_bytes(self.dimensions)), (self.vectors, self.dimensions)):
+            column[place * width : (place + 1) * width] = column[last * width :]
+            del column[last * width :]
+        for values in (self.ids, self.questions, self.bars, self.scales):
+            values[place] = values[last]  # type: ignore[index]
+            values.pop()
+
+    def vector(self, place: int) -> bytes:
+        """A row's int8 numbers."""
+        return bytes(self.vectors[place * self.dimensions : (place + 1) * self.dimensions])
+
+    def pack(self, start: int = 0, end: int | None = None) -> bytes:
+        """These rows as bytes; little-endian everywhere."""
+        end = len(self) if end is None else end
+        width, signs = self.dimensions, sign_bytes(self.dimensions)
+        texts = [question.encode() for question in self.questions[start:end]]
+        return b"".join(
+            (
+                _HEAD.pack(end - start, width),
+                "".join(self.ids[start:end]).encode(),
+                _little(self.bars[start:end]),
+                _little(self.scales[start:end]),
+                bytes(self.signs[start * signs : end * signs]),
+                bytes(self.vectors[start * width : end * width]),
+                _little(array("I", map(len, texts))),
+                *texts,
+            )
+        )
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Rows:
+        """What `pack` wrote. Raises ValueError or struct.error for anything else."""
+        count, width = _HEAD.unpack_from(packed)
+        view, place = memoryview(packed), _HEAD.size
+
+        def take(size: int) -> memoryview:
+            nonlocal place
+            place += size
+            if place > len(packed):
+                raise ValueError("The rows end early.")
+            return view[place - size : place]
+
+        names = bytes(take(count * ID_CHARACTERS)).decode()
+        ids = [names[start : start + ID_CHARACTERS] for start in range(0, len(names), ID_CHARACTERS)]
+        bars, scales = (_from_little("f", take(4 * count)) for _ in range(2))
+        signs, vectors = bytearray(take(count * sign_bytes(width))), bytearray(take(count * width))
+        sizes = _from_little("I", take(4 * count))
+        questions = [bytes(take(int(size))).decode() for size in sizes]
+        return cls(width, ids, questions, bars, scales, signs, vectors)
+
+
+def _little(values: array[float] | array[int]) -> bytes:
+    if sys.byteorder == "big":
+        values = values[:]
+        values.byteswap()
+    return values.tobytes()
+
+
+def _from_little(kind: str, data: memoryview) -> array[float]:
+    values: array[float] = array(kind)
+    values.frombytes(data)
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values

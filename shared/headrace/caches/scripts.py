@@ -1,0 +1,180 @@
+"""The Lua of the answer cache: each step that must be one, is one. headrace.cache_layout says what lies where."""
+
+from __future__ import annotations
+
+from headrace.cache_layout import DROP
+
+# Most changes of a partition that a lookup brings along; who is further behind reads the partition anew.
+CHANGES_PAGE = 2000
+
+# news(partition, life, last change, packed, known life, known last change): life, last change, and the changes between; or
+# without these, when the partition has to be read anew; life '' when there is none.
+NEWS_OF = f"""
+local function news(partition, born, seq, packed, known_born, known_seq)
+  if not born then return {{'', 0}} end
+  local last, first = tonumber(seq), tonumber(known_seq)
+  if born ~= known_born or first < tonumber(packed) or last - first > {CHANGES_PAGE} then return {{born, last}} end
+  local fields = {{}}
+  for number = first + 1, last do fields[#fields + 1] = 'e:' .. string.format('%.0f', number) end
+  return {{born, last, #fields > 0 and redis.call('HMGET', partition, unpack(fields)) or {{}}}}
+end
+"""
+
+# KEYS partition. ARGV life and last change that are known.
+NEWS = (
+    NEWS_OF
+    + """
+local index = redis.call('HMGET', KEYS[1], 'born', 'seq', 'packed')
+return news(KEYS[1], index[1], index[2], index[3], ARGV[1], ARGV[2])
+"""
+)
+
+# A hit: worth rises by what it saved. KEYS and ARGV are the caller's.
+COUNT = """
+local function count(entry, worth, tally, kind, tokens)
+  redis.call('HINCRBY', tally, kind, 1)
+  redis.call('HINCRBY', tally, 'tokens_saved', tokens)
+  redis.call('HINCRBY', entry, 'hits', 1)
+  local member = redis.call('HGET', entry, 'member')
+  redis.call('ZINCRBY', worth, (tonumber(tokens) + 1) / tonumber(string.match(member, '(%d+)$')), member)
+end
+"""
+
+# Many lookups of one tenant. KEYS registry, worth, tally, wanted, then for each: entry, partition. ARGV for each: id, the
+# version of it that is known ('' for none), what a hit counts as ('' for nothing), life and last change of the partition
+# that are known. Answers the revision ('' when the registry is not whole), then for each: verdict, version, body,
+# documents, question, bar, revision, time, and what is new of the partition: life, last change, and either the changes or nothing (read it anew).
+FIND = (
+    DROP
+    + COUNT
+    + NEWS_OF
+    + """
+local registry, worth, tally, wanted = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local head = redis.call('HMGET', registry, 'epoch', 'revision', 'holds_from')
+
+local function is_current(documents)
+  local pairs = cjson.decode(documents)
+  if #pairs == 0 then return true end
+  local fields = {}
+  for i = 1, #pairs, 2 do fields[#fields + 1] = 'c:' .. pairs[i] end
+  local shown = redis.call('HMGET', registry, unpack(fields))
+  for i = 1, #shown do if shown[i] ~= pairs[2 * i] then return false end end
+  return true
+end
+
+local function look(entry, partition, id, known, kind, born)
+  if kind == 'exact' then redis.call('HINCRBY', tally, 'lookups', 1) end
+  if not head[1] then return {'miss'} end
+  local held = redis.call('HMGET', entry, 'made', 'revision', 'documents', 'born', 'tokens', 'question', 'bar', 'created')
+  if not held[1] then return {'miss'} end
+  if held[4] ~= born then
+    drop(entry, partition, worth, tally, false, id, 'orphaned')
+    return {'miss'}
+  end
+  if not is_current(held[3]) then
+    drop(entry, partition, worth, tally, wanted, id, 'changed')
+    return {'miss'}
+  end
+  local settled = tonumber(held[2]) >= tonumber(head[3] or 0)
+  if settled and kind ~= '' then count(entry, worth, tally, kind, held[5]) end
+  local body = held[1] == known and '' or redis.call('HGET', entry, 'body')
+  return {settled and 'holds' or 'unsettled', held[1], body, held[3], held[6], held[7], held[2], held[8]}
+end
+
+local answers = {head[1] and (head[2] or '0') or ''}
+local told = {}
+for i = 5, #KEYS, 2 do
+  local a = 5 * (i - 5) / 2
+  local partition = KEYS[i + 1]
+  local index = redis.call('HMGET', partition, 'born', 'seq', 'packed')
+  local found = look(KEYS[i], partition, ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], index[1])
+  local since = {}
+  if not told[partition] and ARGV[a + 4] ~= '-' then
+    told[partition] = true
+    index = redis.call('HMGET', partition, 'born', 'seq', 'packed')
+    since = news(partition, index[1], index[2], index[3], ARGV[a + 4], ARGV[a + 5])
+  end
+  answers[#answers + 1] = {found, since}
+end
+return answers
+"""
+)
+
+# KEYS registry, worth, tally, entry, partition. ARGV revision, id, member, life of
+# a new partition, its meta, its kind, its name, row, TTL and the partition's TTL in ms, tokens, then fields and values.
+REMEMBER = (
+    DROP
+    + """
+local registry, worth, tally, entry, partition = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local head = redis.call('HMGET', registry, 'epoch', 'revision')
+if not head[1] then return 'lost' end
+if (head[2] or '0') ~= ARGV[1] then return 'changed' end
+local before = redis.call('HGET', entry, 'member')
+if before then
+  unlist(worth, tally, before)
+  redis.call('DEL', entry)
+end
+local born = redis.call('HGET', partition, 'born')
+if not born then
+  born = ARGV[4]
+  redis.call('HSET', partition, 'born', born, 'meta', ARGV[5], 'kind', ARGV[6], 'seq', 0, 'packed', 0)
+  local there = redis.call('HGET', registry, 'partitions') or ''
+  local name = ARGV[7] .. '/' .. ARGV[6] .. ' '
+  if not string.find(there, name, 1, true) then redis.call('HSET', registry, 'partitions', there .. name) end
+end
+redis.call('HINCRBY', registry, 'answers', 1)
+if ARGV[8] ~= '' then log_change(partition, '+' .. ARGV[8]) end
+redis.call('PEXPIRE', partition, ARGV[10])
+redis.call('HSET', entry, 'revision', ARGV[1], 'born', born, 'hits', 0, 'member', ARGV[3], 'tokens', ARGV[11], unpack(ARGV, 12))
+redis.call('PEXPIRE', entry, ARGV[9])
+local clock = tonumber(redis.call('HGET', tally, 'clock') or 0)
+local bytes = tonumber(string.match(ARGV[3], '(%d+)$'))
+if redis.call('ZADD', worth, clock + (tonumber(ARGV[11]) + 1) / bytes, ARGV[3]) == 1 then
+  redis.call('HINCRBY', tally, 'bytes', bytes)
+  redis.call('HINCRBY', tally, 'entries', 1)
+end
+redis.call('HINCRBY', tally, 'remembered', 1)
+return {redis.call('HGET', tally, 'bytes'), redis.call('HGET', tally, 'entries')}
+"""
+)
+
+# Somebody has looked: nothing that came up to this revision would have been retrieved. KEYS entry, worth, tally.
+# ARGV version, revision, what the hit counts as.
+CONFIRM = (
+    COUNT
+    + """
+local held = redis.call('HMGET', KEYS[1], 'made', 'revision', 'tokens')
+if held[1] ~= ARGV[1] then return 0 end
+if tonumber(ARGV[2]) > tonumber(held[2]) then redis.call('HSET', KEYS[1], 'revision', ARGV[2]) end
+if ARGV[3] ~= '' then count(KEYS[1], KEYS[2], KEYS[3], ARGV[3], held[3]) end
+return 1
+"""
+)
+
+# KEYS worth, tally, wanted, then for each: entry, partition. ARGV reason, whether to ask again ('1'), then the ids.
+RETIRE = (
+    DROP
+    + """
+local gone = 0
+for i = 4, #KEYS, 2 do
+  gone = gone + drop(KEYS[i], KEYS[i + 1], KEYS[1], KEYS[2], ARGV[2] == '1' and KEYS[3], ARGV[3 + (i - 4) / 2], ARGV[1])
+end
+return gone
+"""
+)
+
+# Room is needed. KEYS worth, tally, entry, partition. ARGV member, id. The clock of worth advances to what had to go, so
+# that what was worth much long ago does not stay for ever: GreedyDual-Size-Frequency (Cherkasova, HPL-98-69, 1998).
+EVICT = (
+    DROP
+    + """
+local score = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not score then return 0 end
+redis.call('HSET', KEYS[2], 'clock', score)
+if redis.call('HGET', KEYS[3], 'member') == ARGV[1] then
+  return drop(KEYS[3], KEYS[4], KEYS[1], KEYS[2], false, ARGV[2], 'evicted')
+end
+unlist(KEYS[1], KEYS[2], ARGV[1])
+return 1
+"""
+)

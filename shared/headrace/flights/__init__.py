@@ -1,0 +1,1 @@
+"""Flight relays: one vendor a module."""

@@ -1,0 +1,265 @@
+"""What a question asks, by rules that need no model: whether its answer may be shared, and whether two ask the same.
+
+Embeddings put "annual leave" beside "sick leave", and 12 beside 20: nearness alone is no reason to give somebody another
+question's answer. What has to agree besides: numbers with their units, dates, names, negation, what kind of answer is
+wanted, who does what to whom, and every word that carries meaning, unless the documents do not know it.
+The lists are English; in other languages numbers, names and words must agree all the same.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from headrace.sentences import STOP_WORDS, stem, words
+
+_TIME = re.compile(
+    r"\b(?:now|today|tonight|yesterday|tomorrow|currently|at the moment|this (?:morning|week|month|quarter|year|semester)"
+    r"|(?:last|next|past|coming) (?:night|week|month|quarter|year|monday|tuesday|wednesday|thursday|friday|saturday|sunday"
+    r"|few|couple|\d+)|so far|recent(?:ly)?|latest|newest|up to date|(?:days?|weeks?|months?|years?|hours?) ago"
+    r"|what (?:time|day|date) is it|what is the (?:time|date)|right away|these days|still (?:open|valid|available))\b"
+)
+_PERSONAL = re.compile(
+    r"\b(?:who am i|am i|was i|did i|have i|had i|do i have|i've|i'm|i am|i was|i have|about me|for me|to me|tell me my"
+    r"|our (?:conversation|chat)|(?:is|are|was|were|has|have|what's|whats|where's|when's) (?:\w+ )?(?:my|mine)"
+    r"|(?:what|when|where|which|who|how (?:much|many|long)) (?:\w+ ){0,3}(?:my|mine))\b"
+)
+_REFERS_BACK = re.compile(
+    r"^(?:and|but|also|so|then|what about|how about|why not|why|more|go on|continue|yes|no|ok|okay|thanks?)\b[^\w]*"
+    r"(?:\w+[^\w]*){0,3}$|\b(?:you (?:just )?(?:said|mentioned|told|wrote)|your (?:last|previous) (?:answer|reply)"
+    r"|(?:the )?(?:above|previous) (?:answer|question|one))\b"
+)
+_NEGATION = re.compile(r"\b(?:not|no|never|none|neither|nor|without|cannot|except|excluding|unless)\b|n['’]t\b")
+_NUMBER_WORDS = {
+    word: str(value)
+    for value, word in enumerate(
+        """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+        eighteen nineteen twenty""".split()
+    )
+} | {"thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "ninety": "90", "hundred": "100", "thousand": "1000"}
+_ORDINALS = {
+    "first": "1st",
+    "second": "2nd",
+    "third": "3rd",
+    "fourth": "4th",
+    "fifth": "5th",
+    "once": "1x",
+    "twice": "2x",
+}
+_NUMBER = re.compile(r"\d+(?:[.,:/-]\d+)*")
+_UNITS = {
+    name: unit
+    for unit, names in {
+        "kg": "kg kilo kilos kilogram kilograms kilogramme kilogrammes",
+        "g": "gram grams", "mg": "mg milligram milligrams", "t": "ton tons tonne tonnes", "lb": "lb lbs pound pounds",
+        "km": "km kilometre kilometres kilometer kilometers", "m": "metre metres meter meters",
+        "cm": "cm centimetre centimetres centimeter centimeters", "mm": "mm millimetre millimetres millimeter millimeters",
+        "mi": "mile miles", "ft": "foot feet", "in": "inch inches", "l": "litre litres liter liters",
+        "ml": "ml millilitre millilitres", "s": "second seconds sec secs", "min": "minute minutes mins", "h": "hour hours hrs",
+        "day": "day days", "week": "week weeks", "month": "month months", "year": "year years", "quarter": "quarter quarters",
+        "%": "% percent percentage", "$": "$ dollar dollars usd", "€": "€ euro euros eur", "£": "£ gbp sterling",
+        "kb": "kb kilobyte kilobytes", "mb": "mb megabyte megabytes", "gb": "gb gigabyte gigabytes", "tb": "tb terabyte terabytes",
+        "°c": "°c celsius centigrade", "°f": "°f fahrenheit", "w": "watt watts", "kw": "kw kilowatt kilowatts",
+        "v": "volt volts", "a": "amp amps ampere amperes", "bar": "bar bars", "psi": "psi", "hz": "hz hertz",
+    }.items()
+    for name in names.split()
+}  # fmt: skip
+_CALENDAR = {
+    name: day
+    for day, names in {
+        "jan": "january jan", "feb": "february feb", "mar": "march", "apr": "april apr", "jun": "june", "jul": "july",
+        "aug": "august aug", "sep": "september sep sept", "oct": "october oct", "nov": "november nov", "dec": "december dec",
+        "mon": "monday mondays mon", "tue": "tuesday tuesdays tue", "wed": "wednesday wednesdays wed",
+        "thu": "thursday thursdays thu", "fri": "friday fridays fri", "sat": "saturday saturdays", "sun": "sunday sundays",
+        "weekend": "weekend weekends", "spring": "spring", "summer": "summer", "autumn": "autumn fall", "winter": "winter",
+        "morning": "morning mornings", "evening": "evening evenings", "night": "night nights nightly", "noon": "noon midday",
+        "daily": "daily", "weekly": "weekly", "monthly": "monthly", "yearly": "yearly annually",
+    }.items()
+    for name in names.split()
+}  # fmt: skip
+# What kind of answer is wanted. A question that names none may have any.
+_KINDS = (
+    ("reason", re.compile(r"\b(?:why|how come|what for|for what reason|reason)\b")),
+    ("duration", re.compile(r"\bhow (?:long|soon|quickly|fast)\b")),
+    ("frequency", re.compile(r"\bhow (?:often|frequently)\b")),
+    ("amount", re.compile(r"\bhow (?:much|many|big|large|high|deep|far|heavy|old|wide|thick|hot|cold)\b")),
+    ("person", re.compile(r"\b(?:who|whom|whose)\b")),
+    ("time", re.compile(r"\b(?:when|what (?:time|date|day|month|year)|by which date|which (?:day|month|year))\b")),
+    ("place", re.compile(r"\b(?:where|what (?:place|location)|which (?:place|room|building|floor))\b")),
+    ("manner", re.compile(r"\bhow (?:do|does|can|could|should|would|to|is|are|must|may|did)\b")),
+)
+_EITHER = re.compile(r"^(?:is|are|was|were|do|does|did|can|could|may|must|should|shall|will|would|has|have|am)\b")
+# Words of asking, which say nothing of what is asked.
+_ASKING = frozenset(
+    stem(word)
+    for word in """please kindly know tell explain describe question wonder wondering want wanted need needs help like
+    looking look understand clarify exactly actually basically just really quick quickly hi hello hey thanks thank
+    information info detail details regarding concerning according per ok okay anyone somebody someone anybody find out
+    give show list me us could would possible let learn hear curious mean means meant
+    thing things case way ways there happen happens company document documents handbook manual policy rule rules""".split()
+)
+_LINKS = frozenset(
+    "from to by before after over under above below than into with without for against between until since of in on at".split()
+)
+_CAPITAL = re.compile(r"(?<![.!?]\s)(?<!^)\b[A-Z][\w'’-]*|\b[A-Z]{2,}\w*\b|\b\w*[a-z][A-Z]\w*\b|\b\w*\d\w*\b")
+_OPPOSITES = tuple(
+    (frozenset(some.split()), frozenset(others.split()))
+    for some, others in (
+        ("min minimum least lowest smallest shortest", "max maximum most highest largest longest"),
+        ("before prior earlier", "after later following"),
+        ("first", "last"),
+        ("more above over exceeding", "less below under fewer"),
+        ("start begin starts begins beginning opening open opens", "end ends finish ending close closing closes"),
+        ("allowed permitted may can eligible", "forbidden prohibited banned ineligible"),
+        ("buy purchase", "sell"),
+        ("increase raise up", "decrease reduce lower down"),
+        ("import incoming inbound arrival", "export outgoing outbound departure"),
+        ("internal inside indoor", "external outside outdoor"),
+        ("advantage advantages benefit benefits pros", "disadvantage disadvantages drawback drawbacks cons"),
+        ("accept approve", "reject refuse decline"),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """In what words two questions differ: stems that only the one has, and that only the other has."""
+
+    left: frozenset[str]
+    right: frozenset[str]
+
+    def __bool__(self) -> bool:
+        return bool(self.left or self.right)
+
+
+def is_shareable(question: str) -> bool:
+    """Whether the answer is the same for everybody, today and tomorrow, and needs no conversation to be understood."""
+    text = " ".join(question.casefold().split())
+    return not (_TIME.search(text) or _PERSONAL.search(text) or _REFERS_BACK.search(text))
+
+
+def contradiction(question: str, other: str) -> str:
+    """Why these two can't have the same answer, in a word; empty when nothing speaks against it.
+
+    Takes questions as they were asked: upper case tells names.
+    """
+    one, two = _facts(question), _facts(other)
+    for name in ("numbers", "dates", "negation"):
+        if getattr(one, name) != getattr(two, name):
+            return name
+    if one.names - two.words or two.names - one.words:
+        return "names"
+    if one.kind and two.kind and one.kind != two.kind:
+        return "kind"
+    if (one.kind == "either") != (two.kind == "either"):
+        return "kind"
+    if any((one.words & a and two.words & b) or (one.words & b and two.words & a) for a, b in _OPPOSITES):
+        return "opposites"
+    if any(one.links.get(link, target) != target for link, target in two.links.items()):
+        return "relations"
+    return "order" if _is_reordered(one.content, two.content) else ""
+
+
+def difference(question: str, other: str) -> Difference:
+    """The words that carry meaning in the one question and not in the other; a typing error is no other word."""
+    left, right = frozenset(_facts(question).content), frozenset(_facts(other).content)
+    only_left, only_right = left - right, right - left
+    same = {(a, b) for a in only_left for b in only_right if _is_typo(a, b)}
+    return Difference(only_left - {a for a, _ in same}, only_right - {b for _, b in same})
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    numbers: frozenset[tuple[str, str]]
+    dates: frozenset[str]
+    negation: int
+    names: frozenset[str]
+    kind: str
+    links: dict[str, str]
+    words: frozenset[str]
+    content: tuple[str, ...]
+
+
+@lru_cache(maxsize=2048)
+def _facts(question: str) -> _Facts:
+    text = " ".join(unicodedata.normalize("NFKC", question).replace("’", "'").split())
+    low = text.casefold()
+    tokens = re.findall(r"\d+(?:[.,:/-]\d+)*|[%$€£]|°[cf]|\w+(?:['.-]\w+)*", low)
+    return _Facts(
+        numbers=_numbers(tokens),
+        dates=frozenset(_CALENDAR[token] for token in tokens if token in _CALENDAR),
+        negation=len(_NEGATION.findall(low)) % 2,
+        names=frozenset(name.casefold().removesuffix("'s") for name in _CAPITAL.findall(text) if not name[0].isdigit())
+        - STOP_WORDS,
+        kind=_kind(low),
+        links=_links(tokens),
+        words=frozenset(tokens) | {token.removesuffix("'s") for token in tokens},
+        content=tuple(
+            stem(word)
+            for word in (token.removesuffix("'s") for token in words(low))
+            if word not in STOP_WORDS and stem(word) not in _ASKING and not _NEGATION.fullmatch(word)
+        ),
+    )
+
+
+def _numbers(tokens: Sequence[str]) -> frozenset[tuple[str, str]]:
+    """Each number with its unit, both in one form: `5 kilometres` is `5km`."""
+    found = Counter[tuple[str, str]]()
+    for place, token in enumerate(tokens):
+        number = _NUMBER_WORDS.get(token) or _ORDINALS.get(token)
+        unit = ""
+        if number is None and (match := _NUMBER.match(token)):
+            number, unit = match.group().replace(",", ""), token[match.end() :]
+        if number is None:
+            continue
+        near = [unit] if unit else [*tokens[place + 1 : place + 2], *tokens[max(place - 1, 0) : place]]
+        found[number, next((_UNITS[word] for word in near if word in _UNITS), unit)] += 1
+    return frozenset(found)
+
+
+def _kind(low: str) -> str:
+    # "Can you tell me why …" asks why.
+    for kind, pattern in _KINDS:
+        if pattern.search(low):
+            return kind
+    return "either" if _EITHER.match(low) and not re.match(r"^(?:can|could|would|will) you\b", low) else ""
+
+
+def _links(tokens: Sequence[str]) -> dict[str, str]:
+    """What stands behind each preposition: from where, to whom."""
+    found: dict[str, str] = {}
+    for place, token in enumerate(tokens):
+        if token in {"from", "to", "before", "after", "than", "into", "over", "under", "between"}:
+            behind = (word for word in tokens[place + 1 :] if word not in STOP_WORDS)
+            if target := next(behind, ""):
+                found.setdefault(token, stem(target))
+    return found
+
+
+def _is_reordered(content: Sequence[str], other: Sequence[str]) -> bool:
+    """The same words in an order that no turning round explains: who does what to whom may be another."""
+    if len(content) < 3 or Counter(content) != Counter(other):
+        return False
+    doubled = [*content, *content]
+    return not any(doubled[start : start + len(other)] == list(other) for start in range(len(content)))
+
+
+def _is_typo(word: str, other: str) -> bool:
+    """One letter more, less, or other, or two changed places, in a longer word without digits."""
+    if min(len(word), len(other)) < 5 or abs(len(word) - len(other)) > 1 or not (word + other).isalpha():
+        return False
+    if len(word) == len(other):
+        places = [place for place in range(len(word)) if word[place] != other[place]]
+        swapped = len(places) == 2 and places[1] == places[0] + 1 and sorted(word) == sorted(other)
+        return len(places) == 1 or swapped
+    short, long = sorted((word, other), key=len)
+    return any(long[:place] + long[place + 1 :] == short for place in range(len(long)))
+
+
+def says_any(stems: Collection[str], texts: Collection[str]) -> bool:
+    """Whether any of these words stands in any of the texts."""
+    return any(stem(word) in stems for text in texts for word in words(text))
