@@ -42,6 +42,7 @@ async def open_parts() -> AsyncIterator[IngestParts]:
             embedder=await stack.enter_async_context(wiring.open_embedder(settings)),
             store=await stack.enter_async_context(wiring.open_store(settings)),
             registry=wiring.registry_on(redis),
+            watch=wiring.watch_on(redis, settings),
             max_document_bytes=settings.max_document_bytes,
             queue=await stack.enter_async_context(wiring.open_queue(settings)),
             dead_letters_arn=settings.dead_letters_arn,

@@ -18,12 +18,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from functions.ingest.chunk import TokenLimit, chunk_blocks
+from functions.ingest.flip import flip
 from functions.ingest.labels import known_to, look, narrowed, readers_of, sidecar_etag, tags_of
 from functions.ingest.reuse import Reuse
-from functions.ingest.write import WINDOW, OutOfTime, Pace, Report, Writer
+from functions.ingest.write import WINDOW, OutOfTime, Pace, Report, Writer, Written
 from headrace.errors import DocumentError, HeadraceError, SupersededError, UnavailableError
 from headrace.messages import object_changed
-from headrace.protocols import Bucket, ChatModel, DocumentRegistry, Embedder, Parser, Queue, VectorStore
+from headrace.protocols import AnswerWatch, Bucket, ChatModel, DocumentRegistry, Embedder, Parser, Queue, VectorStore
 from headrace.types import (
     NOBODY,
     Attempt,
@@ -52,7 +53,7 @@ class IngestParts:
     """What the pipeline works with.
 
     `recipe` names how chunks are made: a document that was made otherwise is made anew. `context_model` writes what each
-    chunk is about, if anything does. `dead_letters_arn` is where messages come from that were given up. `window` is how
+    chunk is about, if anything does. `watch` knows the cached answers that a new version puts an end to. `dead_letters_arn` is where messages come from that were given up. `window` is how
     many chunks are embedded and written at a time, and `clock`, in seconds, what tells whether there is time for another. An attempt
     that was overtaken waits `patience_seconds` for the other one.
     """
@@ -66,6 +67,7 @@ class IngestParts:
     queue: Queue | None = None
     dead_letters_arn: str = "none"
     context_model: ChatModel | None = None
+    watch: AnswerWatch | None = None
     recipe: str = PIPELINE_VERSION
     window: int = WINDOW
     clock: Callable[[], float] = time.monotonic
@@ -224,7 +226,7 @@ class _Attempt:
             return
         spent = new.context_tokens + written.tokens
         done = replace(new, chunks=len(chunks), generation=self._number, context_tokens=spent)
-        await self._finish(done, mark=written.mark)
+        await self._finish(done, written)
 
     async def _relabel(self, document: Document, version: ObjectVersion) -> bool:
         """Give the same content its new labels, with the embeddings that it has. False when the store has not all of it."""
@@ -246,7 +248,7 @@ class _Attempt:
             replace(chunk, generation=self._number, groups=readers, tags=tags, etag=version.etag) for chunk in found
         ]
         written = await self._writer(None, None).write(chunks, reuse)
-        await self._finish(replace(done, generation=self._number), mark=written.mark)
+        await self._finish(replace(done, generation=self._number), written)
         return True
 
     def _writer(self, context_model: ChatModel | None, report: Report | None) -> Writer:
@@ -254,9 +256,12 @@ class _Attempt:
         pace = Pace(parts.clock, deadline=self._deadline if report else None, window=parts.window)
         return Writer(parts.embedder, parts.store, context_model, pace=pace, report=report)
 
-    async def _finish(self, document: Document, *, mark: int = 0) -> None:
+    async def _finish(self, document: Document, written: Written | None = None) -> None:
+        """Make the document current, with what was written for it; nothing when its chunks are what they were."""
         ready = replace(document, state=DocumentState.READY, reason="", pipeline=self._parts.recipe)
-        await self._save(replace(ready, draft=None, progress=None, ready_at=time.time()), mark=mark)
+        done = self._told(replace(ready, draft=None, progress=None, ready_at=time.time()))
+        registry, watch = self._parts.registry, self._parts.watch
+        await flip(done, self._attempt, written or Written(), registry=registry, watch=watch)
         await self._parts.store.retire(self._key, before=document.generation or self._number)
 
     async def _fail(self, document: Document, version: ObjectVersion, reason: str) -> None:
@@ -276,10 +281,15 @@ class _Attempt:
             raise
         await self._parts.store.retire(self._key, before=self._number + 1)
 
-    async def _save(self, document: Document, *, mark: int = 0) -> Document:
+    async def _save(self, document: Document) -> Document:
+        document = self._told(document)
+        await self._parts.registry.save(document, self._attempt)
+        return document
+
+    def _told(self, document: Document) -> Document:
+        """The document with all of its history."""
         document = with_history(replace(document, updated_at=time.time(), history=self._history or document.history))
         self._history = document.history
-        await self._parts.registry.save(document, self._attempt, mark=mark)
         return document
 
 

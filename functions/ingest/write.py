@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from functions.ingest.contexts import with_contexts
@@ -31,10 +32,11 @@ class Report(Protocol):
 
 @dataclass(slots=True)
 class Written:
-    """The mark by which searches see what was written, and a language model's tokens for it."""
+    """What was written, the mark by which searches see it, and a language model's tokens for it."""
 
     mark: int = 0
     tokens: int = 0
+    chunks: list[EmbeddedChunk] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -110,4 +112,6 @@ class Writer:
         embedded = [old or next(fresh) for old in ready]
         await self._store.ensure(len(embedded[0].vector))
         written.mark = max(written.mark, await self._store.upsert(embedded))
+        # Kept for the flip, in an eighth of the room.
+        written.chunks += [EmbeddedChunk(each.chunk, array("f", each.vector)) for each in embedded]
         return bool(new)

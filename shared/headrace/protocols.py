@@ -186,6 +186,13 @@ class AnswerCache(Checkable, Protocol):
         """Take answers out, and say how many there were. `again`: their questions, if they had hits, are worth asking again."""
 
 
+class AnswerWatch(Protocol):
+    """Knows which cached answers a document's new chunks would have been retrieved for."""
+
+    async def clearance(self, tenant: str, chunks: Sequence[EmbeddedChunk], embedding_model: str) -> Clearance | None:
+        """What the flip that makes these chunks current may take for granted; None when that can't be told now."""
+
+
 class FlightRelay(Protocol):
     """Lets one asker's answer be followed by askers elsewhere, event by event. Raises UnavailableError.
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from headrace.answering.recall import Thresholds
     from headrace.protocols import (
         AnswerCache,
+        AnswerWatch,
         Bucket,
         ChatModel,
         Conversations,
@@ -93,6 +94,7 @@ def cache_on(client: Redis, settings: Settings) -> AnswerCache:
     """The answer cache."""
     from headrace.caches.indexes import MirrorIndex
     from headrace.caches.redis import CacheLimits, RedisCache
+    from headrace.caches.search import SearchIndex
 
     limits = CacheLimits(
         ttl_seconds=settings.cache_ttl_seconds,
@@ -101,7 +103,17 @@ def cache_on(client: Redis, settings: Settings) -> AnswerCache:
         tenant_entries=settings.cache_tenant_entries,
         answer_bytes=settings.cache_answer_bytes,
     )
+    if settings.cache_index == "search":
+        return RedisCache(client, SearchIndex(client), limits)
     return RedisCache(client, MirrorIndex(client, most_bytes=settings.cache_mirror_bytes), limits)
+
+
+def watch_on(client: Redis, settings: Settings) -> AnswerWatch:
+    """Who knows the cached answers that a new version puts an end to."""
+    from headrace.caches.indexes import MirrorIndex
+    from headrace.caches.watch import RedisWatch
+
+    return RedisWatch(client, MirrorIndex(client, most_bytes=settings.cache_mirror_bytes))
 
 
 def flights_on(client: Redis) -> Flights:

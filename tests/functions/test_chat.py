@@ -62,7 +62,7 @@ async def test_an_answer_streams_as_typed_events(url: str) -> None:
     assert names[:3] == ["status", "status", "passages"]
     assert names[-2:] == ["usage", "done"]
     assert names.count("token") > 5
-    assert events[0].data == {"stage": "searching"}
+    assert events[0].data == {"stage": "searching", "cache": "miss"}
     assert events[1].data["mode"] == "extractive"
     assert "No language model" in events[1].data["note"]
     done = events[-1].data

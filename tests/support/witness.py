@@ -11,7 +11,7 @@ from typing import Any
 
 from headrace.errors import SupersededError
 from headrace.registries.redis import RedisRegistry
-from headrace.types import Attempt, Document, DocumentState, Passage
+from headrace.types import Attempt, Clearance, Document, DocumentState, Passage
 
 
 class Witness:
@@ -28,22 +28,27 @@ class Witness:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._registry, name)
 
-    async def save(self, document: Document, attempt: Attempt, *, mark: int = 0) -> None:
+    async def save(
+        self, document: Document, attempt: Attempt, *, mark: int = 0, clearance: Clearance | None = None
+    ) -> bool:
         assert document.chunks or document.state is not DocumentState.READY, "ready with no chunk"
-        with self._noting(document.key, document.generation):
-            await self._registry.save(document, attempt, mark=mark)
+        with self._noting(document.key, document.generation) as flip:
+            if not await self._registry.save(document, attempt, mark=mark, clearance=clearance):
+                self.flips[document.key].remove(flip)
+                return False
+        return True
 
     async def remove(self, attempt: Attempt) -> None:
         with self._noting(attempt.key.key, None):
             await self._registry.remove(attempt)
 
     @contextmanager
-    def _noting(self, key: str, generation: int | None) -> Iterator[None]:
+    def _noting(self, key: str, generation: int | None) -> Iterator[Flip]:
         flips = self.flips.setdefault(key, [Flip(0, 0, None)])
         flip = Flip(self.now(), None, generation)
         flips.append(flip)
         try:
-            yield
+            yield flip
         except SupersededError:
             flips.remove(flip)
             raise

@@ -49,7 +49,7 @@ class Flights:
         flight.readers += 1
         try:
             async for event in flight.hear():
-                yield replace(event, cache="shared") if is_shared and _is_first(event) else event
+                yield _shared(event) if is_shared else event
         finally:
             flight.readers -= 1
             if not flight.readers:
@@ -58,8 +58,11 @@ class Flights:
                 await flight.leave()
 
 
-def _is_first(event: AnswerEvent) -> bool:
-    return isinstance(event, StatusEvent) and event.cache == "miss"
+def _shared(event: AnswerEvent) -> AnswerEvent:
+    """The event as those hear it who did not make it."""
+    if isinstance(event, StatusEvent) and event.cache == "miss":
+        return replace(event, cache="shared")
+    return event
 
 
 class _Flight:
@@ -176,8 +179,7 @@ class _Flight:
         elif message.startswith(b"!"):
             raise _read_fault(message)
         elif message != LEAVES:
-            event = event_from_json(json.loads(message))
-            self._take(replace(event, cache="shared") if _is_first(event) else event)  # type: ignore[type-var]
+            self._take(_shared(event_from_json(json.loads(message))))
 
     def _take(self, event: AnswerEvent) -> None:
         self._heard += self._splice.feed(event)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 from redis.asyncio import Redis
 
 from headrace.cache_layout import partition_key
 from headrace.caches.mirror import Mirror
-from headrace.caches.rows import Quantised, Rows
+from headrace.caches.rows import Rows
 from headrace.caches.scripts import NEWS
 from headrace.types import Neighbour, Partition
+from headrace.vectors import Quantised
 
 FILL_SECONDS = 2.0
 
@@ -50,7 +51,8 @@ class MirrorIndex:
     kind = "mirror"
 
     def __init__(self, client: Redis, *, most_bytes: int) -> None:
-        self._client = client
+        # The client's own types do not know that its replies are bytes.
+        self._client = cast("Any", client)
         self._news = client.register_script(NEWS)
         self._most_bytes = most_bytes
         self._mirrors: OrderedDict[str, Mirror] = OrderedDict()
@@ -126,7 +128,7 @@ class MirrorIndex:
             mirror.fill(fields)
         self._told[key] = mirror.born, mirror.seq
         self._mirrors[key] = mirror
-        while len(self._mirrors) > 1 and sum(mirror.bytes for mirror in self._mirrors.values()) > self._most_bytes:
+        while len(self._mirrors) > 1 and sum(mirror.size for mirror in self._mirrors.values()) > self._most_bytes:
             self._forget(next(iter(self._mirrors)))
 
     def _mirror(self, key: str) -> Mirror:

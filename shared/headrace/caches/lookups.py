@@ -77,7 +77,8 @@ class Lookups:
                     question.answer.set_exception(error)
 
     async def _ask_script(self, tenant: str, questions: Sequence[_Question]) -> None:
-        keys, args = [registry_key(tenant), *ledger_keys(tenant)], []
+        keys = [registry_key(tenant), *ledger_keys(tenant)]
+        args: list[str | bytes | int] = []
         known = [self._index.known(question.partition) for question in questions]
         for question, (born, seq) in zip(questions, known, strict=True):
             keys += [question.key, partition_key(tenant, question.partition.name)]

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from struct import error as StructError  # noqa: N812 - it is named so
 
-from headrace.caches.rows import Rows, quantise, sign_bytes, signs_of
+from headrace.caches.rows import Rows, sign_bytes, signs_of
 from headrace.types import Neighbour
+from headrace.vectors import differences, dot, quantise
 
 # How far sign bits may be off, in standard deviations: what they leave out wrongly is one row in millions.
 SIGN_DEVIATIONS = 5.0
@@ -32,7 +33,7 @@ class Mirror:
         return len(self.rows)
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """About how much memory the rows take."""
         return len(self.rows.vectors) + len(self.rows.signs) + 200 * len(self.rows)
 
@@ -79,31 +80,24 @@ class Mirror:
         rows = self.rows
         if not len(rows) or len(vector) != rows.dimensions:
             return []
-        import simsimd
-
         asked = quantise(vector)
         width = rows.dimensions
         near: list[tuple[float, int]] = []
         with memoryview(rows.vectors) as vectors:
             for place in self._candidates(asked.numbers, at_least):
-                product = simsimd.dot(asked.numbers, vectors[place * width : (place + 1) * width], "int8")
-                similarity = float(product) * asked.scale * rows.scales[place]
+                product = dot(asked.numbers, vectors[place * width : (place + 1) * width])
+                similarity = product * asked.scale * rows.scales[place]
                 if similarity >= at_least:
                     near.append((-similarity, place))
         near.sort()
         return [Neighbour(rows.ids[place], rows.questions[place], -distance) for distance, place in near[:limit]]
 
     def _candidates(self, numbers: bytes, at_least: float) -> Iterable[int]:
-        import simsimd
-
         rows, kept = self.rows, sign_bytes(self.rows.dimensions)
         most = _most_differences(kept * 8, at_least)
         if kept == 0 or most >= kept * 8:
             return range(len(rows))
-        asked = memoryview(signs_of(numbers)).cast("B", shape=[1, kept])
-        with memoryview(rows.signs) as signs, signs.cast("B", shape=[len(rows), kept]) as table:
-            distances = simsimd.cdist(asked, table, metric="hamming", dtype="bin8", out_dtype="uint8")
-            found = bytes(memoryview(distances).cast("B"))
+        found = differences(signs_of(numbers), rows.signs)
         return [match.start() for match in _at_most(most).finditer(found)]
 
 

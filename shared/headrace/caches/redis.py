@@ -13,7 +13,7 @@ import random
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 from redis.asyncio import Redis
 
@@ -22,10 +22,10 @@ from headrace.caches.entries import encode_documents, encode_events
 from headrace.caches.indexes import FILL_SECONDS, QuestionIndex
 from headrace.caches.lookups import Lookups
 from headrace.caches.patience import Patience
-from headrace.caches.rows import quantise
 from headrace.caches.scripts import CONFIRM, EVICT, REMEMBER, RETIRE
 from headrace.redis_client import registry_faults
 from headrace.types import CachedAnswer, CacheKey, Found, Lookup, Neighbour, Partition, Retired
+from headrace.vectors import quantise
 
 NEIGHBOURS = 8
 EVICTED_AT_ONCE = 16
@@ -50,7 +50,8 @@ class RedisCache:
     """An AnswerCache on a Redis client, which stays the caller's to close."""
 
     def __init__(self, client: Redis, index: QuestionIndex, limits: CacheLimits) -> None:
-        self._client = client
+        # The client's own types do not know that its replies are bytes.
+        self._client = cast("Any", client)
         self._index = index
         self._limits = limits
         self._patience = Patience(limits.timeout_seconds)
@@ -145,7 +146,7 @@ class RedisCache:
     async def _make_room(self, tenant: str) -> None:
         worth, tally, _ = ledger_keys(tenant)
         for raw in await self._client.zrange(worth, 0, EVICTED_AT_ONCE - 1):
-            member = raw.decode() if isinstance(raw, bytes) else raw
+            member = raw.decode()
             name, entry, _ = member.split(":")
             keys = [worth, tally, entry_key(tenant, name, entry), partition_key(tenant, name)]
             await self._evict(keys=keys, args=[member, entry])

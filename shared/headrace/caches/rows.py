@@ -7,37 +7,19 @@ columns, so that a block of them is read as fast as it is copied; one row is a b
 
 from __future__ import annotations
 
-import math
 import struct
 import sys
 from array import array
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+from headrace.vectors import Quantised
 
 ID_CHARACTERS = 24
 # Distances of so many sign bits fit into a byte.
 MOST_SIGN_BYTES = 31
 _HEAD = struct.Struct("<IH")
 _SIGNS = bytes(49 if value < 128 else 48 for value in range(256))
-
-
-@dataclass(frozen=True, slots=True)
-class Quantised:
-    """A unit-length vector as int8 `numbers` times `scale`."""
-
-    numbers: bytes
-    scale: float
-
-    def error(self, vector: Sequence[float]) -> float:
-        """The length of what this leaves out of the vector: a dot product with a unit vector is off by that at most."""
-        return math.dist(vector, [number * self.scale for number in memoryview(self.numbers).cast("b")])
-
-
-def quantise(vector: Sequence[float]) -> Quantised:
-    """The vector in int8."""
-    scale = max(max(vector, default=0.0), -min(vector, default=0.0)) / 127 or 1.0
-    inverse = 1 / scale
-    return Quantised(array("b", [round(value * inverse) for value in vector]).tobytes(), scale)
 
 
 def sign_bytes(dimensions: int) -> int:
@@ -90,8 +72,9 @@ class Rows:
         for column, width in ((self.signs, sign_bytes(self.dimensions)), (self.vectors, self.dimensions)):
             column[place * width : (place + 1) * width] = column[last * width :]
             del column[last * width :]
-        for values in (self.ids, self.questions, self.bars, self.scales):
-            values[place] = values[last]  # type: ignore[index]
+        columns: tuple[Any, ...] = (self.ids, self.questions, self.bars, self.scales)
+        for values in columns:
+            values[place] = values[last]
             values.pop()
 
     def vector(self, place: int) -> bytes:

@@ -15,8 +15,8 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from headrace.cache_layout import ENTRY_PREFIX
-from headrace.caches.rows import Quantised
 from headrace.types import Neighbour, Partition
+from headrace.vectors import Quantised
 
 # Valkey's default of 10 finds 9 of 10 at 10,000 entries, and fewer beyond.
 EF_RUNTIME = 100
