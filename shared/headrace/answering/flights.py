@@ -146,6 +146,10 @@ class _Flight:
             if sender is not None:
                 await sender.close(_write_fault(error))
             raise
+        except BaseException:
+            if sender is not None:
+                sender.drop()
+            raise
         self._is_over = True
         self._tell()
         if sender is not None:
@@ -199,6 +203,7 @@ class _Sender:
         self._lease = lease
         self._messages: list[bytes] = []
         self._last: bytes | None = None
+        self._is_dropped = False
         self._news = asyncio.Event()
         self._task = asyncio.create_task(self._run())
 
@@ -217,9 +222,15 @@ class _Sender:
             # The lease runs out by itself.
             logger.warning("Followers of an answer could not be told of its end.")
 
+    def drop(self) -> None:
+        """Say nothing more: the lease runs out, and somebody else leads."""
+        # A client's command may end a cancelled task's wait without ending the task.
+        self._is_dropped = True
+        self._task.cancel()
+
     async def _run(self) -> None:
         is_leading = True
-        while is_leading:
+        while is_leading and not self._is_dropped:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._relay.lease_seconds / LOOKS_A_LEASE):
                     await self._news.wait()

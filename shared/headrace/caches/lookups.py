@@ -89,7 +89,7 @@ class Lookups:
         for question, (_, seq), (found, news) in zip(questions, known, answers, strict=True):
             self._index.learn(question.partition, seq, news)
             if not question.answer.done():
-                question.answer.set_result(Lookup(self._found(question, found), int(revision) if revision else None))
+                question.answer.set_result(Lookup(self._found(question, found), int(revision)))
 
     def _found(self, question: _Question, found: Sequence[Any]) -> Found | None:
         if found[0] == b"miss":

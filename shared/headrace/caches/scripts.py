@@ -42,7 +42,7 @@ end
 
 # Many lookups of one tenant. KEYS registry, worth, tally, wanted, then for each: entry, partition. ARGV for each: id, the
 # version of it that is known ('' for none), what a hit counts as ('' for nothing), life and last change of the partition
-# that are known. Answers the revision ('' when the registry is not whole), then for each: verdict, version, body,
+# that are known. Answers the revision, then for each: verdict, version, body,
 # documents, question, bar, revision, time, and what is new of the partition: life, last change, and either the changes or nothing (read it anew).
 FIND = (
     DROP
@@ -81,7 +81,7 @@ local function look(entry, partition, id, known, kind, born)
   return {settled and 'holds' or 'unsettled', held[1], body, held[3], held[6], held[7], held[2], held[8]}
 end
 
-local answers = {head[1] and (head[2] or '0') or ''}
+local answers = {head[2] or '0'}
 local told = {}
 for i = 5, #KEYS, 2 do
   local a = 5 * (i - 5) / 2

@@ -1,0 +1,395 @@
+"""Whatever happens to documents, processes and replicas, no answer is served that its documents do not give today.
+
+Files are put, replaced, deleted and opened or closed to groups; ingest dies at any await, searches meet replicas that
+are behind, askers die in the middle of an answer or finish one whose documents changed meanwhile; several processes
+share the cache. Each answer is held against arithmetic over all that is current: it may cite no version but a current
+one that its asker may see, and nothing else that is current may be better than what it was made from.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+import uuid
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from functions.ingest.pipeline import IngestParts, synchronise
+from headrace.answering.answer import AnswerParts, Question, answer
+from headrace.answering.flights import Flights
+from headrace.answering.recall import Thresholds
+from headrace.cache_layout import ledger_keys
+from headrace.caches.indexes import MirrorIndex
+from headrace.caches.redis import CacheLimits, RedisCache
+from headrace.caches.watch import RedisWatch
+from headrace.conversations.redis import RedisConversations
+from headrace.flights.redis import RedisRelay
+from headrace.lexical import blend, overlap
+from headrace.redis_client import open_redis
+from headrace.registries.redis import RedisRegistry
+from headrace.retrieval.retriever import RetrievalOptions, Retriever
+from headrace.types import (
+    AnswerEvent,
+    ChatRequest,
+    DocumentKey,
+    DoneEvent,
+    ModelChunk,
+    PassagesEvent,
+    Principal,
+    Retired,
+    Scope,
+    StatusEvent,
+    TokenEvent,
+    Usage,
+)
+from tests.support.chunks import cosine
+from tests.support.crashes import Crash, Fuse, Mortal
+from tests.support.embedders import WordEmbedder
+from tests.support.ingest import FolderBucket, LineParser
+from tests.support.replicated_store import ReplicatedStore
+from tests.support.scale import tries
+
+T = TypeVar("T")
+
+STEPS = 50
+EXAMPLES = int(__import__("os").environ.get("EX", tries(110, 2_000)))
+NAMES = ("a.txt", "b.txt", "c.txt")
+TOPICS = ("oil", "valve", "pump", "leave", "office", "winter")
+GROUPS = ((), (), ("hr",), ("ops",))
+SCOPES = (frozenset[str](), frozenset({"hr"}), frozenset({"hr", "ops"}))
+# Two ways to ask the same, and what is near it and another question.
+PAIRS = (("oil", "valve"), ("pump", "valve"), ("office", "winter"))
+WORDINGS = ("Describe {} and {}.", "Tell me about {} and {}, please.")
+QUESTIONS = (
+    *(wording.format(*pair) for pair in PAIRS for wording in WORDINGS),
+    "Which pump?",
+    "Which winter?",
+)
+FILTERS: tuple[dict[str, Any], ...] = ({}, {}, {}, {"name": "a.txt"})
+OPTIONS = RetrievalOptions(limit=2, min_similarity=0.2, dense_weight=0.6)
+FLOOR = OPTIONS.score_of(OPTIONS.min_similarity)
+THRESHOLDS = Thresholds(same=0.95, near=0.8)
+
+
+@dataclass
+class Tally:
+    """What all histories went through, so that none of it is missed in silence."""
+
+    seen: Counter[str] = field(default_factory=Counter)
+
+
+TALLY = Tally()
+
+
+class NumberingModel:
+    """A ChatModel whose answers have a number of their own, and which can be held up in the middle."""
+
+    name = "numbering"
+    is_extractive = False
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
+
+    async def check(self) -> None:
+        """Always ready."""
+
+    async def stream(self, request: ChatRequest) -> AsyncGenerator[ModelChunk, None]:
+        self.count += 1
+        yield ModelChunk(f"answer {self.count} ")
+        if self.meanwhile is not None:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
+        yield ModelChunk(" ".join(f"[{number}]" for number, _ in enumerate(request.passages, 1)))
+        yield ModelChunk(usage=Usage(10, 5), finish_reason="stop")
+
+
+class CacheTruth(RuleBasedStateMachine):
+    """One history. Everything real but the store, which is a model of one that is behind."""
+
+    url = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._runner = asyncio.Runner()
+        self._stack = AsyncExitStack()
+
+    def teardown(self) -> None:
+        self._run(self._count_retired())
+        self._run(self._stack.aclose())
+        self._runner.close()
+
+    def _run(self, work: Any) -> Any:
+        return self._runner.run(work)
+
+    @initialize(seed=st.integers(0, 2**32))
+    def begin(self, seed: int) -> None:
+        self._generator = random.Random(seed)
+        self._tenant = f"truth-{uuid.uuid4().hex[:12]}"
+        self._bucket, self._model = FolderBucket(), NumberingModel()
+        self._embedder = WordEmbedder(TOPICS)
+        self._store = ReplicatedStore(random.Random(seed))
+        self._run(self._open())
+        # Which question and scope each answer was made for, by its number.
+        self._made: dict[str, tuple[str, frozenset[str], str]] = {}
+        self._last: tuple[str, frozenset[str], dict[str, Any]] = (QUESTIONS[0], SCOPES[0], {})
+
+    async def _open(self) -> None:
+        self._redis = await self._stack.enter_async_context(open_redis(self.url))
+        self._registry = RedisRegistry(self._redis)
+        limits = CacheLimits(ttl_seconds=600, timeout_seconds=5.0, tenant_entries=12)
+        self._processes = [
+            (RedisCache(self._redis, MirrorIndex(self._redis, most_bytes=10**6), limits), Flights(self._relay()))
+            for _ in range(2)
+        ]
+        self._watches = [RedisWatch(self._redis, MirrorIndex(self._redis, most_bytes=10**6)) for _ in range(2)]
+
+    def _relay(self) -> RedisRelay:
+        return RedisRelay(self._redis, lease_seconds=0.02)
+
+    async def _count_retired(self) -> None:
+        tally: Any = await self._redis.hgetall(ledger_keys(self._tenant)[1])
+        for name, count in tally.items():
+            if name.startswith(b"retired:"):
+                TALLY.seen[name.decode()] += int(count)
+
+    @rule(
+        name=st.sampled_from(NAMES),
+        topics=st.lists(st.sampled_from(TOPICS), min_size=1, max_size=4),
+        groups=st.sampled_from(GROUPS),
+        steps=st.one_of(st.none(), st.integers(0, 40)),
+    )
+    def put(self, name: str, topics: list[str], groups: tuple[str, ...], steps: int | None) -> None:
+        """A file comes, or another version of it."""
+        lines = [f"{topic} {topics[0]} {self._filler()}" for topic in topics]
+        self._bucket.put(self._key(name).key, "\n".join(lines).encode(), groups=groups)
+        self._run(self._deliver(name, steps))
+
+    @rule(name=st.sampled_from(NAMES), steps=st.one_of(st.none(), st.integers(0, 20)))
+    def delete(self, name: str, steps: int | None) -> None:
+        self._bucket.files.pop(self._key(name).key, None)
+        self._run(self._deliver(name, steps))
+
+    @rule(name=st.sampled_from(NAMES), groups=st.sampled_from(GROUPS), steps=st.one_of(st.none(), st.integers(0, 40)))
+    def regroup(self, name: str, groups: tuple[str, ...], steps: int | None) -> None:
+        """The file is opened or closed to others."""
+        key = self._key(name).key
+        if key in self._bucket.files:
+            self._bucket.put(key, self._bucket.files[key], groups=groups)
+            self._run(self._deliver(name, steps))
+
+    @rule(name=st.sampled_from(NAMES))
+    def look_again(self, name: str) -> None:
+        """A message comes again, after a process died."""
+        self._run(self._deliver(name, None))
+
+    @rule(
+        question=st.sampled_from(QUESTIONS),
+        scope=st.sampled_from(SCOPES),
+        filter_=st.sampled_from(FILTERS),
+        process=st.integers(0, 1),
+    )
+    def ask(self, question: str, scope: frozenset[str], filter_: dict[str, Any], process: int) -> None:
+        self._run(self._ask_and_check(question, scope, filter_, process))
+        self._last = (question, scope, filter_)
+
+    @rule(process=st.integers(0, 1), which=st.integers(0, 1))
+    def ask_again(self, process: int, which: int) -> None:
+        """The same question, or the other wording of it."""
+        question, scope, filter_ = self._last
+        others = [wording.format(*pair) for pair in PAIRS for wording in WORDINGS]
+        if question in others:
+            question = others[others.index(question) // 2 * 2 + which]
+        self._run(self._ask_and_check(question, scope, filter_, process))
+
+    @rule(
+        question=st.sampled_from(QUESTIONS),
+        scope=st.sampled_from(SCOPES),
+        steps=st.integers(0, 12),
+        process=st.integers(0, 1),
+    )
+    def ask_and_die(self, question: str, scope: frozenset[str], steps: int, process: int) -> None:
+        """The asker's process dies at some await; whoever asks next is answered by somebody else."""
+        self._run(self._ask_and_die(question, scope, steps, process))
+
+    @rule(
+        question=st.sampled_from(QUESTIONS),
+        scope=st.sampled_from(SCOPES),
+        name=st.sampled_from(NAMES),
+        topics=st.lists(st.sampled_from(TOPICS), min_size=0, max_size=3),
+        process=st.integers(0, 1),
+    )
+    def change_while_answering(
+        self, question: str, scope: frozenset[str], name: str, topics: list[str], process: int
+    ) -> None:
+        """A document changes while the model writes; the next asker must not get that answer, if it is another now."""
+
+        async def change() -> None:
+            if topics:
+                lines = [f"{topic} {topics[0]} {self._filler()}" for topic in topics]
+                self._bucket.put(self._key(name).key, "\n".join(lines).encode())
+            else:
+                self._bucket.files.pop(self._key(name).key, None)
+            await self._deliver(name, None)
+
+        async def both() -> None:
+            self._model.meanwhile = change
+            await self._ask(question, scope, {}, process)
+            self._model.meanwhile = None
+            await self._ask_and_check(question, scope, {}, 1 - process)
+
+        self._run(both())
+
+    @rule(question=st.sampled_from(QUESTIONS), scope=st.sampled_from(SCOPES), process=st.integers(0, 1))
+    def say_it_is_wrong(self, question: str, scope: frozenset[str], process: int) -> None:
+        async def say() -> None:
+            events = await self._ask(question, scope, {}, process)
+            answer_id = next(event.answer_id for event in events if isinstance(event, DoneEvent))
+            assert answer_id is not None
+            cache, _ = self._processes[1 - process]
+            await cache.retire(self._tenant, [answer_id], Retired.WRONG)
+            again = await self._ask_and_check(question, scope, {}, process)
+            assert not number_of(again) or number_of(again) != number_of(events), "what is wrong is not said again"
+
+        self._run(say())
+
+    def _filler(self) -> str:
+        return " ".join(f"w{self._generator.getrandbits(24):x}" for _ in range(70))
+
+    def _key(self, name: str) -> DocumentKey:
+        return DocumentKey(f"documents/{self._tenant}/{name}")
+
+    async def _deliver(self, name: str, steps: int | None) -> None:
+        fuse = Fuse(self._generator, steps)
+        parts = (self._bucket, LineParser(), self._embedder, self._store, self._registry)
+        bucket, parser, embedder, store, registry = (Mortal(part, fuse) for part in parts)
+        watch = Mortal(self._generator.choice(self._watches), fuse)
+        made = IngestParts(
+            bucket=bucket, parser=parser, embedder=embedder, store=store, registry=registry, watch=watch,
+            max_document_bytes=10**6, patience_seconds=0.0,
+        )  # fmt: skip
+        try:
+            await synchronise(self._key(name), made)
+            TALLY.seen["flip"] += 1
+        except Crash:
+            TALLY.seen["ingest died"] += 1
+
+    def _parts(self, process: int, fuse: Fuse | None = None) -> AnswerParts:
+        cache, flights = self._processes[process]
+        parts: tuple[Any, ...] = (cache, self._registry, self._store, self._embedder)
+        if fuse is not None:
+            parts = tuple(Mortal(part, fuse) for part in parts)
+            flights = Flights(self._relay())
+        cache, registry, store, embedder = parts
+        return AnswerParts(
+            retriever=Retriever(embedder=embedder, store=store, registry=registry, options=OPTIONS),
+            registry=registry,
+            cache=cache,
+            flights=flights,
+            conversations=RedisConversations(self._redis, ttl_seconds=60),
+            model=self._model,
+            max_tokens=100,
+            thresholds=THRESHOLDS,
+        )
+
+    async def _ask(
+        self, question: str, scope: frozenset[str], filter_: dict[str, Any], process: int
+    ) -> list[AnswerEvent]:
+        asked = Question(question, Principal(self._tenant, scope), history=(), filter=filter_)
+        async with asyncio.timeout(20):
+            events = [event async for event in answer(asked, self._parts(process))]
+        number = number_of(events)
+        self._made.setdefault(number, (question, scope, repr(filter_)))
+        return events
+
+    async def _ask_and_die(self, question: str, scope: frozenset[str], steps: int, process: int) -> None:
+        asked = Question(question, Principal(self._tenant, scope), history=())
+        try:
+            async for _ in answer(asked, self._parts(process, Fuse(self._generator, steps))):
+                pass
+        except Crash:
+            TALLY.seen["asker died"] += 1
+        await self._ask_and_check(question, scope, {}, 1 - process)
+
+    async def _ask_and_check(
+        self, question: str, scope: frozenset[str], filter_: dict[str, Any], process: int
+    ) -> list[AnswerEvent]:
+        events = await self._ask(question, scope, filter_, process)
+        status = next(event for event in events if isinstance(event, StatusEvent))
+        number = number_of(events)
+        if number:
+            made_for, made_in, made_under = self._made[number]
+            assert (made_in, made_under) == (scope, repr(filter_)), "an answer crossed a scope"
+        else:
+            made_for = question
+        if status.stage == "cached":
+            TALLY.seen["exact hit" if status.similarity == 1 else "semantic hit"] += 1
+            assert number == "" or status.similarity != 1 or made_for == question
+        else:
+            TALLY.seen[status.cache] += 1
+        await self._check(made_for, Scope(self._tenant, scope), filter_, events)
+        return events
+
+    async def _check(self, question: str, scope: Scope, filter_: dict[str, Any], events: list[AnswerEvent]) -> None:
+        """Hold what the answer was made from against all that is current."""
+        (passages,) = (event.passages for event in events if isinstance(event, PassagesEvent))
+        keys = [self._key(name).key for name in NAMES]
+        current = (await self._registry.standing(self._tenant, keys)).current
+        for passage in passages:
+            generation, groups = current[passage.chunk.document_key]
+            assert passage.chunk.generation == generation, "a version that is not current"
+            assert scope.may_see(groups), "a document that the asker may not see"
+        best = await self._best(question, scope, filter_, current)
+        served = [passage.chunk.identity for passage in passages]
+        expected = [place for place, _ in best]
+        assert sorted(served) == sorted(expected), f"{question!r}: made from {served}, but today it is {best}"
+
+    async def _best(
+        self, question: str, scope: Scope, filter_: dict[str, Any], current: Any
+    ) -> list[tuple[Any, float]]:
+        (asked,) = await self._embedder.embed([question])
+        scored = []
+        for key, (generation, groups) in current.items():
+            if not scope.may_see(groups) or filter_.get("name", DocumentKey(key).name) != DocumentKey(key).name:
+                continue
+            places = [(key, generation, position) for position in range(20)]
+            for each in await self._store.embedded(self._tenant, places):  # type: ignore[arg-type]
+                shared = overlap(question, each.chunk.text_to_embed)
+                score = blend(cosine(asked, each.vector), shared, OPTIONS.dense_weight)
+                if score >= FLOOR:
+                    scored.append((each.chunk.identity, round(score, 6)))
+        return sorted(scored, key=lambda pair: (-pair[1], pair[0]))[: OPTIONS.limit]
+
+
+def number_of(events: list[AnswerEvent]) -> str:
+    """The number of the answer; none for a refusal."""
+    text = "".join(event.text for event in events if isinstance(event, TokenEvent))
+    found = re.match(r"answer (\d+)", text)
+    return found.group(1) if found else ""
+
+
+def test_no_answer_is_served_that_its_documents_do_not_give_today(redis_url: str) -> None:
+    CacheTruth.url = redis_url
+    how = settings(
+        max_examples=EXAMPLES,
+        stateful_step_count=STEPS,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        # A history of random processes does not shrink.
+        phases=(Phase.generate,),
+        report_multiple_bugs=False,
+        print_blob=True,
+    )
+    run_state_machine_as_test(CacheTruth, settings=how)
+    seen = TALLY.seen
+    kinds = ("exact hit", "semantic hit", "miss", "flip", "ingest died", "asker died", "retired:superseded")
+    for kind in (*kinds, "retired:changed"):
+        assert seen[kind] > EXAMPLES / 4, (kind, seen)
