@@ -28,6 +28,7 @@ from functions.chat.parts import (
     write_fault,
 )
 from headrace.answering.answer import Question, answer
+from headrace.answering.splice import without_false_starts
 from headrace.errors import HeadraceError, InvalidInputError
 from headrace.filters import parse_filter
 from headrace.protocols import Checkable
@@ -144,7 +145,7 @@ def _add_error_pages(app: FastAPI) -> None:
 
 async def _whole(question: Question, parts: ChatParts, deadline_seconds: float) -> list[AnswerEvent]:
     async with asyncio.timeout(deadline_seconds):
-        return [event async for event in answer(question, parts.answering)]
+        return without_false_starts([event async for event in answer(question, parts.answering)])
 
 
 async def _streamed(

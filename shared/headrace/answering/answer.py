@@ -21,6 +21,7 @@ from headrace.answering.recall import (
     has_same_context,
     rests_on_the_same,
 )
+from headrace.answering.splice import RESTARTED
 from headrace.errors import HeadraceError
 from headrace.protocols import AnswerCache, ChatModel, Conversations, DocumentRegistry
 from headrace.questions import is_shareable
@@ -103,7 +104,7 @@ async def _remembered(question: Question, parts: AnswerParts) -> AsyncGenerator[
         async for event in events:
             if isinstance(event, TokenEvent):
                 text.append(event.text)
-            elif isinstance(event, StatusEvent) and event.stage == "restarted":
+            elif isinstance(event, StatusEvent) and event.stage == RESTARTED:
                 text.clear()
             if isinstance(event, DoneEvent):
                 turns = [Message("user", question.text), Message("assistant", "".join(text))]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from headrace.types import AnswerEvent, CitationEvent, PassagesEvent, StatusEvent, TokenEvent
 
+RESTARTED = "restarted"
+
 
 class Splice:
     """What a flight says, through changes of its leader.
@@ -51,11 +53,19 @@ class Splice:
             agree = False
         if not agree:
             self._said = []
-            return [StatusEvent("restarted"), *again]
+            return [StatusEvent(RESTARTED), *again]
         known = {id_ for id_ in map(_identity, self._said) if id_}
         new = [event for event in again if not isinstance(event, StatusEvent | TokenEvent)]
         rest = [TokenEvent(text[len(said) :])] if len(text) > len(said) else []
         return [*rest, *(event for event in new if _identity(event) not in known)]
+
+
+def without_false_starts(events: list[AnswerEvent]) -> list[AnswerEvent]:
+    """A whole answer's events, without what its readers were told to forget."""
+    restarts = [
+        place for place, event in enumerate(events) if isinstance(event, StatusEvent) and event.stage == RESTARTED
+    ]
+    return events[restarts[-1] + 1 :] if restarts else events
 
 
 def _text(events: list[AnswerEvent]) -> str:
