@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -93,17 +93,16 @@ _KINDS = (
     ("manner", re.compile(r"\bhow (?:do|does|can|could|should|would|to|is|are|must|may|did)\b")),
 )
 _EITHER = re.compile(r"^(?:is|are|was|were|do|does|did|can|could|may|must|should|shall|will|would|has|have|am)\b")
-# Words of asking, which say nothing of what is asked.
-_ASKING = frozenset(
-    stem(word)
-    for word in """please kindly know tell explain describe question wonder wondering want wanted need needs help like
+# Words of asking, which say nothing of what is asked: courtesies, light verbs, measures that "how …" stands for.
+_ASKING_WORDS = frozenset(
+    """please kindly know knows tell explain describe question wonder wondering want wanted need needs needed help like
     looking look understand clarify exactly actually basically just really quick quickly hi hello hey thanks thank
     information info detail details regarding concerning according per ok okay anyone somebody someone anybody find out
-    give show list me us could would possible let learn hear curious mean means meant
-    thing things case way ways there happen happens company document documents handbook manual policy rule rules""".split()
-)
-_LINKS = frozenset(
-    "from to by before after over under above below than into with without for against between until since of in on at".split()
+    give gives given show list find us could would possible let learn hear curious mean means meant thing things case way
+    ways there happen happens take takes taken go goes get gets got have has put puts make makes come comes keep keeps
+    hold holds last lasts apply applies include includes included contain contains use used uses be being been become
+    entitled entitlement allowed permitted amount number quantity total kind type sort sorts types kinds many much long
+    large big far often soon time date people person persons employee employees user users customer staff one ones""".split()
 )
 _CAPITAL = re.compile(r"(?<![.!?]\s)(?<!^)\b[A-Z][\w'’-]*|\b[A-Z]{2,}\w*\b|\b\w*[a-z][A-Z]\w*\b|\b\w*\d\w*\b")
 _OPPOSITES = tuple(
@@ -161,15 +160,24 @@ def contradiction(question: str, other: str) -> str:
         return "opposites"
     if any(one.links.get(link, target) != target for link, target in two.links.items()):
         return "relations"
-    return "order" if _is_reordered(one.content, two.content) else ""
+    return "order" if _are_swapped(one.content, two.content) else ""
 
 
 def difference(question: str, other: str) -> Difference:
-    """The words that carry meaning in the one question and not in the other; a typing error is no other word."""
+    """The words that carry meaning in the one question and not in the other."""
     left, right = frozenset(_facts(question).content), frozenset(_facts(other).content)
-    only_left, only_right = left - right, right - left
-    same = {(a, b) for a in only_left for b in only_right if _is_typo(a, b)}
-    return Difference(only_left - {a for a, _ in same}, only_right - {b for _, b in same})
+    return Difference(left - right, right - left)
+
+
+def without_typos(apart: Difference, known: Collection[str]) -> Difference:
+    """The difference without those words of the left question that nobody knows, and that are a letter off one of the right."""
+    typos = {(a, b) for a in apart.left for b in apart.right if a not in known and _is_typo(a, b)}
+    return Difference(apart.left - {a for a, _ in typos}, apart.right - {b for _, b in typos})
+
+
+def roots_in(texts: Iterable[str]) -> frozenset[str]:
+    """The words of these texts, as differences name them."""
+    return frozenset(_root(word) for text in texts for word in words(text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +207,22 @@ def _facts(question: str) -> _Facts:
         links=_links(tokens),
         words=frozenset(tokens) | {token.removesuffix("'s") for token in tokens},
         content=tuple(
-            stem(word)
+            _root(word)
             for word in (token.removesuffix("'s") for token in words(low))
-            if word not in STOP_WORDS and stem(word) not in _ASKING and not _NEGATION.fullmatch(word)
+            if word not in STOP_WORDS and word not in _ASKING_WORDS and not _NEGATION.fullmatch(word)
         ),
     )
+
+
+@lru_cache(maxsize=65_536)
+def _root(word: str) -> str:
+    """The stem, so that more forms of a word are one: `resetting` and `reset`; but `employee` is no `employer`."""
+    if word.endswith(("ee", "ees")):
+        return word.removesuffix("s")
+    stemmed = stem(word)
+    if len(stemmed) > 4 and stemmed[-1] == stemmed[-2]:
+        stemmed = stemmed[:-1]
+    return stemmed.removesuffix("e") if len(stemmed) > 4 else stemmed
 
 
 def _numbers(tokens: Sequence[str]) -> frozenset[tuple[str, str]]:
@@ -235,17 +254,19 @@ def _links(tokens: Sequence[str]) -> dict[str, str]:
     for place, token in enumerate(tokens):
         if token in {"from", "to", "before", "after", "than", "into", "over", "under", "between"}:
             behind = (word for word in tokens[place + 1 :] if word not in STOP_WORDS)
-            if target := next(behind, ""):
-                found.setdefault(token, stem(target))
+            if target := next(behind, "").removesuffix("'s"):
+                found.setdefault(token, _root(target))
     return found
 
 
-def _is_reordered(content: Sequence[str], other: Sequence[str]) -> bool:
-    """The same words in an order that no turning round explains: who does what to whom may be another."""
-    if len(content) < 3 or Counter(content) != Counter(other):
-        return False
-    doubled = [*content, *content]
-    return not any(doubled[start : start + len(other)] == list(other) for start in range(len(content)))
+def _are_swapped(content: Sequence[str], other: Sequence[str]) -> bool:
+    """The same words, of which two have changed places around others: who does what to whom is another.
+
+    Two beside each other are a way to say it: `the marketing budget`, `the budget of marketing`.
+    """
+    places = [place for place, (a, b) in enumerate(zip(content, other, strict=False)) if a != b]
+    is_swap = len(content) == len(other) and len(places) == 2 and Counter(content) == Counter(other)
+    return is_swap and places[1] - places[0] > 1
 
 
 def _is_typo(word: str, other: str) -> bool:
@@ -258,8 +279,3 @@ def _is_typo(word: str, other: str) -> bool:
         return len(places) == 1 or swapped
     short, long = sorted((word, other), key=len)
     return any(long[:place] + long[place + 1 :] == short for place in range(len(long)))
-
-
-def says_any(stems: Collection[str], texts: Collection[str]) -> bool:
-    """Whether any of these words stands in any of the texts."""
-    return any(stem(word) in stems for text in texts for word in words(text))

@@ -202,7 +202,7 @@ async def _near_answer(asked: _Asked, parts: AnswerParts) -> tuple[Found | None,
 async def _still_answers(near: Found, asked: _Asked, now: Retrieval, revision: int, parts: AnswerParts) -> bool:
     """Hold a doubtful answer against what is retrieved now. The question's own is settled by that, or retired."""
     if near.id != asked.key.id:
-        same = has_same_context(asked.question.text, near, now.passages)
+        same = has_same_context(asked.question.text, near, now.passages, parts.thresholds)
         return same and await parts.cache.confirm(asked.key, near, revision=near.answer.revision)
     if rests_on_the_same(near.answer, now):
         return await parts.cache.confirm(asked.key, near, revision=revision)

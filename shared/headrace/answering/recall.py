@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from headrace.questions import contradiction, difference, says_any
+from headrace.questions import contradiction, difference, roots_in, without_typos
 from headrace.types import CachedAnswer, Found, Passage, Retrieval
 
 # How much of what is retrieved for the two questions must be the same, beside the best passage.
@@ -45,19 +45,16 @@ def compare(question: str, other: str, similarity: float, thresholds: Thresholds
     """What the questions themselves say, and the cosine of their embeddings."""
     if similarity < thresholds.near or contradiction(question, other):
         return Verdict.OTHER
-    apart = difference(question, other)
-    if not apart:
-        return Verdict.SAME if similarity >= thresholds.same else Verdict.NEAR
-    # One has a word more, or one word instead of one: what it adds or swaps is what it asks.
-    is_rewording = len(apart.left) + len(apart.right) > 2 and bool(apart.left and apart.right)
-    return Verdict.NEAR if is_rewording else Verdict.OTHER
+    is_same = similarity >= thresholds.same and not difference(question, other)
+    return Verdict.SAME if is_same else Verdict.NEAR
 
 
-def has_same_context(question: str, found: Found, retrieved: Sequence[Passage]) -> bool:
+def has_same_context(question: str, found: Found, retrieved: Sequence[Passage], thresholds: Thresholds) -> bool:
     """Whether what is retrieved for the question makes the other question's answer right for it.
 
-    The best passage is the same, and half of the others; and of the words in which the questions differ none stands in
-    the passages: by such a word the documents tell things apart.
+    The best passage is the same, and half of the others; and every word that the passages use is in both questions or
+    in neither: by such a word the documents tell things apart. A word that they do not use is the asker's way to say it;
+    one that is merely added may be what the documents say nothing of, so that the questions must be nearer.
     """
     cached = found.answer.passages
     if not cached or not retrieved or cached[0].chunk.identity != retrieved[0].chunk.identity:
@@ -65,8 +62,11 @@ def has_same_context(question: str, found: Found, retrieved: Sequence[Passage]) 
     ours, theirs = ({passage.chunk.identity for passage in passages} for passages in (retrieved, cached))
     if len(ours & theirs) < SHARED_PASSAGES * max(len(ours), len(theirs)):
         return False
-    apart = difference(question, found.question)
-    return not says_any(apart.left, [passage.chunk.text for passage in (*retrieved, *cached)])
+    known = roots_in(passage.chunk.text_to_embed for passage in (*retrieved, *cached))
+    apart = without_typos(difference(question, found.question), known)
+    if apart.left & known or apart.right & known:
+        return False
+    return bool(apart.right) or not apart.left or found.similarity >= thresholds.same
 
 
 def rests_on_the_same(before: CachedAnswer, now: Retrieval) -> bool:
