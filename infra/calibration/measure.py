@@ -62,14 +62,14 @@ Choose = Callable[[Asked, Sequence[tuple[float, Asked]]], Asked | None]
 
 async def make_set(families: Sequence[Family], embedder: Embedder, *, seed: int = 0) -> LabelledSet:
     """Two thirds of each family's facts are in the cache, each by one of its wordings; every other wording comes."""
-    generator = random.Random(seed)
+    generator = random.Random(seed)  # noqa: S311 - no secret
     chunks = list(_chunks(families))
     vectors = await _embed(embedder, [chunk.text_to_embed for chunk in chunks])
     cached, coming = [], []
     for family in families:
         facts = list(family.facts())
         generator.shuffle(facts)
-        known = set(fact.name for fact in facts[: max(1, len(facts) * 2 // 3)])
+        known = {fact.name for fact in facts[: max(1, len(facts) * 2 // 3)]}
         for fact in facts:
             questions = list(fact.questions)
             generator.shuffle(questions)
@@ -99,7 +99,7 @@ def measure(labelled: LabelledSet, choose: Choose, *, near: float) -> Score:
     return Score(right, wrong, labelled.paraphrases())
 
 
-def by_threshold(asked: Asked, near: Sequence[tuple[float, Asked]]) -> Asked | None:
+def by_threshold(_: Asked, near: Sequence[tuple[float, Asked]]) -> Asked | None:
     """What most caches do: the nearest, if it is near enough."""
     return near[0][1] if near else None
 

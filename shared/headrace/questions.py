@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -126,10 +126,11 @@ _OPPOSITES = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """In what words two questions differ: stems that only the one has, and that only the other has."""
+    """In what words two questions differ: roots that only the one has, and that only the other has; and what they share."""
 
     left: frozenset[str]
     right: frozenset[str]
+    shared: frozenset[str]
 
     def __bool__(self) -> bool:
         return bool(self.left or self.right)
@@ -166,18 +167,19 @@ def contradiction(question: str, other: str) -> str:
 def difference(question: str, other: str) -> Difference:
     """The words that carry meaning in the one question and not in the other."""
     left, right = frozenset(_facts(question).content), frozenset(_facts(other).content)
-    return Difference(left - right, right - left)
+    return Difference(left - right, right - left, left & right)
 
 
 def without_typos(apart: Difference, known: Collection[str]) -> Difference:
     """The difference without those words of the left question that nobody knows, and that are a letter off one of the right."""
     typos = {(a, b) for a in apart.left for b in apart.right if a not in known and _is_typo(a, b)}
-    return Difference(apart.left - {a for a, _ in typos}, apart.right - {b for _, b in typos})
+    left, right = (frozenset(pair[side] for pair in typos) for side in (0, 1))
+    return Difference(apart.left - left, apart.right - right, apart.shared | right)
 
 
-def roots_in(texts: Iterable[str]) -> frozenset[str]:
-    """The words of these texts, as differences name them."""
-    return frozenset(_root(word) for text in texts for word in words(text))
+def roots_in(text: str) -> frozenset[str]:
+    """The words of a text, as differences name them."""
+    return frozenset(_root(word.removesuffix("'s")) for word in words(text))
 
 
 @dataclass(frozen=True, slots=True)

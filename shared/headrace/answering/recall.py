@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from headrace.questions import contradiction, difference, roots_in, without_typos
+from headrace.sentences import sentence_spans
 from headrace.types import CachedAnswer, Found, Passage, Retrieval
 
 # How much of what is retrieved for the two questions must be the same, beside the best passage.
@@ -52,9 +53,10 @@ def compare(question: str, other: str, similarity: float, thresholds: Thresholds
 def has_same_context(question: str, found: Found, retrieved: Sequence[Passage], thresholds: Thresholds) -> bool:
     """Whether what is retrieved for the question makes the other question's answer right for it.
 
-    The best passage is the same, and half of the others; and every word that the passages use is in both questions or
-    in neither: by such a word the documents tell things apart. A word that they do not use is the asker's way to say it;
-    one that is merely added may be what the documents say nothing of, so that the questions must be nearer.
+    The best passage is the same, and half of the others; and by no word in which the questions differ do the documents
+    tell things apart: each sentence that has the words that they share has that word as well, or no sentence has it, so
+    that it is the asker's way to say it. A word that is merely added, and that the documents do not know, may be what
+    they say nothing of: then the questions must be nearer.
     """
     cached = found.answer.passages
     if not cached or not retrieved or cached[0].chunk.identity != retrieved[0].chunk.identity:
@@ -62,11 +64,24 @@ def has_same_context(question: str, found: Found, retrieved: Sequence[Passage], 
     ours, theirs = ({passage.chunk.identity for passage in passages} for passages in (retrieved, cached))
     if len(ours & theirs) < SHARED_PASSAGES * max(len(ours), len(theirs)):
         return False
-    known = roots_in(passage.chunk.text_to_embed for passage in (*retrieved, *cached))
+    sentences = [sentence for passage in (*retrieved, *cached) for sentence in _sentences(passage)]
+    known = frozenset[str]().union(*sentences)
     apart = without_typos(difference(question, found.question), known)
-    if apart.left & known or apart.right & known:
+    asked_of = [sentence for sentence in sentences if apart.shared & known <= sentence]
+    if any(
+        not asked_of or any(word not in sentence for sentence in asked_of)
+        for word in (apart.left | apart.right) & known
+    ):
         return False
     return bool(apart.right) or not apart.left or found.similarity >= thresholds.same
+
+
+def _sentences(passage: Passage) -> Iterator[frozenset[str]]:
+    """The words of each sentence, with those of the headings above it."""
+    chunk = passage.chunk
+    above = roots_in(" ".join(chunk.section))
+    for start, end in sentence_spans(chunk.text):
+        yield above | roots_in(chunk.text[start:end])
 
 
 def rests_on_the_same(before: CachedAnswer, now: Retrieval) -> bool:
