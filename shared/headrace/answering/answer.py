@@ -36,6 +36,7 @@ from headrace.types import (
     Found,
     Lookup,
     Message,
+    Neighbour,
     Partition,
     PassagesEvent,
     Principal,
@@ -156,17 +157,19 @@ async def _shared_answer(asked: _Asked, parts: AnswerParts) -> AsyncGenerator[An
     verdict = "miss" if revision is not None else "unavailable"
     if revision is None:
         revision = await parts.registry.revision(asked.question.principal.tenant)
-    near, is_same = await _near_answer(asked, parts)
-    if near is None:
-        yield StatusEvent("searching", cache=verdict)
-    if near is not None and is_same:
-        for event in _replay(near):
+    same, near = await _neighbours(asked, parts)
+    if same is not None:
+        for event in _replay(same):
             yield event
         return
+    in_doubt = bool(near) or asked.lookup.found is not None
+    if not in_doubt:
+        yield StatusEvent("searching", cache=verdict)
     retrieval = await _retrieve(asked.question, (), parts)
-    if near is not None:
-        if await _still_answers(near, asked, retrieval, revision, parts):
-            for event in _replay(near):
+    if in_doubt:
+        held = await _verified(asked, near, retrieval, revision, parts)
+        if held is not None:
+            for event in _replay(held):
                 yield event
             return
         yield StatusEvent("searching", cache=verdict)
@@ -181,33 +184,45 @@ async def _shared_answer(asked: _Asked, parts: AnswerParts) -> AsyncGenerator[An
             yield named
 
 
-async def _near_answer(asked: _Asked, parts: AnswerParts) -> tuple[Found | None, bool]:
-    """The question's own answer, if others' changes have put it in doubt; else that of the nearest question like it.
-
-    True when that is the same question, so that there is nothing to be held against it.
-    """
+async def _neighbours(asked: _Asked, parts: AnswerParts) -> tuple[Found | None, list[Neighbour]]:
+    """The answer of the same question in other words, or else the questions that may turn out to be the same."""
     if asked.lookup.found is not None or asked.lookup.revision is None:
-        return asked.lookup.found, False
+        return None, []
     partition, text = asked.key.partition, asked.question.text
     vector = await parts.retriever.embed(text)
+    near = []
     for neighbour in await parts.cache.nearest(partition, vector, at_least=parts.thresholds.near):
         verdict = compare(text, neighbour.question, neighbour.similarity, parts.thresholds)
-        if verdict is not Verdict.OTHER:
-            found = await parts.cache.read(partition, neighbour, count=verdict is Verdict.SAME)
+        if verdict is Verdict.SAME:
+            found = await parts.cache.read(partition, neighbour, count=True)
             if found is not None and found.settled:
-                return found, verdict is Verdict.SAME
-    return None, False
+                return found, []
+        elif verdict is Verdict.NEAR:
+            near.append(neighbour)
+    return None, near
 
 
-async def _still_answers(near: Found, asked: _Asked, now: Retrieval, revision: int, parts: AnswerParts) -> bool:
-    """Hold a doubtful answer against what is retrieved now. The question's own is settled by that, or retired."""
-    if near.id != asked.key.id:
-        same = has_same_context(asked.question.text, near, now.passages, parts.thresholds)
-        return same and await parts.cache.confirm(asked.key, near, revision=near.answer.revision)
-    if rests_on_the_same(near.answer, now):
-        return await parts.cache.confirm(asked.key, near, revision=revision)
-    await parts.cache.retire(asked.question.principal.tenant, [asked.key.answer_id], Retired.SUPERSEDED)
-    return False
+async def _verified(
+    asked: _Asked, near: Sequence[Neighbour], now: Retrieval, revision: int, parts: AnswerParts
+) -> Found | None:
+    """The answer that what is retrieved now shows to be right: the question's own, or that of one like it.
+
+    The question's own is settled by that, or retired.
+    """
+    own = asked.lookup.found
+    if own is not None:
+        if rests_on_the_same(own.answer, now):
+            return own if await parts.cache.confirm(asked.key, own, revision=revision) else None
+        await parts.cache.retire(asked.question.principal.tenant, [asked.key.answer_id], Retired.SUPERSEDED)
+        return None
+    for neighbour in near:
+        found = await parts.cache.read(asked.key.partition, neighbour, count=False)
+        if found is None or not found.settled:
+            continue
+        is_right = has_same_context(asked.question.text, found, now.passages, parts.thresholds)
+        if is_right and await parts.cache.confirm(asked.key, found, revision=found.answer.revision):
+            return found
+    return None
 
 
 async def _remember(asked: _Asked, answer_made: CachedAnswer, parts: AnswerParts) -> None:
