@@ -14,7 +14,9 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingRes
 from starlette.exceptions import HTTPException
 
 from functions.chat import completions, schemas, sse
+from functions.chat.cache import add_cache_routes
 from functions.chat.documents import add_document_routes
+from functions.chat.metrics import reported, verdict_header
 from functions.chat.parts import (
     SSE_HEADERS,
     Asker,
@@ -56,6 +58,7 @@ def create_app(open_parts: OpenParts) -> FastAPI:
     add_document_routes(app)
     _add_chat_routes(app)
     _add_openai_routes(app)
+    add_cache_routes(app)
     return app
 
 
@@ -72,9 +75,9 @@ def _add_service_routes(app: FastAPI) -> None:
     @app.get("/readyz")
     async def readyz(parts: Parts) -> JSONResponse:
         """Which part is not ready, and why."""
-        verdicts = await asyncio.gather(*(_verdict(part) for part in parts.checks.values()))
+        verdicts = await asyncio.gather(*(_verdict(part) for part in parts.answering.checks.values()))
         ready = all(verdict["ready"] for verdict in verdicts)
-        body = {"ready": ready, "parts": dict(zip(parts.checks, verdicts, strict=True))}
+        body = {"ready": ready, "parts": dict(zip(parts.answering.checks, verdicts, strict=True))}
         return JSONResponse(body, status_code=200 if ready else 503)
 
 
@@ -89,7 +92,8 @@ def _add_chat_routes(app: FastAPI) -> None:
         parse_filter(body.filter)
         question = Question(body.question, asker, conversation_id=body.conversation_id, filter=body.filter)
         if _wants_json(request):
-            return JSONResponse(schemas.answer_payload(await _whole(question, parts, deadline_seconds)))
+            events = await _whole(question, parts, deadline_seconds)
+            return JSONResponse(schemas.answer_payload(events), headers=verdict_header(events[0]))
 
         def write(event: AnswerEvent) -> bytes:
             return sse.encode(schemas.event_payload(event), event=schemas.event_name(event))
@@ -117,7 +121,8 @@ def _add_openai_routes(app: FastAPI) -> None:
         parse_filter(body.filter)
         question = Question(text, asker, history=history, filter=body.filter)
         if not body.stream:
-            return JSONResponse(completions.completion(body, await _whole(question, parts, deadline_seconds)))
+            events = await _whole(question, parts, deadline_seconds)
+            return JSONResponse(completions.completion(body, events), headers=verdict_header(events[0]))
 
         def write_error(error: Exception) -> bytes:
             return sse.encode(fault_of(error)[1])
@@ -145,7 +150,8 @@ def _add_error_pages(app: FastAPI) -> None:
 
 async def _whole(question: Question, parts: ChatParts, deadline_seconds: float) -> list[AnswerEvent]:
     async with asyncio.timeout(deadline_seconds):
-        return without_false_starts([event async for event in answer(question, parts.answering)])
+        heard = reported(answer(question, parts.answering), parts.report)
+        return without_false_starts([event async for event in heard])
 
 
 async def _streamed(
@@ -156,12 +162,11 @@ async def _streamed(
     *,
     deadline_seconds: float,
 ) -> StreamingResponse:
-    events = answer(question, parts.answering)
+    events = reported(answer(question, parts.answering), parts.report)
     # A fault before the first event can still have an honest status code.
     first = await anext(events)
     body = sse.stream(_chain(first, events), write=write, write_error=write_error, deadline_seconds=deadline_seconds)
-    cached = getattr(first, "stage", "") == "cached"
-    headers = {**SSE_HEADERS, "X-Cache": "hit" if cached else "miss"}
+    headers = {**SSE_HEADERS, **verdict_header(first)}
     return StreamingResponse(body, media_type="text/event-stream", headers=headers)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from functions.chat.schemas import CompletionBody, answer_payload, citation_payload, event_payload
 from functions.chat.sse import encode
+from headrace.answering.splice import RESTARTED
 from headrace.errors import InvalidInputError
 from headrace.types import AnswerEvent, CitationEvent, DoneEvent, Message, StatusEvent, TokenEvent, UsageEvent
 
@@ -39,14 +40,19 @@ class CompletionWriter:
         self._citations: list[dict[str, Any]] = []
         self._usage: dict[str, Any] | None = None
         self._notice = ""
+        self._is_first = True
 
     def write(self, event: AnswerEvent) -> bytes:
         """The event's chunk, or nothing where the event is kept for the last one."""
         match event:
             case StatusEvent(stage, note=note):
                 self._notice = note
+                if stage == RESTARTED:
+                    # What was written can't be taken back here.
+                    self._citations.clear()
+                    return self._chunk({"content": "\n\n"})
                 # Clients want the role first, and at once.
-                first = stage in {"searching", "cached"}
+                first, self._is_first = self._is_first, False
                 return self._chunk({"role": "assistant", "content": ""}) if first else b""
             case TokenEvent(text):
                 return self._chunk({"content": text})
@@ -104,7 +110,7 @@ def _finish_reason(event: DoneEvent) -> str:
 
 
 def _provenance(event: DoneEvent, notice: str) -> dict[str, Any]:
-    return {"mode": event.mode, "cached": event.cached, "notice": notice}
+    return {"mode": event.mode, "cached": event.cached, "notice": notice, "answer_id": event.answer_id}
 
 
 def _new_id() -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 from functions.chat.app import create_app
+from functions.chat.metrics import report_to_cloudwatch
 from functions.chat.parts import ChatParts
 from headrace import wiring
-from headrace.answering.answer import AnswerParts
 from headrace.sandbox import Sandbox
 from headrace.settings import Settings
 
@@ -19,26 +19,16 @@ from headrace.settings import Settings
 async def open_parts() -> AsyncIterator[ChatParts]:
     """The real parts, from the environment."""
     settings = Settings.from_env(os.environ)
-    async with AsyncExitStack() as stack:
-        redis = await stack.enter_async_context(wiring.open_redis(settings))
-        store = await stack.enter_async_context(wiring.open_store(settings))
-        embedder = await stack.enter_async_context(wiring.open_embedder(settings))
-        model = await stack.enter_async_context(wiring.open_chat_model(settings))
-        reranker = await stack.enter_async_context(wiring.open_reranker(settings))
-        registry = wiring.registry_on(redis)
-        answering = AnswerParts(
-            retriever=wiring.retriever_on(settings, embedder, store, registry, reranker),
-            registry=registry,
-            cache=wiring.cache_on(redis, settings),
-            flights=wiring.flights_on(redis),
-            conversations=wiring.conversations_on(redis, settings),
-            model=model,
-            max_tokens=settings.answer_max_tokens,
-            thresholds=wiring.thresholds_of(settings),
+    is_lambda = "AWS_LAMBDA_FUNCTION_NAME" in os.environ
+    async with wiring.open_redis(settings) as redis, wiring.open_answering(settings, redis) as answering:
+        yield ChatParts(
+            answering=answering,
+            upkeep=wiring.upkeep_of(redis, settings),
+            deadline_seconds=settings.answer_deadline_seconds,
+            uploads=wiring.uploads_to(settings),
+            max_document_bytes=settings.max_document_bytes,
+            report=report_to_cloudwatch if is_lambda else None,
         )
-        checks = {"registry": registry, "store": store, "embedder": embedder, "model": model}
-        uploads = wiring.uploads_to(settings)
-        yield ChatParts(answering, checks, settings.answer_deadline_seconds, uploads, settings.max_document_bytes)
 
 
 app = create_app(open_parts)

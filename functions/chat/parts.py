@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from functions.chat import schemas, sse
 from headrace.answering.answer import AnswerParts
 from headrace.errors import ConfigurationError, InvalidInputError, UnavailableError
-from headrace.protocols import Checkable, Uploads
+from headrace.protocols import CacheUpkeep, Uploads
 from headrace.types import Principal
 
 # Time to say, in the stream, that the deadline has come.
@@ -27,13 +27,14 @@ logger = logging.getLogger("chat")
 
 @dataclass(frozen=True, slots=True)
 class ChatParts:
-    """What the routes work with. `checks` names each part that /readyz asks."""
+    """What the routes work with. `report` hears of each answer: what the cache had, and the tokens that it saved."""
 
     answering: AnswerParts
-    checks: Mapping[str, Checkable]
     deadline_seconds: float
+    upkeep: CacheUpkeep | None = None
     uploads: Uploads | None = None
     max_document_bytes: int = 0
+    report: Callable[[str, int], None] | None = None
 
 
 OpenParts = Callable[[], AbstractAsyncContextManager[ChatParts]]

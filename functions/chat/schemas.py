@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from headrace.types import (
     AnswerEvent,
+    CacheStats,
     Citation,
     CitationEvent,
     Document,
@@ -32,6 +33,16 @@ class ChatBody(BaseModel):
 
     question: str = Field(min_length=1, max_length=MAX_QUESTION_CHARACTERS)
     conversation_id: str | None = Field(default=None, min_length=1, max_length=200)
+    filter: dict[str, Any] = Field(default_factory=dict)
+
+
+class FeedbackBody(BaseModel):
+    """`POST /feedback`: what an answer's `done` event named, and the filter that its question had."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    answer_id: str = Field(pattern=r"^[0-9a-f]{16}-[0-9a-f]{24}$")
+    verdict: Literal["wrong"]
     filter: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -205,6 +216,22 @@ def upload_payload(key: DocumentKey, form: UploadForm, *, max_bytes: int) -> dic
         "fields": dict(form.fields),
         "expires_at": form.expires_at,
         "max_bytes": max_bytes,
+    }
+
+
+def stats_payload(stats: CacheStats) -> dict[str, Any]:
+    """What a tenant's cache has done since it began, and holds; `retired` says why answers were taken out."""
+    return {
+        "lookups": stats.lookups,
+        "hits": {"exact": stats.exact_hits, "semantic": stats.semantic_hits},
+        "hit_rate": round(stats.hit_rate, 4),
+        "tokens_saved": stats.tokens_saved,
+        "remembered": stats.remembered,
+        "entries": stats.entries,
+        "bytes": stats.bytes,
+        "partitions": stats.partitions,
+        "wanted": stats.wanted,
+        "retired": dict(stats.retired),
     }
 
 

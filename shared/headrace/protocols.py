@@ -10,6 +10,7 @@ from headrace.types import (
     Attempt,
     CachedAnswer,
     CacheKey,
+    CacheStats,
     ChatRequest,
     Chunk,
     ChunkId,
@@ -31,6 +32,7 @@ from headrace.types import (
     SearchResult,
     Standing,
     UploadForm,
+    Wanted,
 )
 
 
@@ -184,6 +186,42 @@ class AnswerCache(Checkable, Protocol):
 
     async def retire(self, tenant: str, answer_ids: Sequence[str], reason: Retired, *, again: bool = False) -> int:
         """Take answers out, and say how many there were. `again`: their questions, if they had hits, are worth asking again."""
+
+
+class CacheUpkeep(Protocol):
+    """Keeps tenants' caches in order, beside live traffic and beside itself. Raises RegistryUnavailableError."""
+
+    async def sweep(
+        self, tenant: str, cursor: int, *, embedding_model: str, dry_run: bool
+    ) -> tuple[int, Mapping[str, int]]:
+        """Look at a page of entries from this place (0: the start), and take out what holds no more.
+
+        The place to go on from, 0 at the end; and how many entries were found to be what: `settled`, `unsettled`,
+        `expired`, `replaced`, `orphaned`, `changed` or of another `model`.
+        """
+
+    async def settle(self, tenant: str, *, dry_run: bool) -> Mapping[str, int]:
+        """Hold the tenant to its quota, and pack its indexes: how many entries were `evicted`, indexes `packed`."""
+
+    async def invalidate(
+        self, tenant: str, *, document: str = "", answer_id: str = "", question: str = "", dry_run: bool
+    ) -> int:
+        """Take out the answers that all of what is given fits: that rest on the document, have the id, ask these words."""
+
+    async def flush(self, tenant: str, *, dry_run: bool) -> int:
+        """Take out everything: how many entries there were."""
+
+    async def stats(self, tenant: str) -> CacheStats:
+        """What the cache has done since it began, and holds."""
+
+    async def unreported(self, tenant: str) -> CacheStats:
+        """What it has done since this was last asked, and holds."""
+
+    async def wanted(self, tenant: str, limit: int) -> list[Wanted]:
+        """The retired questions that are most worth asking again."""
+
+    async def unwant(self, tenant: str, wanted: Wanted) -> None:
+        """It has been asked."""
 
 
 class AnswerWatch(Protocol):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +15,14 @@ from headrace.settings import Settings
 if TYPE_CHECKING:
     from redis.asyncio import Redis  # noqa: TID251 - the type only
 
+    from headrace.answering.answer import AnswerParts
     from headrace.answering.flights import Flights
     from headrace.answering.recall import Thresholds
     from headrace.protocols import (
         AnswerCache,
         AnswerWatch,
         Bucket,
+        CacheUpkeep,
         ChatModel,
         Conversations,
         DocumentRegistry,
@@ -122,6 +125,37 @@ def flights_on(client: Redis) -> Flights:
     from headrace.flights.redis import RedisRelay
 
     return Flights(RedisRelay(client))
+
+
+def upkeep_of(client: Redis, settings: Settings) -> CacheUpkeep:
+    """What keeps the answer cache in order."""
+    from headrace.caches.upkeep import RedisUpkeep
+
+    return RedisUpkeep(client, tenant_bytes=settings.cache_tenant_bytes, tenant_entries=settings.cache_tenant_entries)
+
+
+@asynccontextmanager
+async def open_answering(settings: Settings, client: Redis) -> AsyncIterator[AnswerParts]:
+    """All that an answer takes."""
+    from headrace.answering.answer import AnswerParts
+
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(settings))
+        embedder = await stack.enter_async_context(open_embedder(settings))
+        model = await stack.enter_async_context(open_chat_model(settings))
+        reranker = await stack.enter_async_context(open_reranker(settings))
+        registry = registry_on(client)
+        yield AnswerParts(
+            retriever=retriever_on(settings, embedder, store, registry, reranker),
+            registry=registry,
+            cache=cache_on(client, settings),
+            flights=flights_on(client),
+            conversations=conversations_on(client, settings),
+            model=model,
+            max_tokens=settings.answer_max_tokens,
+            thresholds=thresholds_of(settings),
+            checks={"registry": registry, "store": store, "embedder": embedder, "model": model},
+        )
 
 
 def thresholds_of(settings: Settings) -> Thresholds:

@@ -17,6 +17,7 @@ from headrace.answering.flights import Flights
 from headrace.answering.recall import CALIBRATED
 from headrace.caches.indexes import MirrorIndex
 from headrace.caches.redis import CacheLimits, RedisCache
+from headrace.caches.upkeep import RedisUpkeep
 from headrace.conversations.redis import RedisConversations
 from headrace.embedders.minilm import MiniLMEmbedder
 from headrace.flights.redis import RedisRelay
@@ -47,6 +48,7 @@ def answer_parts(
             cache=RedisCache(redis, MirrorIndex(redis, most_bytes=10**8), CacheLimits(60, 5.0)),
             flights=Flights(RedisRelay(redis)),
             thresholds=CALIBRATED[embedder.model],
+            checks={"registry": registry, "model": model or ExtractiveModel()},
             conversations=RedisConversations(redis, ttl_seconds=60),
             model=model or ExtractiveModel(),
             max_tokens=100,
@@ -56,7 +58,7 @@ def answer_parts(
 
 
 @pytest.fixture
-def chat_app(answer_parts: Callable[..., AnswerParts], tenant: str) -> Callable[..., Any]:
+def chat_app(answer_parts: Callable[..., AnswerParts], tenant: str, redis: Redis) -> Callable[..., Any]:
     """Makes the chat application for a model; whoever asks is the test's tenant."""
 
     def make(
@@ -66,13 +68,14 @@ def chat_app(answer_parts: Callable[..., AnswerParts], tenant: str) -> Callable[
         uploads: Uploads | None = None,
         max_document_bytes: int = 0,
         principal: Principal | None = None,
+        report: Callable[[str, int], None] | None = None,
     ) -> Any:
         answering = answer_parts(model)
 
         @asynccontextmanager
         async def open_parts() -> AsyncIterator[ChatParts]:
-            checks = {"registry": answering.registry, "model": answering.model}
-            yield ChatParts(answering, checks, deadline_seconds, uploads, max_document_bytes)
+            upkeep = RedisUpkeep(redis, tenant_bytes=10**8, tenant_entries=1000)
+            yield ChatParts(answering, deadline_seconds, upkeep, uploads, max_document_bytes, report)
 
         app = create_app(open_parts)
         from functions.chat.parts import principal_of

@@ -23,7 +23,7 @@ from headrace.answering.recall import (
 )
 from headrace.answering.splice import RESTARTED
 from headrace.errors import HeadraceError
-from headrace.protocols import AnswerCache, ChatModel, Conversations, DocumentRegistry
+from headrace.protocols import AnswerCache, ChatModel, Checkable, Conversations, DocumentRegistry
 from headrace.questions import is_shareable
 from headrace.retrieval.retriever import Retriever
 from headrace.types import (
@@ -70,7 +70,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class AnswerParts:
-    """What the pipeline works with."""
+    """What the pipeline works with. `checks` names each part that can say whether it is ready."""
 
     retriever: Retriever
     registry: DocumentRegistry
@@ -80,6 +80,7 @@ class AnswerParts:
     model: ChatModel
     max_tokens: int
     thresholds: Thresholds = UNCALIBRATED
+    checks: Mapping[str, Checkable] = field(default_factory=dict)
 
 
 async def answer(question: Question, parts: AnswerParts) -> AsyncGenerator[AnswerEvent, None]:

@@ -40,19 +40,9 @@ local function count(entry, worth, tally, kind, tokens)
 end
 """
 
-# Many lookups of one tenant. KEYS registry, worth, tally, wanted, then for each: entry, partition. ARGV for each: id, the
-# version of it that is known ('' for none), what a hit counts as ('' for nothing), life and last change of the partition
-# that are known. Answers the revision, then for each: verdict, version, body,
-# documents, question, bar, revision, time, and what is new of the partition: life, last change, and either the changes or nothing (read it anew).
-FIND = (
-    DROP
-    + COUNT
-    + NEWS_OF
-    + """
-local registry, worth, tally, wanted = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local head = redis.call('HMGET', registry, 'epoch', 'revision', 'holds_from')
-
-local function is_current(documents)
+# is_current(registry, documents): whether the registry says of each document what the answer rests on.
+IS_CURRENT = """
+local function is_current(registry, documents)
   local pairs = cjson.decode(documents)
   if #pairs == 0 then return true end
   local fields = {}
@@ -61,6 +51,20 @@ local function is_current(documents)
   for i = 1, #shown do if shown[i] ~= pairs[2 * i] then return false end end
   return true
 end
+"""
+
+# Many lookups of one tenant. KEYS registry, worth, tally, wanted, then for each: entry, partition. ARGV for each: id, the
+# version of it that is known ('' for none), what a hit counts as ('' for nothing), life and last change of the partition
+# that are known. Answers the revision, then for each: verdict, version, body,
+# documents, question, bar, revision, time, and what is new of the partition: life, last change, and either the changes or nothing (read it anew).
+FIND = (
+    DROP
+    + COUNT
+    + NEWS_OF
+    + IS_CURRENT
+    + """
+local registry, worth, tally, wanted = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local head = redis.call('HMGET', registry, 'epoch', 'revision', 'holds_from')
 
 local function look(entry, partition, id, known, kind, born)
   if kind == 'exact' then redis.call('HINCRBY', tally, 'lookups', 1) end
@@ -71,7 +75,7 @@ local function look(entry, partition, id, known, kind, born)
     drop(entry, partition, worth, tally, false, id, 'orphaned')
     return {'miss'}
   end
-  if not is_current(held[3]) then
+  if not is_current(registry, held[3]) then
     drop(entry, partition, worth, tally, wanted, id, 'changed')
     return {'miss'}
   end
@@ -178,3 +182,68 @@ unlist(KEYS[1], KEYS[2], ARGV[1])
 return 1
 """
 )
+
+# A page of a sweep. KEYS registry, worth, tally, wanted, then for each: entry, partition. ARGV '1' for a dry run, then for
+# each: member, id. Answers for each what it is; unless the run is dry, what holds no more is gone afterwards.
+AUDIT = (
+    DROP
+    + IS_CURRENT
+    + """
+local registry, worth, tally, wanted, dry = KEYS[1], KEYS[2], KEYS[3], KEYS[4], ARGV[1] == '1'
+local head = redis.call('HMGET', registry, 'epoch', 'holds_from')
+local found = {}
+for i = 5, #KEYS, 2 do
+  local entry, partition = KEYS[i], KEYS[i + 1]
+  local member, id = ARGV[i - 3], ARGV[i - 2]
+  local held = redis.call('HMGET', entry, 'member', 'born', 'documents', 'revision')
+  local about = redis.call('HMGET', partition, 'born', 'kind')
+  local verdict = 'settled'
+  if held[1] ~= member then
+    -- It expired, or another answer to the question took its place and is listed for itself.
+    verdict = held[1] and 'replaced' or 'expired'
+    if not dry then
+      unlist(worth, tally, member)
+      if verdict == 'expired' then
+        redis.call('HINCRBY', tally, 'retired:expired', 1)
+        if about[2] == 'mirror' then log_change(partition, '-' .. id) end
+      end
+    end
+  elseif held[2] ~= about[1] then
+    verdict = 'orphaned'
+    if not dry then drop(entry, partition, worth, tally, false, id, verdict) end
+  elseif not is_current(registry, held[3]) then
+    verdict = 'changed'
+    if not dry then drop(entry, partition, worth, tally, wanted, id, verdict) end
+  elseif not head[1] or tonumber(held[4]) < tonumber(head[2] or 0) then
+    verdict = 'unsettled'
+  end
+  found[#found + 1] = verdict
+end
+return found
+"""
+)
+
+# Blocks take the place of changes. KEYS partition. ARGV life, packed so far, last change that the blocks contain, number of
+# blocks so far, then blocks. 0: somebody else was at it.
+COMPACT = """
+local index = redis.call('HMGET', KEYS[1], 'born', 'packed', 'seq')
+if index[1] ~= ARGV[1] or index[2] ~= ARGV[2] or tonumber(index[3]) < tonumber(ARGV[3]) then return 0 end
+for number = 0, tonumber(ARGV[4]) - 1 do redis.call('HDEL', KEYS[1], 'b:' .. number) end
+for number = tonumber(ARGV[2]) + 1, tonumber(ARGV[3]) do redis.call('HDEL', KEYS[1], 'e:' .. string.format('%.0f', number)) end
+for i = 5, #ARGV do redis.call('HSET', KEYS[1], 'b:' .. (i - 5), ARGV[i]) end
+redis.call('HSET', KEYS[1], 'packed', ARGV[3])
+return 1
+"""
+
+# KEYS registry, then partitions. ARGV their names in the registry. Forgets those that are gone; a tenant's list is short.
+FORGET = """
+local there = redis.call('HGET', KEYS[1], 'partitions') or ''
+for i = 2, #KEYS do
+  if redis.call('EXISTS', KEYS[i]) == 0 then
+    local from, to = string.find(there, ARGV[i - 1] .. ' ', 1, true)
+    if from then there = string.sub(there, 1, from - 1) .. string.sub(there, to + 1) end
+  end
+end
+redis.call('HSET', KEYS[1], 'partitions', there)
+return there
+"""

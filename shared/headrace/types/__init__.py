@@ -5,6 +5,7 @@ from headrace.types.answers import (
     AnswerMode,
     CachedAnswer,
     CacheKey,
+    CacheStats,
     ChatRequest,
     Citation,
     CitationEvent,
@@ -22,6 +23,7 @@ from headrace.types.answers import (
     TokenEvent,
     Usage,
     UsageEvent,
+    Wanted,
 )
 from headrace.types.documents import (
     DEFAULT_TENANT,
@@ -71,6 +73,7 @@ __all__ = [
     "Basis",
     "Block",
     "CacheKey",
+    "CacheStats",
     "CachedAnswer",
     "ChatRequest",
     "Chunk",
@@ -108,6 +111,7 @@ __all__ = [
     "UploadForm",
     "Usage",
     "UsageEvent",
+    "Wanted",
     "read_names",
     "tenant_prefix",
 ]

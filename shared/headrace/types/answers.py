@@ -246,6 +246,7 @@ class Retired(StrEnum):
     EVICTED = "evicted"  # worth the least when room was needed
     EXPIRED = "expired"
     ORPHANED = "orphaned"  # its partition's index was lost
+    MODEL = "model"  # its question was embedded by another model than the configured one
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,3 +259,35 @@ class Clearance:
 
     answers: int
     doomed: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStats:
+    """What a tenant's cache has done and holds. `tokens_saved` are those that hits did not cost; `retired` is by reason."""
+
+    lookups: int
+    exact_hits: int
+    semantic_hits: int
+    tokens_saved: int
+    remembered: int
+    entries: int
+    bytes: int
+    partitions: int
+    wanted: int
+    retired: Mapping[str, int]
+
+    @property
+    def hit_rate(self) -> float:
+        """The share of lookups that were hits, from 0 to 1."""
+        return (self.exact_hits + self.semantic_hits) / self.lookups if self.lookups else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A retired question that is worth asking again: for whom, under which filter, and what it was worth."""
+
+    question: str
+    groups: frozenset[str]
+    filter: Mapping[str, Any]
+    worth: float
+    name: str
