@@ -25,7 +25,7 @@ def main() -> None:
     with invoker("cache-maintenance", handler, timeout_seconds=given.seconds, as_lambda=given.as_lambda) as invoke:
         while True:
             try:
-                invoke({"action": "sweep", "time": datetime.now(UTC).isoformat()})
+                invoke({"source": "aws.scheduler", "time": datetime.now(UTC).isoformat()})
             except Exception:
                 logger.exception("the cache maintenance function failed")
             time.sleep(given.seconds)

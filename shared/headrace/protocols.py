@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from headrace.types import (
     Attempt,
@@ -222,6 +222,12 @@ class CacheUpkeep(Protocol):
 
     async def unwant(self, tenant: str, wanted: Wanted) -> None:
         """It has been asked."""
+
+    async def place(self) -> Mapping[str, Any]:
+        """Where the last sweep of all tenants left off; empty when it came to its end."""
+
+    async def leave_off(self, place: Mapping[str, Any] | None) -> None:
+        """The next sweep is to go on here; None: it begins anew."""
 
 
 class AnswerWatch(Protocol):

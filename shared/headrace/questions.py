@@ -143,14 +143,16 @@ def is_shareable(question: str) -> bool:
 
 
 def contradiction(question: str, other: str) -> str:
-    """Why these two can't have the same answer, in a word; empty when nothing speaks against it.
+    """Why the other's answer can't be the question's, in a word; empty when nothing speaks against it.
 
-    Takes questions as they were asked: upper case tells names.
+    Takes questions as they were asked: upper case tells names. A question that wants days is not answered in weeks.
     """
     one, two = _facts(question), _facts(other)
     for name in ("numbers", "dates", "negation"):
         if getattr(one, name) != getattr(two, name):
             return name
+    if one.units - two.units:
+        return "units"
     if one.names - two.words or two.names - one.words:
         return "names"
     if one.kind and two.kind and one.kind != two.kind:
@@ -185,6 +187,7 @@ def roots_in(text: str) -> frozenset[str]:
 @dataclass(frozen=True, slots=True)
 class _Facts:
     numbers: frozenset[tuple[str, str]]
+    units: frozenset[str]
     dates: frozenset[str]
     negation: int
     names: frozenset[str]
@@ -201,6 +204,9 @@ def _facts(question: str) -> _Facts:
     tokens = re.findall(r"\d+(?:[.,:/-]\d+)*|[%$€£]|°[cf]|\w+(?:['.-]\w+)*", low)
     return _Facts(
         numbers=_numbers(tokens),
+        units=frozenset(
+            _UNITS[token] for token in tokens if token in _UNITS and (len(token) > 3 or not token.isalnum())
+        ),
         dates=frozenset(_CALENDAR[token] for token in tokens if token in _CALENDAR),
         negation=len(_NEGATION.findall(low)) % 2,
         names=frozenset(name.casefold().removesuffix("'s") for name in _CAPITAL.findall(text) if not name[0].isdigit())

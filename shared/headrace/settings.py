@@ -53,6 +53,8 @@ class Settings:
     cache_tenant_entries: int = 20_000
     cache_answer_bytes: int = 256 * 1024
     cache_mirror_bytes: int = 128 * 1024 * 1024
+    cache_warm_answers: int = 20
+    token_price_per_million: float = 0.0
     conversation_ttl_seconds: int = 86_400
     retrieval_limit: int = 6
     retrieval_min_similarity: float | None = None

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
-from functions.cache_maintenance.main import MaintenanceParts, maintain
+from functions.cache_maintenance.registries import DocumentParts, look_after_documents
 from functions.ingest.main import handle_batch
 from functions.ingest.pipeline import IngestParts, synchronise
 from functions.ingest.rebuild import rebuild
@@ -117,20 +117,20 @@ async def test_maintenance_notices_the_loss_and_ingest_mends_it(
     queue = parts.queue
     assert isinstance(queue, ListQueue)
     await filled(bucket, parts, tenant)
-    maintenance = MaintenanceParts(parts.registry, bucket, queue)
-    assert tenant not in (await maintain(maintenance))["rebuilding"]
+    maintenance = DocumentParts(parts.registry, bucket, queue)
+    assert tenant not in (await look_after_documents(maintenance))["rebuilding"]
     queue.bodies.clear()
     await redis.delete(tenant_key(tenant, "registry"))
     await redis.srem("headrace:tenants", tenant)
     bucket.put(f"documents/{tenant}/a.txt", b"changed meanwhile")
-    assert tenant in (await maintain(maintenance))["rebuilding"]
+    assert tenant in (await look_after_documents(maintenance))["rebuilding"]
     queue.bodies = [body for body in queue.bodies if tenant in body]
     assert json.loads(queue.bodies[0]) == {"headrace": {"rebuild": tenant}}
     assert await handle_batch(queue.batch(), parts) == {"batchItemFailures": []}
     assert await names_found(parts, tenant) == {"b.txt", "c.txt"}, "what has changed is not shown as it was"
     assert await handle_batch(queue.batch(), parts) == {"batchItemFailures": []}
     assert await names_found(parts, tenant) == {"a.txt", "b.txt", "c.txt"}
-    assert tenant not in (await maintain(maintenance))["rebuilding"]
+    assert tenant not in (await look_after_documents(maintenance))["rebuilding"]
 
 
 async def test_events_that_come_before_the_rebuild_do_not_pass_for_it(
@@ -330,7 +330,7 @@ async def test_maintenance_has_forsaken_documents_looked_at_again(
         async def send(self, bodies: Sequence[str]) -> None:
             sent.extend(bodies)
 
-    report = await maintain(MaintenanceParts(parts.registry, bucket, ListQueue()))
+    report = await look_after_documents(DocumentParts(parts.registry, bucket, ListQueue()))
     assert [key for key in report["forsaken"] if tenant in key] == [forsaken.key]
     assert [body for body in sent if tenant in body and "headrace" not in body] == [object_changed(forsaken.key)]
 

@@ -24,6 +24,9 @@ PAGE = 200
 # A partition is packed when so many changes have come since it was last, in blocks of so many rows.
 CHANGES = 256
 BLOCK = 1024
+# Where a sweep of all tenants left off: not a tenant's.
+PLACE_KEY = "headrace:maintenance:place"
+PLACE_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +181,18 @@ class RedisUpkeep:
     async def unwant(self, tenant: str, wanted: Wanted) -> None:
         with registry_faults():
             await self._client.zrem(ledger_keys(tenant)[2], wanted.name)
+
+    async def place(self) -> Mapping[str, Any]:
+        with registry_faults():
+            raw = await self._client.get(PLACE_KEY)
+        return json.loads(raw) if raw else {}
+
+    async def leave_off(self, place: Mapping[str, Any] | None) -> None:
+        with registry_faults():
+            if place is None:
+                await self._client.delete(PLACE_KEY)
+            else:
+                await self._client.set(PLACE_KEY, json.dumps(place), ex=PLACE_SECONDS)
 
     async def _pack(self, key: str) -> int:
         """Blocks for changes, when there are many."""
