@@ -14,6 +14,7 @@ HeadraceError
     ├── QueueUnavailableError
     ├── EmbedderUnavailableError
     ├── RerankerUnavailableError
+    ├── RelayUnavailableError
     ├── ParserUnavailableError
     └── ModelUnavailableError
 """
@@ -115,6 +116,12 @@ class RerankerUnavailableError(UnavailableError):
     """The reranking model does not answer."""
 
     code = "reranker_unavailable"
+
+
+class RelayUnavailableError(UnavailableError):
+    """What lets several processes share one answer does not answer; each can make its own."""
+
+    code = "relay_unavailable"
 
 
 class ParserUnavailableError(UnavailableError):

@@ -238,7 +238,7 @@ class AnswerWatch(Protocol):
 
 
 class FlightRelay(Protocol):
-    """Lets one asker's answer be followed by askers elsewhere, event by event. Raises UnavailableError.
+    """Lets one asker's answer be followed by askers elsewhere, event by event. Raises RelayUnavailableError.
 
     A flight is led by whoever holds its lease, which runs out when it is not renewed.
     """

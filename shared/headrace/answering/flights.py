@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from headrace import errors
 from headrace.answering.splice import Splice
-from headrace.errors import HeadraceError, UnavailableError
+from headrace.errors import HeadraceError, RelayUnavailableError, UnavailableError
 from headrace.event_codec import event_from_json, event_to_json
 from headrace.protocols import FlightRelay
 from headrace.types import AnswerEvent, StatusEvent
@@ -122,7 +122,7 @@ class _Flight:
                 lease = await self._follow(relay)
                 if lease is None:
                     return
-        except UnavailableError as error:
+        except RelayUnavailableError as error:
             logger.warning("%s Going on alone.", error)
             lease = None
         await self._fly(_Sender(relay, self._name, lease) if lease else None)
@@ -241,7 +241,7 @@ class _Sender:
                 messages.append(self._last)
             try:
                 is_leading = await self._relay.send(self._flight, self._lease, messages, ends=ends)
-            except UnavailableError as error:
+            except RelayUnavailableError as error:
                 logger.warning("%s Nobody else can follow.", error)
                 return
             if ends:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from headrace.errors import UnavailableError
+from headrace.errors import RelayUnavailableError
 from headrace.redis_client import tenant_key
 
 # How long the messages of a flight are kept after the last one, for followers that are behind.
@@ -93,4 +93,6 @@ def _faults() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError, TimeoutError) as error:
-        raise UnavailableError(f"The relay of answers (Redis) does not answer ({type(error).__name__}).") from error
+        raise RelayUnavailableError(
+            f"The relay of answers (Redis) does not answer ({type(error).__name__})."
+        ) from error
