@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 from urllib.parse import quote
 
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import RedisError
@@ -22,16 +23,20 @@ READ_TIMEOUT_SECONDS = 5.0
 
 
 @asynccontextmanager
-async def open_redis(url: str, *, protocol: int = 3) -> AsyncIterator[Redis]:
-    """A pooled client for the server at `url`; connects at its first command, closes at the end."""
-    client = Redis.from_url(
-        url,
-        protocol=protocol,
-        socket_connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        socket_timeout=READ_TIMEOUT_SECONDS,
-        health_check_interval=30,
-        retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.02), retries=2),
-    )
+async def open_redis(url: str, *, protocol: int = 3, mode: str = "standalone") -> AsyncIterator[Redis]:
+    """A pooled client for the server at `url`; connects at its first command, closes at the end.
+
+    In `cluster` mode the URL is that of any node; the client finds the others.
+    """
+    options: dict[str, Any] = {
+        "protocol": protocol,
+        "socket_connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        "socket_timeout": READ_TIMEOUT_SECONDS,
+        "health_check_interval": 30,
+        "retry": Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.02), retries=2),
+    }
+    # The two have the commands that are used here in common, but no type.
+    client: Redis = (RedisCluster if mode == "cluster" else Redis).from_url(url, **options)  # type: ignore[assignment]
     try:
         yield client
     finally:

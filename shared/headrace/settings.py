@@ -16,6 +16,7 @@ CHOICES = {
     "openai_provider": ("openai", "bedrock"),
     "parser": ("unstructured", "unstructured-api"),
     "cache_index": ("mirror", "search"),
+    "redis_mode": ("standalone", "cluster"),
 }
 
 
@@ -25,6 +26,7 @@ class Settings:
 
     bucket: str = "headrace-documents"
     redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_mode: str = "standalone"
     vector_store: str = "qdrant"
     qdrant_url: str = "http://127.0.0.1:6333"
     qdrant_api_key: str = ""

