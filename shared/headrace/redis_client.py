@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -45,7 +46,12 @@ async def open_redis(url: str, *, protocol: int = 3, mode: str = "standalone") -
 
 def tenant_key(tenant: str, *parts: str) -> str:
     """`headrace:{tenant}:part:part`, with the tenant quoted so that no name can forge a hash tag or another key."""
-    return ":".join((f"headrace:{{{quote(tenant, safe='')}}}", *parts))
+    return ":".join((_prefix(tenant), *parts))
+
+
+@lru_cache(maxsize=4096)
+def _prefix(tenant: str) -> str:
+    return f"headrace:{{{quote(tenant, safe='')}}}"
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+_SHIFTED_BACK = bytes((value + 128) % 256 for value in range(256))
+
 
 @dataclass(frozen=True, slots=True)
 class Quantised:
@@ -29,12 +31,14 @@ def quantise(vector: Sequence[float]) -> Quantised:
     """The vector in int8."""
     scale = max(max(vector, default=0.0), -min(vector, default=0.0)) / 127 or 1.0
     inverse = 1 / scale
-    return Quantised(array("b", [round(value * inverse) for value in vector]).tobytes(), scale)
+    # Rounded above 0, and shifted back: twice as fast as rounding below and above.
+    shifted = bytes([int(value * inverse + 128.5) for value in vector])
+    return Quantised(shifted.translate(_SHIFTED_BACK), scale)
 
 
-def dot(one: bytes, other: memoryview) -> float:
-    """The dot product of two int8 vectors."""
-    return float(_simsimd().dot(one, other, "int8"))
+def dot(one: array[float], other: bytes) -> float:
+    """The dot product of a vector of 32-bit floats and one of int8."""
+    return float(_simsimd().dot(one, array("f", memoryview(other).cast("b").tolist())))
 
 
 def dots(left: bytes, right: bytes, dimensions: int) -> memoryview[float]:

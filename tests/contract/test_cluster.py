@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
@@ -87,5 +88,6 @@ async def test_documents_answers_flights_and_conversations_live_on_a_cluster(clu
         assert messages == [b"one", b"two"]
         assert await upkeep.flush(tenant, dry_run=False) == 1
     assert set(TENANTS) <= set(await registry.tenants())
-    sizes = [await cluster.get_redis_connection(node).dbsize() for node in cluster.get_primaries()]  # type: ignore[attr-defined]
+    nodes = cast("Any", cluster).get_primaries()
+    sizes = [await cast("Any", cluster).dbsize(target_nodes=node) for node in nodes]
     assert all(size > 0 for size in sizes), "the tenants are spread over the nodes"

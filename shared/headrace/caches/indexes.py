@@ -20,7 +20,7 @@ FILL_SECONDS = 2.0
 
 
 class QuestionIndex(Protocol):
-    """Finds cached questions by their embeddings. Raises what the Redis client raises."""
+    """Finds cached questions by their embeddings, in time. Raises what the Redis client raises, TimeoutError, ValueError."""
 
     kind: str
 
@@ -132,7 +132,9 @@ class MirrorIndex:
             self._forget(next(iter(self._mirrors)))
 
     def _mirror(self, key: str) -> Mirror:
-        mirror = self._mirrors.setdefault(key, Mirror())
+        mirror = self._mirrors.get(key)
+        if mirror is None:
+            mirror = self._mirrors[key] = Mirror()
         self._mirrors.move_to_end(key)
         return mirror
 

@@ -28,13 +28,19 @@ class Patience:
         self._failures = 0
         self._quiet_until = 0.0
 
-    async def run(self, command: Callable[[], Awaitable[T]], *, seconds: float | None = None) -> T | None:
-        """What the command gives; None when the server did not answer in time, or was not asked."""
+    async def run(self, command: Callable[[], Awaitable[T]], *, in_time: bool = False) -> T | None:
+        """What the command gives; None when the server did not answer in time, or was not asked.
+
+        `in_time` for a command that sees to its deadline itself.
+        """
         if time.monotonic() < self._quiet_until:
             return None
         try:
-            async with asyncio.timeout(self._timeout_seconds if seconds is None else seconds):
+            if in_time:
                 answer = await command()
+            else:
+                async with asyncio.timeout(self._timeout_seconds):
+                    answer = await command()
         except (RedisError, OSError, TimeoutError, ValueError) as error:
             self._failures += 1
             if self._failures >= FAILURES:

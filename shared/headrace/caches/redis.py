@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 
 from headrace.cache_layout import entry_key, ledger_keys, partition_key, registry_key
 from headrace.caches.entries import encode_documents, encode_events
-from headrace.caches.indexes import FILL_SECONDS, QuestionIndex
+from headrace.caches.indexes import QuestionIndex
 from headrace.caches.lookups import Lookups
 from headrace.caches.patience import Patience
 from headrace.caches.scripts import CONFIRM, EVICT, REMEMBER, RETIRE
@@ -66,18 +66,18 @@ class RedisCache:
             await self._client.ping()
 
     async def find(self, key: CacheKey) -> Lookup:
-        lookup = await self._patience.run(lambda: self._lookups.find(key.partition, key.id, kind="exact"))
+        lookup = await self._patience.run(lambda: self._lookups.find(key.partition, key.id, kind="exact"), in_time=True)
         return lookup or Lookup(None, None)
 
     async def nearest(self, partition: Partition, vector: Sequence[float], *, at_least: float) -> list[Neighbour]:
         found = await self._patience.run(
-            lambda: self._index.nearest(partition, vector, at_least=at_least, limit=NEIGHBOURS), seconds=FILL_SECONDS
+            lambda: self._index.nearest(partition, vector, at_least=at_least, limit=NEIGHBOURS), in_time=True
         )
         return found or []
 
     async def read(self, partition: Partition, neighbour: Neighbour, *, count: bool) -> Found | None:
         kind = "semantic" if count else ""
-        lookup = await self._patience.run(lambda: self._lookups.find(partition, neighbour.id, kind=kind))
+        lookup = await self._patience.run(lambda: self._lookups.find(partition, neighbour.id, kind=kind), in_time=True)
         if lookup is None or lookup.found is None:
             return None
         return replace(lookup.found, similarity=neighbour.similarity)

@@ -33,6 +33,12 @@ def signs_of(numbers: bytes) -> bytes:
     return int(numbers[: kept * 8].translate(_SIGNS), 2).to_bytes(kept, "big")
 
 
+def signs_of_floats(vector: array[float]) -> bytes:
+    """The first sign bits of a vector of 32-bit floats: each stands at the top of its number's top byte."""
+    top = 3 if sys.byteorder == "little" else 0
+    return signs_of(vector.tobytes()[top::4])
+
+
 @dataclass(slots=True)
 class Rows:
     """Rows in columns. All vectors have `dimensions` numbers."""

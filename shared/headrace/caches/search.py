@@ -6,6 +6,7 @@ document has come, each answer is looked at once more when it is asked for.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from array import array
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from headrace.vectors import Quantised
 
 # Valkey's default of 10 finds 9 of 10 at 10,000 entries, and fewer beyond.
 EF_RUNTIME = 100
+SEARCH_SECONDS = 0.25
 
 
 class SearchIndex:
@@ -68,7 +70,8 @@ class SearchIndex:
         packed = array("f", vector).tobytes()
         name = self._name(partition, len(vector))
         try:
-            found = await self._client.execute_command("FT.SEARCH", name, asked, *options, packed, "DIALECT", 2)
+            async with asyncio.timeout(SEARCH_SECONDS):
+                found = await self._client.execute_command("FT.SEARCH", name, asked, *options, packed, "DIALECT", 2)
         except ResponseError as error:
             if "no such index" in str(error).lower() or "not found" in str(error).lower():
                 return []

@@ -148,7 +148,7 @@ class Partition:
 
     `fingerprint` names the model, the prompt and the retrieval's settings: an answer made by others is another answer.
     The rest says what a search for its questions finds: the embedding model, the similarity's share in a score, and the
-    filter, in the portable filter language.
+    filter, in the portable filter language. `name` is a short stable one; the tenant is not part of it.
     """
 
     scope: Scope
@@ -157,24 +157,27 @@ class Partition:
     dense_weight: float = 1.0
     filter: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def name(self) -> str:
-        """A short stable name; the tenant is not part of it."""
+    name: str = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
         parts = (self.scope.digest, self.fingerprint, self.embedding_model, json.dumps(self.filter, sort_keys=True))
-        return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16]
+        object.__setattr__(self, "name", hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16])
 
 
 @dataclass(frozen=True, slots=True)
 class CacheKey:
-    """What an answer is remembered under: a question, as it was asked, within a partition."""
+    """What an answer is remembered under: a question, as it was asked, within a partition.
+
+    `id` is the entry's name within its partition, 24 hexadecimal digits: the same for equal questions.
+    """
 
     partition: Partition
     question: str
+    id: str = field(init=False, compare=False)
 
-    @property
-    def id(self) -> str:
-        """The entry's name within its partition, 24 hexadecimal digits: the same for equal questions."""
-        return hashlib.sha256(normalise_question(self.question).encode()).hexdigest()[:24]
+    def __post_init__(self) -> None:
+        digest = hashlib.sha256(normalise_question(self.question).encode()).hexdigest()
+        object.__setattr__(self, "id", digest[:24])
 
     @property
     def answer_id(self) -> str:

@@ -1,0 +1,259 @@
+"""One answer cache, in a process of its own: filled, then asked by one and by a hundred at once.
+
+    python -m tests.bench.cache_client NAME URL ENTRIES FOLDER
+
+All caches get the same vectors, so that no embedding is measured. Prints one JSON value. Runs in our environment, or in
+that of the peers, which has none of Headrace's packages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+DIMENSIONS = 384
+TOPICS = 200
+THRESHOLD = 0.9
+CONCURRENT = 100
+ALONE = 300
+TOGETHER = 4_000
+Check = Callable[[str, Sequence[float]], Awaitable[str | None]]
+OPENED = AsyncExitStack()
+
+
+def vectors(count: int, seed: int) -> Any:
+    """Unit vectors around some topics, as questions are."""
+    generator = np.random.default_rng(seed)
+    topics = np.random.default_rng(1).normal(size=(TOPICS, DIMENSIONS))
+    found = topics[generator.integers(0, TOPICS, count)] + generator.normal(size=(count, DIMENSIONS)) * 1.2
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def near(known: Any, seed: int) -> Any:
+    """Each vector, a little turned: the same question in other words."""
+    generator = np.random.default_rng(seed)
+    turned = known + generator.normal(size=known.shape) * 0.012
+    return turned / np.linalg.norm(turned, axis=1, keepdims=True)
+
+
+async def ours(url: str, known: Any, *, search: bool) -> tuple[Check, dict[str, float]]:
+    from headrace.answering.recall import Thresholds, Verdict, compare
+    from headrace.caches.indexes import MirrorIndex
+    from headrace.caches.redis import CacheLimits, RedisCache
+    from headrace.caches.search import SearchIndex
+    from headrace.caches.upkeep import RedisUpkeep
+    from headrace.redis_client import open_redis
+    from headrace.registries.redis import RedisRegistry
+    from headrace.types import (
+        AnswerMode,
+        Basis,
+        CachedAnswer,
+        CacheKey,
+        DoneEvent,
+        Partition,
+        Scope,
+        StatusEvent,
+        TokenEvent,
+        Usage,
+        UsageEvent,
+    )
+
+    redis = await OPENED.enter_async_context(open_redis(url))
+    await RedisRegistry(redis).open_epoch("acme")
+    partition = Partition(Scope("acme"), "f", "m", 0.6)
+    limits = CacheLimits(timeout_seconds=30.0, tenant_entries=10**6, tenant_bytes=10**10)
+
+    def make() -> RedisCache:
+        return RedisCache(redis, SearchIndex(redis) if search else MirrorIndex(redis, most_bytes=10**9), limits)
+
+    cache, started = make(), time.perf_counter()
+    for start in range(0, len(known), CONCURRENT):
+        await asyncio.gather(
+            *(
+                cache.remember(
+                    CacheKey(partition, f"question number {number}"),
+                    CachedAnswer(
+                        0, 1.0,
+                        (
+                            StatusEvent("answering", AnswerMode.GENERATED), TokenEvent(f"answer {number}"),
+                            UsageEvent(Usage(100, 20)), DoneEvent(AnswerMode.GENERATED, "stop"),
+                        ),
+                        Basis(known[number].tolist(), 0.5, {}),
+                    ),
+                )
+                for number in range(start, min(start + CONCURRENT, len(known)))
+            )
+        )  # fmt: skip
+    filled = time.perf_counter() - started
+    await RedisUpkeep(redis, tenant_bytes=10**10, tenant_entries=10**6).settle("acme", dry_run=False)
+    thresholds = Thresholds(THRESHOLD, THRESHOLD)
+    cache = make()
+    await cache.find(CacheKey(partition, "cold"))
+    started = time.perf_counter()
+    await cache.nearest(partition, known[0].tolist(), at_least=THRESHOLD)
+    cold = time.perf_counter() - started
+
+    async def check(question: str, vector: Sequence[float]) -> str | None:
+        key = CacheKey(partition, question)
+        if (await cache.find(key)).found is not None:
+            raise AssertionError("known word for word")
+        for neighbour in await cache.nearest(partition, vector, at_least=THRESHOLD):
+            if compare(question, neighbour.question, neighbour.similarity, thresholds) is not Verdict.OTHER:
+                found = await cache.read(partition, neighbour, count=True)
+                if found is not None and found.settled:
+                    return next(event.text for event in found.answer.events if isinstance(event, TokenEvent))
+        return None
+
+    return check, {"fill_seconds": filled, "cold_ms": 1000 * cold}
+
+
+async def redisvl(url: str, known: Any) -> tuple[Check, dict[str, float]]:
+    from redisvl.extensions.cache.llm import SemanticCache
+    from redisvl.utils.vectorize import CustomTextVectorizer
+
+    vectorizer = CustomTextVectorizer(embed=lambda _: known[0].tolist())
+    cache = SemanticCache(name="c", distance_threshold=1 - THRESHOLD, vectorizer=vectorizer, redis_url=url)
+    started = time.perf_counter()
+    for start in range(0, len(known), CONCURRENT):
+        await asyncio.gather(
+            *(
+                cache.astore(f"question number {number}", f"answer {number}", vector=known[number].tolist())
+                for number in range(start, min(start + CONCURRENT, len(known)))
+            )
+        )
+
+    async def check(_: str, vector: Sequence[float]) -> str | None:
+        found = await cache.acheck(vector=list(vector))
+        return str(found[0]["response"]) if found else None
+
+    return check, {"fill_seconds": time.perf_counter() - started}
+
+
+async def gptcache(folder: str, known: Any) -> tuple[Check, dict[str, float]]:
+    from gptcache import Cache, Config
+    from gptcache.adapter.api import get
+    from gptcache.manager import CacheBase, VectorBase, get_data_manager
+    from gptcache.processor.pre import get_prompt
+    from gptcache.similarity_evaluation.distance import SearchDistanceEvaluation
+
+    place = Path(folder)
+    asked: dict[str, Any] = {}
+    manager = get_data_manager(
+        CacheBase("sqlite", sql_url=f"sqlite:///{place / 'cache.db'}"),
+        VectorBase("faiss", dimension=DIMENSIONS, index_path=str(place / "faiss.index")),
+        # Its default keeps a thousand.
+        max_size=10**7,
+    )
+    cache = Cache()
+    cache.init(
+        pre_embedding_func=get_prompt,
+        embedding_func=lambda prompt, **_: asked[prompt],
+        data_manager=manager,
+        similarity_evaluation=SearchDistanceEvaluation(),
+        config=Config(similarity_threshold=0.8),
+    )
+    started = time.perf_counter()
+    for start in range(0, len(known), 1000):
+        numbers = range(start, min(start + 1000, len(known)))
+        manager.import_data(
+            [f"question number {number}" for number in numbers],
+            [f"answer {number}" for number in numbers],
+            [known[number].astype("float32") for number in numbers],
+            [None for _ in numbers],
+        )
+    filled = time.perf_counter() - started
+    threads = ThreadPoolExecutor(CONCURRENT)
+
+    async def check(question: str, vector: Sequence[float]) -> str | None:
+        asked[question] = np.asarray(vector, dtype="float32")
+        # It is not asynchronous: a thread for each asker.
+        found: str | None = await asyncio.get_running_loop().run_in_executor(
+            threads, lambda: get(question, cache_obj=cache)
+        )
+        return found
+
+    return check, {"fill_seconds": filled}
+
+
+async def measure(check: Check, known: Any, *, together: int) -> dict[str, float]:
+    """Hits and misses of one asker, and hits of a hundred."""
+    count = len(known)
+    picked = np.random.default_rng(5).integers(0, count, together)
+    turned = near(known[picked], 6)
+    others = vectors(ALONE, 7)
+    right = 0
+
+    async def ask(place: int) -> float:
+        nonlocal right
+        vector = turned[place].tolist()
+        started = time.perf_counter()
+        found = await check(f"question, number {picked[place]}, {'x' if count < 0 else ''}", vector)
+        taken = time.perf_counter() - started
+        right += found == f"answer {picked[place]}"
+        return taken
+
+    for place in range(20):
+        await ask(place)
+    right = 0
+    alone = [await ask(place) for place in range(min(ALONE, together))]
+    recall = right / len(alone)
+    misses = []
+    for place, other in enumerate(others):
+        vector, started = other.tolist(), time.perf_counter()
+        assert await check(f"something else {place}", vector) is None
+        misses.append(time.perf_counter() - started)
+    places = iter(range(together))
+    taken: list[float] = []
+
+    async def asker() -> None:
+        for place in places:
+            taken.append(await ask(place))  # noqa: PERF401 - askers take turns
+
+    right, started = 0, time.perf_counter()
+    await asyncio.gather(*(asker() for _ in range(CONCURRENT)))
+    wall = time.perf_counter() - started
+    return {
+        "hit_p50_ms": 1000 * float(np.percentile(alone, 50)), "hit_p99_ms": 1000 * float(np.percentile(alone, 99)),
+        "miss_p50_ms": 1000 * float(np.percentile(misses, 50)), "miss_p99_ms": 1000 * float(np.percentile(misses, 99)),
+        "hits_a_second": together / wall, "at_100_p99_ms": 1000 * float(np.percentile(taken, 99)),
+        "recall": min(recall, right / together),
+    }  # fmt: skip
+
+
+def _resident() -> int:
+    """Bytes of memory that this process takes up."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+async def main(name: str, url: str, entries: int, folder: str) -> None:
+    known = vectors(entries, 2)
+    before = _resident()
+    match name:
+        case "headrace":
+            check, more = await ours(url, known, search=False)
+        case "headrace-search":
+            check, more = await ours(url, known, search=True)
+        case "redisvl":
+            check, more = await redisvl(url, known)
+        case _:
+            check, more = await gptcache(folder, known)
+    figures = await measure(check, known, together=TOGETHER if name != "gptcache" else 400)
+    grown = (_resident() - before) / 1e6
+    print(json.dumps({**figures, **more, "process_mb": grown}))
+    await OPENED.aclose()
+
+
+if __name__ == "__main__":
+    _, name_, url_, entries_, folder_ = sys.argv
+    asyncio.run(main(name_, url_, int(entries_), folder_))
