@@ -15,7 +15,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help run run-lambda test soak lint format bench backfill verify rebuild reindex redrive validate build clean
+.PHONY: help run run-lambda test soak lint format bench calibrate cache backfill verify rebuild reindex redrive validate build clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -39,10 +39,16 @@ format: $(READY) ## Put the code into the house style
 	@.venv/bin/ruff format .
 
 soak: $(READY) ## The random tests of `make test`, many more of them (an hour)
-	@HEADRACE_SOAK=1 $(PYTHON) -m pytest tests/retrieval tests/contract/test_filters_agree.py tests/functions/test_chaos.py
+	@HEADRACE_SOAK=1 $(PYTHON) -m pytest tests/retrieval tests/contract/test_filters_agree.py tests/functions/test_chaos.py tests/functions/test_cache_truth.py
 
 bench: $(READY) $(PEERS) ## Measure: prints tables, asserts nothing
 	@$(PYTHON) -m tests.bench
+
+calibrate: $(READY) ## How near two questions must be to share an answer, for EMBEDDING_MODEL (PAIRS=file: your questions)
+	@$(PYTHON) -m infra.calibration $(if $(PAIRS),--pairs "$(PAIRS)") $(if $(PRECISION),--precision $(PRECISION))
+
+cache: $(READY) ## Look into the running stack's answer cache: ACTION=stats, sweep, invalidate, warm or flush (ARGS='{…}')
+	@$(PYTHON) -m infra.local.operate cache $(or $(ACTION),stats) $(if $(ARGS),--args '$(ARGS)')
 
 backfill: $(READY) ## Enqueue what lies in the bucket and was not read at its present version (PREFIX=documents/…)
 	@$(PYTHON) -m infra.local.operate backfill $(if $(PREFIX),--prefix "$(PREFIX)")

@@ -18,6 +18,20 @@ BATCH = 32
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """Facts of one document; so many of their passages share a chunk."""
+
+    name: str
+    facts: tuple[Fact, ...]
+    together: int
+
+
+def groups_of(families: Sequence[Family]) -> list[Group]:
+    """Every fact of each family."""
+    return [Group(family.name, tuple(family.facts()), family.together) for family in families]
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """A question with its fact, its embedding, and what is retrieved for it."""
 
@@ -60,14 +74,14 @@ class Score:
 Choose = Callable[[Asked, Sequence[tuple[float, Asked]]], Asked | None]
 
 
-async def make_set(families: Sequence[Family], embedder: Embedder, *, seed: int = 0) -> LabelledSet:
-    """Two thirds of each family's facts are in the cache, each by one of its wordings; every other wording comes."""
+async def make_set(groups: Sequence[Group], embedder: Embedder, *, seed: int = 0) -> LabelledSet:
+    """Two thirds of each group's facts are in the cache, each by one of its wordings; every other wording comes."""
     generator = random.Random(seed)  # noqa: S311 - no secret
-    chunks = list(_chunks(families))
+    chunks = list(_chunks(groups))
     vectors = await _embed(embedder, [chunk.text_to_embed for chunk in chunks])
     cached, coming = [], []
-    for family in families:
-        facts = list(family.facts())
+    for group in groups:
+        facts = list(group.facts)
         generator.shuffle(facts)
         known = {fact.name for fact in facts[: max(1, len(facts) * 2 // 3)]}
         for fact in facts:
@@ -127,12 +141,12 @@ def cosine(some: Sequence[float], other: Sequence[float]) -> float:
     return sum(a * b for a, b in zip(some, other, strict=True))
 
 
-def _chunks(families: Sequence[Family]) -> Iterator[Chunk]:
-    for family in families:
-        passages = [fact.passage for fact in family.facts()]
-        for start in range(0, len(passages), family.together):
-            text = " ".join(passages[start : start + family.together])
-            yield Chunk(f"documents/{family.name}.txt", 1, start, text)
+def _chunks(groups: Sequence[Group]) -> Iterator[Chunk]:
+    for group in groups:
+        passages = [fact.passage for fact in group.facts]
+        for start in range(0, len(passages), group.together):
+            text = " ".join(passages[start : start + group.together])
+            yield Chunk(f"documents/{group.name}.txt", 1, start, text)
 
 
 def _retrieved(

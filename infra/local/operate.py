@@ -1,6 +1,7 @@
-"""`make rebuild`, `make reindex` and `make redrive`: on the running local stack, or on the deployment that the environment names.
+"""`make rebuild`, `make cache` and the like: on the running local stack, or on the deployment that the environment names.
 
-python -m infra.local.operate {rebuild,reindex,redrive} [--tenant NAME]
+python -m infra.local.operate {backfill,verify,rebuild,reindex,redrive} [--tenant NAME]
+python -m infra.local.operate cache {stats,sweep,invalidate,warm,flush} [--args '{"tenant": "default", "dry_run": true}']
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from infra.local.stack import ADDRESSES
 
 
 def main() -> int:
-    """Hand over to the ingest function's own command, with the addresses it needs."""
+    """Hand over to the function's own command, with the addresses it needs."""
     path = Path(os.environ.get("HEADRACE_FOLDER") or ROOT / ".headrace") / ADDRESSES
     if "REDIS_URL" not in os.environ:
         if not path.exists():
@@ -27,7 +28,10 @@ def main() -> int:
             )
             return 1
         os.environ |= {name: value for name, value in json.loads(path.read_text()).items() if name not in os.environ}
-    return subprocess.call([sys.executable, "-m", "functions.ingest", *sys.argv[1:]])  # noqa: S603 - our own command
+    module, given = ("functions.ingest", sys.argv[1:])
+    if given[:1] == ["cache"]:
+        module, given = ("functions.cache_maintenance", given[1:])
+    return subprocess.call([sys.executable, "-m", module, *given])  # noqa: S603 - our own command
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ keys of a tenant share one hash tag, hence one slot of a cluster; a script names
 
 - `answer:<partition>:<id>` an entry, one hash: its events (`body`), what it rests on (`revision`, `documents`), `born`,
   `question`, and for its worth `tokens`, `hits`, `member`.
+- `question:<partition>:<id>` what a search module indexes of it, where there is one. (Then the scripts reach it by the
+  entry's key: a server with such a module is no cluster that would mind.)
 - `partition:<name>` the index of a partition, one hash, so that it is lost or kept as a whole: `born` (its life's name),
   `meta`, `seq` (number of the last change), `packed` (the last change that blocks contain), `e:<seq>` a change (`+` and a
   row, or `-` and an id), `b:<number>` a block of rows. Fields `e:<packed+1>` to `e:<seq>` are the log of changes.
@@ -22,8 +24,6 @@ from collections.abc import Sequence
 
 from headrace.redis_client import tenant_key
 
-# What all tenants' keys begin with.
-ENTRY_PREFIX = "headrace:"
 WANTED_LIMIT = 1000
 
 
@@ -42,9 +42,22 @@ def entry_key(tenant: str, partition: str, entry: str) -> str:
     return tenant_key(tenant, "answer", partition, entry)
 
 
+def question_key(tenant: str, partition: str, entry: str) -> str:
+    """The hash that a server's search module indexes for an entry, where it does: its question and its vector.
+
+    Apart from the entry, or every hit would index it anew.
+    """
+    return tenant_key(tenant, "question", partition, entry)
+
+
 def partition_key(tenant: str, partition: str) -> str:
     """The hash that a partition's index is."""
     return tenant_key(tenant, "partition", partition)
+
+
+def search_index(tenant: str, partition: str) -> str:
+    """The name of the server's index of a partition, where it has one."""
+    return tenant_key(tenant, "questions", partition)
 
 
 def ledger_keys(tenant: str) -> tuple[str, str, str]:
@@ -73,6 +86,7 @@ local function drop(entry, partition, worth, tally, wanted, id, reason)
   redis.call('HINCRBY', tally, 'retired:' .. reason, 1)
   local about = redis.call('HMGET', partition, 'born', 'meta', 'kind')
   if about[1] and about[3] == 'mirror' then log_change(partition, '-' .. id) end
+  if about[3] == 'search' then redis.call('DEL', (string.gsub(entry, ':answer:', ':question:', 1))) end
   if wanted and about[2] and tonumber(held[3]) > 0 then
     redis.call('ZADD', wanted, 'GT', tonumber(held[3]) * (tonumber(held[2]) + 1), about[2] .. '\\n' .. held[4])
     redis.call('ZREMRANGEBYRANK', wanted, 0, -{WANTED_LIMIT + 1})

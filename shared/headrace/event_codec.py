@@ -33,8 +33,12 @@ def event_to_json(event: AnswerEvent) -> dict[str, Any]:
 
 def event_from_json(fields: Mapping[str, Any]) -> AnswerEvent:
     """The event that `event_to_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
+    kind = fields["kind"]
+    if kind == "TokenEvent":
+        # Most events are.
+        return TokenEvent(fields["text"])
     rest = {name: value for name, value in fields.items() if name != "kind"}
-    match fields["kind"]:
+    match kind:
         case "PassagesEvent":
             return PassagesEvent(tuple(Passage(**{**p, "chunk": _chunk(p["chunk"])}) for p in rest["passages"]))
         case "CitationEvent":

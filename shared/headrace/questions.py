@@ -50,6 +50,7 @@ _ORDINALS = {
     "once": "1x",
     "twice": "2x",
 }
+_TOKEN = re.compile(r"\d+(?:[.,:/-]\d+)*|[%$€£]|°[cf]|\w+(?:['.-]\w+)*")
 _NUMBER = re.compile(r"\d+(?:[.,:/-]\d+)*")
 _UNITS = {
     name: unit
@@ -82,16 +83,15 @@ _CALENDAR = {
     for name in names.split()
 }  # fmt: skip
 # What kind of answer is wanted. A question that names none may have any.
-_KINDS = (
-    ("reason", re.compile(r"\b(?:why|how come|what for|for what reason|reason)\b")),
-    ("duration", re.compile(r"\bhow (?:long|soon|quickly|fast)\b")),
-    ("frequency", re.compile(r"\bhow (?:often|frequently)\b")),
-    ("amount", re.compile(r"\bhow (?:much|many|big|large|high|deep|far|heavy|old|wide|thick|hot|cold)\b")),
-    ("person", re.compile(r"\b(?:who|whom|whose)\b")),
-    ("time", re.compile(r"\b(?:when|what (?:time|date|day|month|year)|by which date|which (?:day|month|year))\b")),
-    ("place", re.compile(r"\b(?:where|what (?:place|location)|which (?:place|room|building|floor))\b")),
-    ("manner", re.compile(r"\bhow (?:do|does|can|could|should|would|to|is|are|must|may|did)\b")),
+_KINDS = re.compile(
+    r"\b(?:(?P<reason>why|how come|what for|for what reason|reason)|(?P<duration>how (?:long|soon|quickly|fast))"
+    r"|(?P<frequency>how (?:often|frequently))"
+    r"|(?P<amount>how (?:much|many|big|large|high|deep|far|heavy|old|wide|thick|hot|cold))|(?P<person>who|whom|whose)"
+    r"|(?P<time>when|what (?:time|date|day|month|year)|by which date|which (?:day|month|year))"
+    r"|(?P<place>where|what (?:place|location)|which (?:place|room|building|floor))"
+    r"|(?P<manner>how (?:do|does|can|could|should|would|to|is|are|must|may|did)))\b"
 )
+_REQUESTS = ("can you ", "could you ", "would you ", "will you ")
 _EITHER = re.compile(r"^(?:is|are|was|were|do|does|did|can|could|may|must|should|shall|will|would|has|have|am)\b")
 # Words of asking, which say nothing of what is asked: courtesies, light verbs, measures that "how …" stands for.
 _ASKING_WORDS = frozenset(
@@ -199,9 +199,9 @@ class _Facts:
 
 @lru_cache(maxsize=2048)
 def _facts(question: str) -> _Facts:
-    text = " ".join(unicodedata.normalize("NFKC", question).replace("’", "'").split())
+    text = " ".join((question if question.isascii() else _plain(question)).split())
     low = text.casefold()
-    tokens = re.findall(r"\d+(?:[.,:/-]\d+)*|[%$€£]|°[cf]|\w+(?:['.-]\w+)*", low)
+    tokens = _TOKEN.findall(low)
     return _Facts(
         numbers=_numbers(tokens),
         units=frozenset(
@@ -222,6 +222,10 @@ def _facts(question: str) -> _Facts:
     )
 
 
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).replace("’", "'")
+
+
 @lru_cache(maxsize=65_536)
 def _root(word: str) -> str:
     """The stem, so that more forms of a word are one: `resetting` and `reset`; but `employee` is no `employer`."""
@@ -235,25 +239,25 @@ def _root(word: str) -> str:
 
 def _numbers(tokens: Sequence[str]) -> frozenset[tuple[str, str]]:
     """Each number with its unit, both in one form: `5 kilometres` is `5km`."""
-    found = Counter[tuple[str, str]]()
+    found = set()
     for place, token in enumerate(tokens):
-        number = _NUMBER_WORDS.get(token) or _ORDINALS.get(token)
-        unit = ""
-        if number is None and (match := _NUMBER.match(token)):
-            number, unit = match.group().replace(",", ""), token[match.end() :]
+        number, unit = _NUMBER_WORDS.get(token), ""
         if number is None:
-            continue
+            match = _NUMBER.match(token) if token[0].isdigit() else None
+            if match is None:
+                continue
+            number, unit = match.group().replace(",", ""), token[match.end() :]
         near = [unit] if unit else [*tokens[place + 1 : place + 2], *tokens[max(place - 1, 0) : place]]
-        found[number, next((_UNITS[word] for word in near if word in _UNITS), unit)] += 1
+        found.add((number, next((_UNITS[word] for word in near if word in _UNITS), unit)))
     return frozenset(found)
 
 
 def _kind(low: str) -> str:
     # "Can you tell me why …" asks why.
-    for kind, pattern in _KINDS:
-        if pattern.search(low):
-            return kind
-    return "either" if _EITHER.match(low) and not re.match(r"^(?:can|could|would|will) you\b", low) else ""
+    found = _KINDS.search(low)
+    if found:
+        return found.lastgroup or ""
+    return "either" if _EITHER.match(low) and not low.startswith(_REQUESTS) else ""
 
 
 def _links(tokens: Sequence[str]) -> dict[str, str]:

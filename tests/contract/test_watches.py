@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -136,5 +137,5 @@ async def test_what_the_watch_can_not_look_through_is_not_cleared(
 class _NoSearch(SearchIndex):
     """As if the server had a search module."""
 
-    async def ensure(self, partition: Partition, dimensions: int) -> None:
+    async def add(self, key: CacheKey, vector: Sequence[float], *, ttl_ms: int) -> None:
         """It has not."""

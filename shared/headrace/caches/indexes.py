@@ -13,7 +13,7 @@ from headrace.cache_layout import partition_key
 from headrace.caches.mirror import Mirror
 from headrace.caches.rows import Rows
 from headrace.caches.scripts import NEWS
-from headrace.types import Neighbour, Partition
+from headrace.types import CacheKey, Neighbour, Partition
 from headrace.vectors import Quantised
 
 FILL_SECONDS = 2.0
@@ -24,14 +24,11 @@ class QuestionIndex(Protocol):
 
     kind: str
 
-    async def ensure(self, partition: Partition, dimensions: int) -> None:
-        """Make what the server needs for vectors of this partition's model."""
-
     def row(self, entry: str, question: str, bar: float, vector: Quantised) -> bytes:
         """What goes into the partition's log of changes; nothing where the server keeps the vectors."""
 
-    def fields(self, partition: Partition, vector: Sequence[float]) -> dict[str, bytes]:
-        """What goes beside the entry, for the server to index."""
+    async def add(self, key: CacheKey, vector: Sequence[float], *, ttl_ms: int) -> None:
+        """Have the server index the question, where it does; before its answer is kept."""
 
     def known(self, partition: Partition) -> tuple[str, int]:
         """The partition's life and the last of its changes that are known here; `-` when nothing needs to be."""
@@ -60,16 +57,13 @@ class MirrorIndex:
         # What a lookup last said the partition's life and last change are.
         self._told: dict[str, tuple[str, int]] = {}
 
-    async def ensure(self, partition: Partition, dimensions: int) -> None:
-        """Nothing: any server has hashes."""
-
     def row(self, entry: str, question: str, bar: float, vector: Quantised) -> bytes:
         rows = Rows(len(vector.numbers))
         rows.append(entry, question, bar, vector)
         return rows.pack()
 
-    def fields(self, partition: Partition, vector: Sequence[float]) -> dict[str, bytes]:  # noqa: ARG002 - rows have it
-        return {}
+    async def add(self, key: CacheKey, vector: Sequence[float], *, ttl_ms: int) -> None:
+        """Nothing: the row is all that is needed."""
 
     def known(self, partition: Partition) -> tuple[str, int]:
         mirror = self._mirror(_key(partition))

@@ -88,8 +88,7 @@ class RedisCache:
         # What the vector loses in int8, the bar makes up for.
         bar = basis.bar - key.partition.dense_weight * vector.error(basis.vector)
         row = self._index.row(key.id, key.question, bar, vector)
-        fields = self._index.fields(key.partition, basis.vector)
-        size = len(body) + len(row) + sum(map(len, fields.values())) + OVERHEAD_BYTES
+        size = len(body) + (len(row) or 4 * len(basis.vector)) + OVERHEAD_BYTES
         if size > self._limits.answer_bytes:
             return True
         held = {
@@ -99,7 +98,6 @@ class RedisCache:
             "bar": basis.bar,
             "question": key.question,
             "body": body,
-            **fields,
         }
         stored = await self._patience.run(lambda: self._write(key, answer, held, row, size))
         if stored == b"changed":
@@ -130,10 +128,10 @@ class RedisCache:
 
     async def _write(self, key: CacheKey, answer: CachedAnswer, held: Mapping[str, Any], row: bytes, size: int) -> Any:
         tenant, name = key.partition.scope.tenant, key.partition.name
-        await self._index.ensure(key.partition, len(answer.basis.vector))
         worth, tally, _ = ledger_keys(tenant)
         # Jitter, so that answers made in one rush do not expire in one rush.
         ttl_ms = int(self._limits.ttl_seconds * 1000 * random.uniform(0.9, 1.0))  # noqa: S311 - no secret
+        await self._index.add(key, answer.basis.vector, ttl_ms=max(ttl_ms, 1))
         args: list[Any] = [
             answer.revision, key.id, f"{name}:{key.id}:{size}", uuid.uuid4().hex[:12], meta_of(key.partition),
             self._index.kind, name, row, max(ttl_ms, 1), int(self._limits.ttl_seconds * 1000 * PARTITION_MARGIN) + 1,

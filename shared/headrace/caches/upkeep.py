@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 
-from headrace.cache_layout import entry_key, ledger_keys, partition_key, registry_key
+from headrace.cache_layout import entry_key, ledger_keys, partition_key, registry_key, search_index
 from headrace.caches.mirror import Mirror
 from headrace.caches.scripts import AUDIT, COMPACT, EVICT, FORGET, RETIRE
 from headrace.redis_client import registry_faults
@@ -238,8 +240,13 @@ class RedisUpkeep:
     async def _forget_partitions(self, tenant: str) -> None:
         listed = await self._partitions(tenant)
         keys = [registry_key(tenant), *(partition_key(tenant, name) for name, _ in listed)]
-        if listed:
-            await self._forget(keys=keys, args=[f"{name}/{kind}" for name, kind in listed])
+        if not listed:
+            return
+        kept = await self._forget(keys=keys, args=[f"{name}/{kind}" for name, kind in listed])
+        for name, kind in listed:
+            if kind == "search" and f"{name}/{kind}".encode() not in kept.split():
+                with suppress(ResponseError):
+                    await self._client.execute_command("FT.DROPINDEX", search_index(tenant, name))
 
     async def _retire_members(self, tenant: str, members: Sequence[_Member], reason: Retired, *, again: bool) -> int:
         gone = 0
