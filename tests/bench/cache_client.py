@@ -197,7 +197,7 @@ async def measure(check: Check, known: Any, *, together: int) -> dict[str, float
         nonlocal right
         vector = turned[place].tolist()
         started = time.perf_counter()
-        found = await check(f"question, number {picked[place]}, {'x' if count < 0 else ''}", vector)
+        found = await check(f"Question, number {picked[place]}?", vector)
         taken = time.perf_counter() - started
         right += found == f"answer {picked[place]}"
         return taken

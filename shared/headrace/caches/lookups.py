@@ -20,6 +20,10 @@ MOST_LOOKUPS = 64
 # Answers that are kept here as they were decoded, so that only their version is asked for.
 KNOWN_ANSWERS = 512
 
+# A version, and its events.
+_Held = tuple[bytes, tuple[AnswerEvent, ...]]
+NOTHING: _Held = (b"", ())
+
 
 @dataclass(frozen=True, slots=True)
 class _Question:
@@ -40,14 +44,9 @@ class Lookups:
         self._index = index
         self._timeout_seconds = timeout_seconds
         self._find = client.register_script(FIND)
-        self._known: OrderedDict[str, tuple[bytes, tuple[AnswerEvent, ...]]] = OrderedDict()
+        self._known: OrderedDict[str, _Held] = OrderedDict()
         self._waiting: dict[str, list[_Question]] = defaultdict(list)
         self._asking: set[asyncio.Task[None]] = set()
-
-    def version(self, partition: Partition, entry: str) -> bytes:
-        """The version of an entry that was read last; nothing for one that was not."""
-        known = self._known.get(entry_key(partition.scope.tenant, partition.name, entry))
-        return known[0] if known else b""
 
     async def find(self, partition: Partition, entry: str, *, kind: str) -> Lookup:
         """The entry, if it is current, and the tenant's revision. A hit counts as `kind`, if that is not empty."""
@@ -80,31 +79,32 @@ class Lookups:
         keys = [registry_key(tenant), *ledger_keys(tenant)]
         args: list[str | bytes | int] = []
         known = [self._index.known(question.partition) for question in questions]
+        # Whatever is pushed out meanwhile is still at hand when the answer says that nothing else is there.
+        held = {question.key: self._known[question.key] for question in questions if question.key in self._known}
         for question, (born, seq) in zip(questions, known, strict=True):
             keys += [question.key, partition_key(tenant, question.partition.name)]
-            version = self.version(question.partition, question.entry)
-            args += [question.entry, version, question.kind, born, seq]
+            args += [question.entry, held.get(question.key, NOTHING)[0], question.kind, born, seq]
         async with asyncio.timeout(self._timeout_seconds):
             revision, *answers = await self._find(keys=keys, args=args)
         for question, (_, seq), (found, news) in zip(questions, known, answers, strict=True):
             self._index.learn(question.partition, seq, news)
             if not question.answer.done():
-                question.answer.set_result(Lookup(self._found(question, found), int(revision)))
+                question.answer.set_result(
+                    Lookup(self._found(question, found, held.get(question.key, NOTHING)), int(revision))
+                )
 
-    def _found(self, question: _Question, found: Sequence[Any]) -> Found | None:
+    def _found(self, question: _Question, found: Sequence[Any], held: _Held) -> Found | None:
         if found[0] == b"miss":
             return None
         verdict, made, body, documents, asked, bar, revision, created_at = found
         if body:
-            events = decode_events(body)
-            if events is None:
-                return None
-            self._known[question.key] = made, events
-            while len(self._known) > KNOWN_ANSWERS:
-                self._known.popitem(last=False)
-        known = self._known.get(question.key)
-        if known is None or known[0] != made:
+            held = made, decode_events(body) or ()
+        if not held[1] or held[0] != made:
             return None
+        self._known[question.key] = held
         self._known.move_to_end(question.key)
-        answer = CachedAnswer(int(revision), float(created_at), known[1], decode_basis(documents, bar))
-        return Found(question.entry, asked.decode(), answer, verdict == b"holds")
+        while len(self._known) > KNOWN_ANSWERS:
+            self._known.popitem(last=False)
+        answer = CachedAnswer(int(revision), float(created_at), held[1], decode_basis(documents, bar))
+        settled = verdict == b"holds"
+        return Found(question.entry, asked.decode(), answer, settled, version=made.decode())

@@ -111,8 +111,8 @@ class RedisCache:
         worth, tally, _ = ledger_keys(tenant)
         keys = [entry_key(tenant, name, found.id), worth, tally]
         kind = "exact" if found.id == key.id else "semantic"
-        version = self._lookups.version(key.partition, found.id)
-        return bool(await self._patience.run(lambda: self._confirm(keys=keys, args=[version, revision, kind])))
+        args: list[str | int] = [found.version, revision, kind]
+        return bool(await self._patience.run(lambda: self._confirm(keys=keys, args=args)))
 
     async def retire(self, tenant: str, answer_ids: Sequence[str], reason: Retired, *, again: bool = False) -> int:
         keys = list(ledger_keys(tenant))

@@ -212,7 +212,7 @@ class Found:
     """An answer that the cache has. `similarity` is 1 for the same question.
 
     Its documents are current. Unless it is `settled`, others have come since it was made, and nobody has looked yet
-    whether they would have been retrieved for it.
+    whether they would have been retrieved for it. `version` tells it from another answer to the same question.
     """
 
     id: str
@@ -220,6 +220,7 @@ class Found:
     answer: CachedAnswer
     settled: bool
     similarity: float = 1.0
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
