@@ -34,38 +34,33 @@ _REFERS_BACK = re.compile(
     r"|(?:the )?(?:above|previous) (?:answer|question|one))\b"
 )
 _NEGATION = re.compile(r"\b(?:not|no|never|none|neither|nor|without|cannot|except|excluding|unless)\b|n['’]t\b")
+# `one` is rather a person or a thing.
 _NUMBER_WORDS = {
     word: str(value)
     for value, word in enumerate(
-        """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+        """zero - two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
         eighteen nineteen twenty""".split()
     )
-} | {"thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "ninety": "90", "hundred": "100", "thousand": "1000"}
-_ORDINALS = {
-    "first": "1st",
-    "second": "2nd",
-    "third": "3rd",
-    "fourth": "4th",
-    "fifth": "5th",
-    "once": "1x",
-    "twice": "2x",
-}
+} | {
+    "thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "ninety": "90", "hundred": "100", "thousand": "1000",
+    "first": "1st", "second": "2nd", "third": "3rd", "fourth": "4th", "fifth": "5th", "once": "1x", "twice": "2x",
+}  # fmt: skip
 _TOKEN = re.compile(r"\d+(?:[.,:/-]\d+)*|[%$€£]|°[cf]|\w+(?:['.-]\w+)*")
 _NUMBER = re.compile(r"\d+(?:[.,:/-]\d+)*")
 _UNITS = {
     name: unit
     for unit, names in {
         "kg": "kg kilo kilos kilogram kilograms kilogramme kilogrammes",
-        "g": "gram grams", "mg": "mg milligram milligrams", "t": "ton tons tonne tonnes", "lb": "lb lbs pound pounds",
-        "km": "km kilometre kilometres kilometer kilometers", "m": "metre metres meter meters",
+        "g": "g gram grams", "mg": "mg milligram milligrams", "t": "t ton tons tonne tonnes", "lb": "lb lbs pound pounds",
+        "km": "km kilometre kilometres kilometer kilometers", "m": "m metre metres meter meters",
         "cm": "cm centimetre centimetres centimeter centimeters", "mm": "mm millimetre millimetres millimeter millimeters",
-        "mi": "mile miles", "ft": "foot feet", "in": "inch inches", "l": "litre litres liter liters",
-        "ml": "ml millilitre millilitres", "s": "second seconds sec secs", "min": "minute minutes mins", "h": "hour hours hrs",
+        "mi": "mile miles", "ft": "foot feet", "in": "inch inches", "l": "l litre litres liter liters",
+        "ml": "ml millilitre millilitres", "s": "second seconds sec secs", "min": "minute minutes mins", "h": "h hour hours hrs",
         "day": "day days", "week": "week weeks", "month": "month months", "year": "year years", "quarter": "quarter quarters",
         "%": "% percent percentage", "$": "$ dollar dollars usd", "€": "€ euro euros eur", "£": "£ gbp sterling",
         "kb": "kb kilobyte kilobytes", "mb": "mb megabyte megabytes", "gb": "gb gigabyte gigabytes", "tb": "tb terabyte terabytes",
-        "°c": "°c celsius centigrade", "°f": "°f fahrenheit", "w": "watt watts", "kw": "kw kilowatt kilowatts",
-        "v": "volt volts", "a": "amp amps ampere amperes", "bar": "bar bars", "psi": "psi", "hz": "hz hertz",
+        "°c": "°c celsius centigrade", "°f": "°f fahrenheit", "w": "w watt watts", "kw": "kw kilowatt kilowatts",
+        "v": "v volt volts", "a": "amp amps ampere amperes", "bar": "bar bars", "psi": "psi", "hz": "hz hertz",
     }.items()
     for name in names.split()
 }  # fmt: skip
@@ -151,7 +146,7 @@ def contradiction(question: str, other: str) -> str:
     for name in ("numbers", "dates", "negation"):
         if getattr(one, name) != getattr(two, name):
             return name
-    if one.units - two.units:
+    if one.units - two.units - {unit for _, unit in two.numbers}:
         return "units"
     if one.names - two.words or two.names - one.words:
         return "names"
@@ -182,6 +177,9 @@ def without_typos(apart: Difference, known: Collection[str]) -> Difference:
 def roots_in(text: str) -> frozenset[str]:
     """The words of a text, as differences name them."""
     return frozenset(_root(word.removesuffix("'s")) for word in words(text))
+
+
+_DATE_ROOTS = frozenset(stem(name) for name in _CALENDAR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +227,8 @@ def _plain(text: str) -> str:
 @lru_cache(maxsize=65_536)
 def _root(word: str) -> str:
     """The stem, so that more forms of a word are one: `resetting` and `reset`; but `employee` is no `employer`."""
+    if word in _NUMBER_WORDS:
+        return _NUMBER_WORDS[word]
     if word.endswith(("ee", "ees")):
         return word.removesuffix("s")
     stemmed = stem(word)
@@ -274,10 +274,14 @@ def _links(tokens: Sequence[str]) -> dict[str, str]:
 def _are_swapped(content: Sequence[str], other: Sequence[str]) -> bool:
     """The same words, of which two have changed places around others: who does what to whom is another.
 
-    Two beside each other are a way to say it: `the marketing budget`, `the budget of marketing`.
+    Two beside each other are a way to say it: `the marketing budget`, `the budget of marketing`. Numbers and dates may
+    stand anywhere.
     """
-    places = [place for place, (a, b) in enumerate(zip(content, other, strict=False)) if a != b]
-    is_swap = len(content) == len(other) and len(places) == 2 and Counter(content) == Counter(other)
+    one, two = (
+        [word for word in words_ if not (word[0].isdigit() or word in _DATE_ROOTS)] for words_ in (content, other)
+    )
+    places = [place for place, (a, b) in enumerate(zip(one, two, strict=False)) if a != b]
+    is_swap = len(one) == len(two) and len(places) == 2 and Counter(one) == Counter(two)
     return is_swap and places[1] - places[0] > 1
 
 

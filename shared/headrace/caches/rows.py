@@ -30,7 +30,7 @@ def sign_bytes(dimensions: int) -> int:
 def signs_of(numbers: bytes) -> bytes:
     """The first sign bits of an int8 vector."""
     kept = sign_bytes(len(numbers))
-    return int(numbers[: kept * 8].translate(_SIGNS), 2).to_bytes(kept, "big")
+    return int(numbers[: kept * 8].translate(_SIGNS), 2).to_bytes(kept, "big") if kept else b""
 
 
 def signs_of_floats(vector: array[float]) -> bytes:

@@ -24,6 +24,7 @@ from headrace.types.answers import (
     Usage,
     UsageEvent,
     Wanted,
+    normalise_question,
 )
 from headrace.types.documents import (
     DEFAULT_TENANT,
@@ -112,6 +113,7 @@ __all__ = [
     "Usage",
     "UsageEvent",
     "Wanted",
+    "normalise_question",
     "read_names",
     "tenant_prefix",
 ]

@@ -1,0 +1,148 @@
+"""What two questions have in common, and which answers may be shared: by example."""
+
+from __future__ import annotations
+
+import pytest
+
+from headrace.answering.recall import CALIBRATED, Thresholds, Verdict, compare, has_same_context
+from headrace.questions import contradiction, difference, is_shareable, roots_in, without_typos
+from headrace.types import Basis, CachedAnswer, Chunk, Found, Passage, PassagesEvent, normalise_question
+
+LEAVE = "Employees get 30 days of annual leave. Employees get 12 days of sick leave. Interns get 5 days of sick leave."
+KNOWN = Thresholds(0.9, 0.7)
+
+
+@pytest.mark.parametrize(
+    ("question", "other", "why"),
+    [
+        ("How much oil after 10 years?", "How much oil after 20 years?", "numbers"),
+        ("Is 5 km allowed?", "Is 5 miles allowed?", "numbers"),
+        ("What happens after two weeks?", "What happens after three weeks?", "numbers"),
+        ("Who opens on Monday?", "Who opens on Sunday?", "dates"),
+        ("Which costs are covered?", "Which costs are not covered?", "negation"),
+        ("Which costs can't be covered?", "Which costs can be covered?", "negation"),
+        ("Where is the office in Berlin?", "Where is the office in Vienna?", "names"),
+        ("where is the berlin office?", "Where is the office in Vienna?", "names"),
+        ("What does alarm E12 mean?", "What does alarm E21 mean?", "names"),
+        ("When is the dividend paid?", "Where is the dividend paid?", "kind"),
+        ("Why does it leak?", "How does it leak?", "kind"),
+        ("Is it covered?", "How much is covered?", "kind"),
+        ("How many days does it take?", "How many weeks does it take?", "units"),
+        ("What is the minimum pressure?", "What is the maximum pressure?", "opposites"),
+        ("What do I check before the reset?", "What do I check after the reset?", "opposites"),
+        (
+            "What costs a transfer from checking to savings?",
+            "What costs a transfer from savings to checking?",
+            "relations",
+        ),
+        ("May a manager judge an employer?", "May an employer judge a manager?", "order"),
+    ],
+)
+def test_what_speaks_against_two_questions_being_one(question: str, other: str, why: str) -> None:
+    assert contradiction(question, other) == why
+    assert compare(question, other, 0.99, KNOWN) is Verdict.OTHER
+
+
+@pytest.mark.parametrize(
+    ("question", "other"),
+    [
+        ("How long is parental leave?", "Please tell me how long parental leave is."),
+        ("What is the marketing budget for 2024?", "In 2024, what is the budget for marketing?"),
+        ("Does it take 1,000 litres?", "does it take 1000 l?"),
+        ("What's Anna Keller's extension?", "what is the extension of anna keller"),
+        ("How many days do we get?", "How many days does one get?"),
+        ("After two years?", "After 2 years?"),
+        ("What do I check before resetting it?", "What is checked before I reset it?"),
+    ],
+)
+def test_what_is_only_said_otherwise_speaks_against_nothing(question: str, other: str) -> None:
+    assert contradiction(question, other) == ""
+
+
+def test_the_same_words_are_the_same_question_only_when_near_enough() -> None:
+    question, other = "How long is parental leave?", "Parental leave: how long?"
+    assert not difference(question, other)
+    assert [compare(question, other, s, KNOWN) for s in (0.95, 0.8, 0.6)] == [Verdict.SAME, Verdict.NEAR, Verdict.OTHER]
+    assert all(0 < known.near <= known.same <= 1 for known in CALIBRATED.values())
+
+
+@pytest.mark.parametrize(
+    ("question", "other", "similarity", "same"),
+    [
+        ("How many days of annual leave do employees get?", "How many annual leave days are there?", 0.8, True),
+        ("What's the annual leave entitlement?", "How many days of annual leave do employees get?", 0.8, True),
+        ("How many days of anual leave?", "How many days of annual leave?", 0.8, True),
+        (
+            "How many days of sick leave do employees get?",
+            "How many days of annual leave do employees get?",
+            0.95,
+            False,
+        ),
+        ("How many days of leave do employees get?", "How many days of annual leave do employees get?", 0.95, False),
+        ("How many days of sick leave do interns get?", "How many days of sick leave do employees get?", 0.95, False),
+        (
+            "How many days of military leave do employees get?",
+            "How many days of sick leave do employees get?",
+            0.95,
+            False,
+        ),
+        (
+            "How many days of annual leave do astronauts get?",
+            "How many days of annual leave do employees get?",
+            0.8,
+            False,
+        ),
+    ],
+)
+def test_the_documents_say_which_words_matter(question: str, other: str, similarity: float, same: bool) -> None:
+    passages = (Passage(Chunk("documents/handbook.txt", 1, 0, LEAVE), 0.7),)
+    answer = CachedAnswer(0, 0.0, (PassagesEvent(passages),), Basis((), 0.0, {}))
+    found = Found("", other, answer, settled=True, similarity=similarity)
+    assert has_same_context(question, found, passages, KNOWN) is same
+
+
+def test_other_passages_are_another_context() -> None:
+    one, two = (Passage(Chunk("documents/a.txt", 1, place, "Oil is green."), 0.5) for place in (0, 1))
+    answer = CachedAnswer(0, 0.0, (PassagesEvent((one,)),), Basis((), 0.0, {}))
+    found = Found("", "What colour has oil?", answer, settled=True, similarity=0.99)
+    assert has_same_context("Which colour has oil?", found, (one,), KNOWN)
+    assert not has_same_context("Which colour has oil?", found, (two, one), KNOWN)
+    assert not has_same_context("Which colour has oil?", found, (), KNOWN)
+
+
+def test_a_typing_error_is_no_other_word_unless_the_documents_know_it() -> None:
+    apart = difference("How is the tubrine oiled?", "How is the turbine oiled?")
+    assert not without_typos(apart, frozenset())
+    roots = roots_in("The employer pays. The employee is paid.")
+    apart = difference("What does the employer get?", "What do a worker and the employee get?")
+    assert "employer" not in roots
+    assert without_typos(apart, roots).left
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What is my salary?", "Who am I?", "How many days have I left?", "When is my next payment?", "What did I ask?",
+        "What happened yesterday?", "What is the latest release?", "Who is on duty this week?", "Is the pool open today?",
+        "And for fathers?", "What about children?", "Why?", "What did you mention in your last answer?",
+    ],
+)  # fmt: skip
+def test_what_depends_on_who_asks_or_when_is_not_shared(question: str) -> None:
+    assert not is_shareable(question)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "How do I reset the alarm?", "How long is parental leave?", "What was the budget in 2024?", "Can I bring a dog?",
+        "Which oil does the main bearing take?", "Where do I apply for leave?", "What is the notice period after a year?",
+    ],
+)  # fmt: skip
+def test_what_is_the_same_for_all_is_shared(question: str) -> None:
+    assert is_shareable(question)
+
+
+def test_questions_are_equal_by_their_words() -> None:
+    assert normalise_question("  How LONG\tis\u00a0it ?") == normalise_question("how long is it")
+    assert normalise_question("ﬁne") == "fine"
+    assert normalise_question("???") == "???"
