@@ -127,7 +127,7 @@ print(json.dumps({{"modules": sorted(sys.modules), "cpu_seconds": time.process_t
 """
 HEAVY = {
     "boto3", "openai", "numpy", "tokenizers", "unstructured", "pypdfium2", "qdrant_edge", "uvicorn", "grpc", "pandas",
-    "lxml", "httpx", "huggingface_hub",
+    "lxml", "httpx", "huggingface_hub", "simsimd",
 }  # fmt: skip
 
 
@@ -175,6 +175,33 @@ print(json.dumps({{"modules": sorted(sys.modules)}}))
     assert loads <= loaded
     assert not loaded & {"qdrant_client", "pinecone", "grpc", "numpy", "pydantic", "httpx"}
     assert store != "redis" or "aiohttp" not in loaded, "Redis is not asked over HTTP"
+
+
+def test_near_questions_are_found_without_numpy() -> None:
+    source = """
+import asyncio, json, sys
+from headrace import wiring
+from headrace.settings import Settings
+from headrace.caches.mirror import Mirror
+from headrace.caches.rows import Rows
+from headrace.vectors import quantise
+
+async def main():
+    async with wiring.open_redis(Settings()) as redis:
+        wiring.cache_on(redis, Settings()), wiring.watch_on(redis, Settings()), wiring.flights_on(redis)
+asyncio.run(main())
+before = set(sys.modules)
+row = Rows(16)
+row.append("a" * 24, "q", 0.5, quantise([0.25] * 16))
+mirror = Mirror()
+mirror.apply([b"+" + row.pack()], 1)
+assert mirror.nearest([0.25] * 16, at_least=0.9, limit=1)
+print(json.dumps({"modules": sorted(sys.modules), "late": sorted(set(sys.modules) - before)}))
+"""
+    found = run(source)
+    loaded = {name.split(".")[0] for name in found["modules"]}
+    assert "simsimd" in found["late"], "when the first vectors are compared"
+    assert not loaded & {"numpy", "aiohttp", "openai"}
 
 
 def cold_start(module: str) -> dict[str, list[str]]:
