@@ -399,3 +399,17 @@ async def test_a_server_that_is_gone_or_silent_is_a_miss_and_no_fault(key: Cache
                     assert (lookup.found, lookup.revision) == (None, None)
                 assert time.monotonic() - started < 0.5, "after some failures, nobody waits"
                 assert await cache.retire("t", [key.answer_id], Retired.WRONG) == 0
+
+
+async def test_a_tenant_has_only_so_many_partitions(
+    client: Redis, any_cache: RedisCache, key: CacheKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headrace.caches.redis.MOST_PARTITIONS_TEXT", 60)
+    tenant = key.partition.scope.tenant
+    kept = 0
+    for number in range(6):
+        each = replace(key, partition=replace(key.partition, filter={"page": number}))
+        assert await any_cache.remember(each, answer())
+        kept += await found(any_cache, each) is not None
+        assert bool(await client.exists(partition_key(tenant, each.partition.name))) is (number < 3)
+    assert kept == 3

@@ -31,6 +31,8 @@ NEIGHBOURS = 8
 EVICTED_AT_ONCE = 16
 # What an entry takes beside its body and its row, in Redis.
 OVERHEAD_BYTES = 500
+# About a thousand partitions a tenant: each filter that is asked with makes one.
+MOST_PARTITIONS_TEXT = 24_000
 # A partition outlives its entries by so much.
 PARTITION_MARGIN = 1.1
 
@@ -135,7 +137,7 @@ class RedisCache:
         args: list[Any] = [
             answer.revision, key.id, f"{name}:{key.id}:{size}", uuid.uuid4().hex[:12], meta_of(key.partition),
             self._index.kind, name, row, max(ttl_ms, 1), int(self._limits.ttl_seconds * 1000 * PARTITION_MARGIN) + 1,
-            answer.usage.total_tokens,
+            answer.usage.total_tokens, MOST_PARTITIONS_TEXT,
         ]  # fmt: skip
         args += [part for pair in held.items() for part in pair]
         keys = [registry_key(tenant), worth, tally, entry_key(tenant, name, key.id), partition_key(tenant, name)]

@@ -105,7 +105,8 @@ return answers
 )
 
 # KEYS registry, worth, tally, entry, partition. ARGV revision, id, member, life of
-# a new partition, its meta, its kind, its name, row, TTL and the partition's TTL in ms, tokens, then fields and values.
+# a new partition, its meta, its kind, its name, row, TTL and the partition's TTL in ms, tokens, most
+# characters of the list of partitions, then fields and values.
 REMEMBER = (
     DROP
     + """
@@ -120,16 +121,17 @@ if before then
 end
 local born = redis.call('HGET', partition, 'born')
 if not born then
+  local there = redis.call('HGET', registry, 'partitions') or ''
+  if #there > tonumber(ARGV[12]) then return 'full' end
   born = ARGV[4]
   redis.call('HSET', partition, 'born', born, 'meta', ARGV[5], 'kind', ARGV[6], 'seq', 0, 'packed', 0)
-  local there = redis.call('HGET', registry, 'partitions') or ''
   local name = ARGV[7] .. '/' .. ARGV[6] .. ' '
   if not string.find(there, name, 1, true) then redis.call('HSET', registry, 'partitions', there .. name) end
 end
 redis.call('HINCRBY', registry, 'answers', 1)
 if ARGV[8] ~= '' then log_change(partition, '+' .. ARGV[8]) end
 redis.call('PEXPIRE', partition, ARGV[10])
-redis.call('HSET', entry, 'revision', ARGV[1], 'born', born, 'hits', 0, 'member', ARGV[3], 'tokens', ARGV[11], unpack(ARGV, 12))
+redis.call('HSET', entry, 'revision', ARGV[1], 'born', born, 'hits', 0, 'member', ARGV[3], 'tokens', ARGV[11], unpack(ARGV, 13))
 redis.call('PEXPIRE', entry, ARGV[9])
 local clock = tonumber(redis.call('HGET', tally, 'clock') or 0)
 local bytes = tonumber(string.match(ARGV[3], '(%d+)$'))

@@ -27,6 +27,7 @@ from headrace.vectors import Quantised, dots, quantise
 # More comparisons than this take seconds, and more doomed answers than this a flip: then each is looked at when asked for.
 MOST_PAIRS = 20_000_000
 MOST_DOOMED = 1000
+MOST_PARTITIONS = 200
 TABLE = 512
 
 logger = logging.getLogger(__name__)
@@ -63,7 +64,10 @@ class RedisWatch:
         answers, listed = await self._client.hmget(registry_key(tenant), ["answers", "partitions"])
         doomed: list[tuple[str, str]] = []
         watched: list[WatchedChunk] = []
-        for each in (listed or b"").decode().split():
+        partitions = (listed or b"").decode().split()
+        if len(partitions) > MOST_PARTITIONS:
+            return None
+        for each in partitions:
             name, _, kind = each.partition("/")
             if kind != self._index.kind:
                 return None
