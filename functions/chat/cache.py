@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from functions.chat import schemas
 from functions.chat.parts import Asker, Parts
 from headrace.answering.answer import Question, partition_of
-from headrace.errors import InvalidInputError
+from headrace.errors import InvalidInputError, UnavailableError
 from headrace.filters import parse_filter
 from headrace.types import Retired
 
@@ -38,4 +38,8 @@ def add_cache_routes(app: FastAPI) -> None:
                 param="answer_id",
             )
         gone = await parts.answering.cache.retire(asker.tenant, [body.answer_id], Retired.WRONG)
-        return {"answer_id": body.answer_id, "retired": bool(gone)}
+        if gone is None:
+            raise UnavailableError(
+                "The answer cache does not answer, so that the answer is still in it. Send it again."
+            )
+        return {"answer_id": body.answer_id, "retired": gone > 0}

@@ -184,8 +184,13 @@ class AnswerCache(Checkable, Protocol):
         Counts as a hit for the question under the key; True if the answer is still there.
         """
 
-    async def retire(self, tenant: str, answer_ids: Sequence[str], reason: Retired, *, again: bool = False) -> int:
-        """Take answers out, and say how many there were. `again`: their questions, if they had hits, are worth asking again."""
+    async def retire(
+        self, tenant: str, answer_ids: Sequence[str], reason: Retired, *, again: bool = False
+    ) -> int | None:
+        """Take answers out: how many there were, or None when the cache did not answer.
+
+        `again`: their questions, if they had hits, are worth asking again.
+        """
 
 
 class CacheUpkeep(Protocol):

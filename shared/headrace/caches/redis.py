@@ -116,14 +116,17 @@ class RedisCache:
         args: list[str | int] = [found.version, revision, kind]
         return bool(await self._patience.run(lambda: self._confirm(keys=keys, args=args)))
 
-    async def retire(self, tenant: str, answer_ids: Sequence[str], reason: Retired, *, again: bool = False) -> int:
+    async def retire(
+        self, tenant: str, answer_ids: Sequence[str], reason: Retired, *, again: bool = False
+    ) -> int | None:
         keys = list(ledger_keys(tenant))
         args = [reason.value, "1" if again else ""]
         for answer_id in answer_ids:
             name, _, entry = answer_id.partition("-")
             keys += [entry_key(tenant, name, entry), partition_key(tenant, name)]
             args.append(entry)
-        return await self._patience.run(lambda: self._retire(keys=keys, args=args)) or 0
+        gone = await self._patience.run(lambda: self._retire(keys=keys, args=args))
+        return None if gone is None else int(gone)
 
     def _is_over(self, size: bytes | None, entries: bytes | None) -> bool:
         return int(size or 0) > self._limits.tenant_bytes or int(entries or 0) > self._limits.tenant_entries
