@@ -118,6 +118,8 @@ _OPPOSITES = tuple(
     )
 )
 
+_NEGATING = ("un", "dis", "de", "in", "im", "il", "ir", "non", "mis", "anti")
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -154,7 +156,7 @@ def contradiction(question: str, other: str) -> str:
         return "kind"
     if (one.kind == "either") != (two.kind == "either"):
         return "kind"
-    if any((one.words & a and two.words & b) or (one.words & b and two.words & a) for a, b in _OPPOSITES):
+    if _are_opposite(one.roots, two.roots):
         return "opposites"
     if any(one.links.get(link, target) != target for link, target in two.links.items()):
         return "relations"
@@ -192,6 +194,7 @@ class _Facts:
     kind: str
     links: dict[str, str]
     words: frozenset[str]
+    roots: frozenset[str]
     content: tuple[str, ...]
 
 
@@ -212,6 +215,7 @@ def _facts(question: str) -> _Facts:
         kind=_kind(low),
         links=_links(tokens),
         words=frozenset(tokens) | {token.removesuffix("'s") for token in tokens},
+        roots=frozenset(_root(token) for token in tokens),
         content=tuple(
             _root(word)
             for word in (token.removesuffix("'s") for token in words(low))
@@ -269,6 +273,21 @@ def _links(tokens: Sequence[str]) -> dict[str, str]:
             if target := next(behind, "").removesuffix("'s"):
                 found.setdefault(token, _root(target))
     return found
+
+
+def _are_opposite(one: frozenset[str], two: frozenset[str]) -> bool:
+    """Whether the one has a word and the other its opposite: `open` and `closed`, `install` and `uninstall`."""
+    left, right = one - two, two - one
+    if any((left & a and right & b) or (left & b and right & a) for a, b in _opposites()):
+        return True
+    return any(prefix + a in right for a in left for prefix in _NEGATING) or any(
+        prefix + b in left for b in right for prefix in _NEGATING
+    )
+
+
+@lru_cache(maxsize=1)
+def _opposites() -> tuple[tuple[frozenset[str], frozenset[str]], ...]:
+    return tuple((frozenset(map(_root, a)), frozenset(map(_root, b))) for a, b in _OPPOSITES)
 
 
 def _are_swapped(content: Sequence[str], other: Sequence[str]) -> bool:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from functions.ingest.pipeline import IngestParts, synchronise
 from headrace.answering.answer import AnswerParts, Question, answer
@@ -166,6 +166,10 @@ class CacheTruth(RuleBasedStateMachine):
         for name, count in tally.items():
             if name.startswith(b"retired:"):
                 TALLY.seen[name.decode()] += int(count)
+
+    @invariant()
+    def count_the_step(self) -> None:
+        TALLY.seen["step"] += 1
 
     @rule(
         name=st.sampled_from(NAMES),
@@ -461,6 +465,7 @@ def test_no_answer_is_served_that_its_documents_do_not_give_today(redis_url: str
     )
     run_state_machine_as_test(CacheTruth, settings=how)
     seen = TALLY.seen
+    assert seen["step"] >= EXAMPLES * STEPS
     kinds = ("exact hit", "semantic hit", "miss", "flip", "ingest died", "asker died", "retired:superseded")
     for kind in (*kinds, "retired:changed"):
         assert seen[kind] > EXAMPLES / 4, (kind, seen)
