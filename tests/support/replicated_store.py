@@ -10,7 +10,7 @@ from headrace.ranking import best_of, by_similarity
 from headrace.types import Chunk, ChunkId, DocumentKey, EmbeddedChunk, SearchRequest, SearchResult
 from tests.support.chunks import cosine
 
-# A replica may be behind by so many writes.
+# After a write, replicas may be behind by so many writes; they catch up by one with each search.
 MOST_BEHIND = 3
 
 
@@ -20,6 +20,7 @@ class ReplicatedStore:
     def __init__(self, generator: random.Random) -> None:
         self._generator = generator
         self._states: list[dict[ChunkId, EmbeddedChunk]] = [{}]
+        self._behind = 0
 
     async def check(self) -> None:
         """Always ready."""
@@ -41,7 +42,8 @@ class ReplicatedStore:
         self._keep(lambda place: (place.document_key, place.generation) != (key.key, generation))
 
     async def search(self, request: SearchRequest) -> SearchResult:
-        seen = max(0, len(self._states) - 1 - self._generator.choice((0, 0, 0, *range(MOST_BEHIND + 1))))
+        seen = max(0, len(self._states) - 1 - self._behind)
+        self._behind = max(0, self._behind - 1)
         wanted = parse_filter(request.filter)
         found = (
             by_similarity(request, query, each.chunk, cosine(query.vector, each.vector))
@@ -78,3 +80,4 @@ class ReplicatedStore:
 
     def _write(self, state: dict[ChunkId, EmbeddedChunk]) -> None:
         self._states.append(state)
+        self._behind = self._generator.choice((0, 0, 0, *range(MOST_BEHIND + 1)))
