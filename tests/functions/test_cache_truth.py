@@ -65,7 +65,9 @@ from tests.support.scale import tries
 T = TypeVar("T")
 
 STEPS = 50
-EXAMPLES = tries(110, 2_000)
+# Hypothesis may end a history early: as many histories as it takes.
+STEPS_AT_LEAST = tries(5_000, 100_000)
+HISTORIES_AT_ONCE = 60
 NAMES = ("a.txt", "b.txt", "c.txt")
 TOPICS = ("oil", "valve", "pump", "leave", "office", "winter")
 GROUPS = ((), (), ("hr",), ("ops",))
@@ -454,7 +456,7 @@ def number_of(events: list[AnswerEvent]) -> str:
 def test_no_answer_is_served_that_its_documents_do_not_give_today(redis_url: str) -> None:
     CacheTruth.url = redis_url
     how = settings(
-        max_examples=EXAMPLES,
+        max_examples=HISTORIES_AT_ONCE,
         stateful_step_count=STEPS,
         deadline=None,
         suppress_health_check=list(HealthCheck),
@@ -463,9 +465,9 @@ def test_no_answer_is_served_that_its_documents_do_not_give_today(redis_url: str
         report_multiple_bugs=False,
         print_blob=True,
     )
-    run_state_machine_as_test(CacheTruth, settings=how)
     seen = TALLY.seen
-    assert seen["step"] >= EXAMPLES * STEPS
+    while seen["step"] < STEPS_AT_LEAST:
+        run_state_machine_as_test(CacheTruth, settings=how)
     kinds = ("exact hit", "semantic hit", "miss", "flip", "ingest died", "asker died", "retired:superseded")
     for kind in (*kinds, "retired:changed"):
-        assert seen[kind] > EXAMPLES / 4, (kind, seen)
+        assert seen[kind] > STEPS_AT_LEAST / 200, (kind, seen)
