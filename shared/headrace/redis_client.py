@@ -21,6 +21,7 @@ from headrace.errors import RegistryUnavailableError
 
 CONNECT_TIMEOUT_SECONDS = 2.0
 READ_TIMEOUT_SECONDS = 5.0
+MOST_CONNECTIONS = 1000
 
 
 @asynccontextmanager
@@ -34,6 +35,8 @@ async def open_redis(url: str, *, protocol: int = 3, mode: str = "standalone") -
         "socket_connect_timeout": CONNECT_TIMEOUT_SECONDS,
         "socket_timeout": READ_TIMEOUT_SECONDS,
         "health_check_interval": 30,
+        # Each answer that is followed from elsewhere waits on a connection of its own.
+        "max_connections": MOST_CONNECTIONS,
         "retry": Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.02), retries=2),
     }
     # The two have the commands that are used here in common, but no type.

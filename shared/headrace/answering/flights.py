@@ -44,7 +44,9 @@ class Flights:
         """
         flight = self._flights.get(name)
         is_shared = flight is not None
-        if flight is None:
+        if flight is None or flight.is_over:
+            # One that is over is not to be joined: it may have failed, or be wrong by now.
+            is_shared = False
             flight = self._flights[name] = _Flight(name, start, self._relay if relayed else None)
         flight.readers += 1
         try:
@@ -76,7 +78,7 @@ class _Flight:
         self._heard: list[AnswerEvent] = []
         self._splice = Splice()
         self._fault: BaseException | None = None
-        self._is_over = False
+        self.is_over = False
         self._news = asyncio.Event()
         self._task = asyncio.create_task(self._run())
 
@@ -91,13 +93,13 @@ class _Flight:
                 continue
             if self._fault is not None:
                 raise self._fault
-            if self._is_over:
+            if self.is_over:
                 return
             await self._news.wait()
 
     async def leave(self) -> None:
         """The last reader has gone: nothing more is made here, but what is made is passed on."""
-        if not self._is_over:
+        if not self.is_over:
             self._task.cancel()
         await asyncio.wait({self._task})
 
@@ -108,7 +110,7 @@ class _Flight:
             raise
         except BaseException as error:  # noqa: BLE001 - it is the readers'
             self._fault = error
-        self._is_over = True
+        self.is_over = True
         self._tell()
 
     async def _fly_or_follow(self) -> None:
@@ -150,7 +152,7 @@ class _Flight:
             if sender is not None:
                 sender.drop()
             raise
-        self._is_over = True
+        self.is_over = True
         self._tell()
         if sender is not None:
             await sender.close(ENDS)

@@ -16,7 +16,8 @@ from headrace.caches.scripts import NEWS
 from headrace.types import CacheKey, Neighbour, Partition
 from headrace.vectors import Quantised
 
-FILL_SECONDS = 2.0
+# For reading a partition anew, and for waiting until somebody else has.
+FILL_SECONDS = 0.5
 
 
 class QuestionIndex(Protocol):
@@ -80,8 +81,9 @@ class MirrorIndex:
         self._told[key] = born, seq
         if not born:
             self._forget(key)
-        elif len(news) > 2 and (born, asked_from) == (mirror.born, mirror.seq):
-            changes: Sequence[bytes | None] = news[2]  # type: ignore[assignment]
+        elif len(news) > 2 and born == mirror.born and asked_from <= mirror.seq <= seq:
+            # Another lookup may have brought the first of them already.
+            changes: Sequence[bytes | None] = news[2][mirror.seq - asked_from :]  # type: ignore[index]
             try:
                 mirror.apply(changes, seq)
             except ValueError:
@@ -104,7 +106,7 @@ class MirrorIndex:
     async def _current(self, key: str) -> Mirror:
         """The partition as a lookup last said it is, or later."""
         if self._is_behind(key):
-            async with self._filling.setdefault(key, asyncio.Lock()):
+            async with asyncio.timeout(FILL_SECONDS), self._filling.setdefault(key, asyncio.Lock()):
                 if self._is_behind(key):
                     await self._fill(key)
         return self._mirror(key)
@@ -112,11 +114,10 @@ class MirrorIndex:
     def _is_behind(self, key: str) -> bool:
         born, seq = self._told.get(key, ("", 0))
         mirror = self._mirror(key)
-        return bool(born) and (mirror.born != born or mirror.seq < seq)
+        return bool(born) and ((mirror.born, mirror.seq) != (born, seq))
 
     async def _fill(self, key: str) -> None:
-        async with asyncio.timeout(FILL_SECONDS):
-            fields = await self._client.hgetall(key)
+        fields = await self._client.hgetall(key)
         mirror = Mirror()
         if fields:
             mirror.fill(fields)

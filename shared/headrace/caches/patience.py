@@ -41,7 +41,7 @@ class Patience:
             else:
                 async with asyncio.timeout(self._timeout_seconds):
                     answer = await command()
-        except (RedisError, OSError, TimeoutError, ValueError) as error:
+        except (RedisError, OSError, TimeoutError, ValueError, KeyError, TypeError, AttributeError) as error:
             self._failures += 1
             if self._failures >= FAILURES:
                 self._quiet_until = time.monotonic() + self._pause_seconds

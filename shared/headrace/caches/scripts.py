@@ -13,7 +13,7 @@ NEWS_OF = f"""
 local function news(partition, born, seq, packed, known_born, known_seq)
   if not born then return {{'', 0}} end
   local last, first = tonumber(seq), tonumber(known_seq)
-  if born ~= known_born or first < tonumber(packed) or last - first > {CHANGES_PAGE} then return {{born, last}} end
+  if born ~= known_born or first > last or first < tonumber(packed) or last - first > {CHANGES_PAGE} then return {{born, last}} end
   local fields = {{}}
   for number = first + 1, last do fields[#fields + 1] = 'e:' .. string.format('%.0f', number) end
   return {{born, last, #fields > 0 and redis.call('HMGET', partition, unpack(fields)) or {{}}}}
@@ -36,7 +36,7 @@ local function count(entry, worth, tally, kind, tokens)
   redis.call('HINCRBY', tally, 'tokens_saved', tokens)
   redis.call('HINCRBY', entry, 'hits', 1)
   local member = redis.call('HGET', entry, 'member')
-  redis.call('ZINCRBY', worth, (tonumber(tokens) + 1) / tonumber(string.match(member, '(%d+)$')), member)
+  redis.call('ZADD', worth, 'XX', 'INCR', (tonumber(tokens) + 1) / tonumber(string.match(member, '(%d+)$')), member)
 end
 """
 
@@ -119,7 +119,13 @@ if before then
   unlist(worth, tally, before)
   redis.call('DEL', entry)
 end
-local born = redis.call('HGET', partition, 'born')
+local about = redis.call('HMGET', partition, 'born', 'kind')
+local born = about[1]
+if born and about[2] ~= ARGV[6] then
+  -- The index was another one's: what only that one knows of is not to be served.
+  redis.call('DEL', partition)
+  born = false
+end
 if not born then
   local there = redis.call('HGET', registry, 'partitions') or ''
   if #there > tonumber(ARGV[12]) then return 'full' end
@@ -181,6 +187,8 @@ if redis.call('HGET', KEYS[3], 'member') == ARGV[1] then
   return drop(KEYS[3], KEYS[4], KEYS[1], KEYS[2], false, ARGV[2], 'evicted')
 end
 unlist(KEYS[1], KEYS[2], ARGV[1])
+-- It has expired: its question goes, too.
+if redis.call('EXISTS', KEYS[3]) == 0 and redis.call('HGET', KEYS[4], 'kind') == 'mirror' then log_change(KEYS[4], '-' .. ARGV[2]) end
 return 1
 """
 )

@@ -113,8 +113,8 @@ class RedisUpkeep:
             return await self._retire_members(tenant, found, Retired.INVALIDATED, again=False)
 
     async def flush(self, tenant: str, *, dry_run: bool) -> int:
-        """Take out everything. In the first step, at once, nothing is served any more."""
-        worth, tally, wanted = ledger_keys(tenant)
+        """Take out everything: indexes first, without which nothing is served, then the entries."""
+        worth, _, wanted = ledger_keys(tenant)
         with registry_faults():
             count = int(await self._client.zcard(worth))
             if dry_run:
@@ -122,11 +122,9 @@ class RedisUpkeep:
             names = [name for name, _ in await self._partitions(tenant)]
             for name in names:
                 await self._client.delete(partition_key(tenant, name))
-            async for name, _ in self._client.zscan_iter(worth, count=PAGE):
-                member = _Member(name.decode())
-                await self._client.delete(entry_key(tenant, member.partition, member.id))
-            await self._client.delete(worth, wanted)
-            await self._client.hset(tally, mapping={"bytes": 0, "entries": 0})
+            members = [_Member(name.decode()) async for name, _ in self._client.zscan_iter(worth, count=PAGE)]
+            await self._retire_members(tenant, members, Retired.INVALIDATED, again=False)
+            await self._client.delete(wanted)
             await self._forget_partitions(tenant)
         return count
 
