@@ -97,7 +97,7 @@ _ASKING_WORDS = frozenset(
     ways there happen happens take takes taken go goes get gets got have has put puts make makes come comes keep keeps
     hold holds last lasts apply applies include includes included contain contains use used uses be being been become
     entitled entitlement allowed permitted amount number quantity total kind type sort sorts types kinds many much long
-    large big far often soon time date people person persons employee employees user users customer staff one ones""".split()
+    large big far often soon time date          one ones""".split()
 )
 _CAPITAL = re.compile(r"(?<![.!?]\s)(?<!^)\b[A-Z][\w'’-]*|\b[A-Z]{2,}\w*\b|\b\w*[a-z][A-Z]\w*\b|\b\w*\d\w*\b")
 _OPPOSITES = tuple(
@@ -114,6 +114,12 @@ _OPPOSITES = tuple(
         ("import incoming inbound arrival", "export outgoing outbound departure"),
         ("internal inside indoor", "external outside outdoor"),
         ("advantage advantages benefit benefits pros", "disadvantage disadvantages drawback drawbacks cons"),
+        ("in on up", "out off down"),
+        ("all every each", "some few"),
+        ("get gets receive receives", "give gives"),
+        ("was were did", "will shall"),
+        ("include includes included", "need needs needed"),
+        ("from", "by"),
         ("accept approve", "reject refuse decline"),
     )
 )
@@ -209,7 +215,7 @@ def _facts(question: str) -> _Facts:
             _UNITS[token] for token in tokens if token in _UNITS and (len(token) > 3 or not token.isalnum())
         ),
         dates=frozenset(_CALENDAR[token] for token in tokens if token in _CALENDAR),
-        negation=len(_NEGATION.findall(low)) % 2,
+        negation=len(_NEGATION.findall(low)),
         names=frozenset(name.casefold().removesuffix("'s") for name in _CAPITAL.findall(text) if not name[0].isdigit())
         - STOP_WORDS,
         kind=_kind(low),

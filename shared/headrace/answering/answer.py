@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 import uuid
@@ -49,7 +50,8 @@ from headrace.types import (
 )
 
 # How often an answer is looked at again whose documents change while it is made.
-LOOKS = 3
+LOOKS = 2
+LOOK_SECONDS = 1.0
 EXTRACTIVE_NOTICE = "No language model is configured: these are quotes from your documents."
 
 
@@ -228,12 +230,13 @@ async def _verified(
 
 async def _remember(asked: _Asked, answer_made: CachedAnswer, parts: AnswerParts) -> None:
     """Keep the answer; if documents have changed meanwhile, only after a look at what they changed for it."""
-    with suppress(HeadraceError):
+    with suppress(HeadraceError, TimeoutError):
         for _ in range(LOOKS):
             if await parts.cache.remember(asked.key, answer_made):
                 return
             revision = await parts.registry.revision(asked.question.principal.tenant)
-            now = await _retrieve(asked.question, (), parts)
+            async with asyncio.timeout(LOOK_SECONDS):
+                now = await _retrieve(asked.question, (), parts)
             if not rests_on_the_same(answer_made, now):
                 return
             answer_made = replace(answer_made, revision=revision, basis=now.basis)

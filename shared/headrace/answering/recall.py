@@ -55,8 +55,8 @@ def has_same_context(question: str, found: Found, retrieved: Sequence[Passage], 
 
     The best passage is the same, and half of the others; and by no word in which the questions differ do the documents
     tell things apart: each sentence that has the words that they share has that word as well, or no sentence has it, so
-    that it is the asker's way to say it. A word that the documents do not know, and that is added, or stands where the
-    other question has one that they know, may be what they say nothing of: then the questions must be nearer.
+    that it is the asker's way to say it. A word that the documents do not know must not stand where the other question
+    has one that they know; where it is added, the questions must be nearer, for the documents may say nothing of it.
     """
     cached = found.answer.passages
     if not cached or not retrieved or cached[0].chunk.identity != retrieved[0].chunk.identity:
@@ -73,8 +73,10 @@ def has_same_context(question: str, found: Found, retrieved: Sequence[Passage], 
         for word in (apart.left | apart.right) & known
     ):
         return False
-    is_foreign = bool(apart.left) and (not apart.right or bool(apart.right & known))
-    return not is_foreign or found.similarity >= thresholds.same
+    foreign = apart.left - known
+    if foreign and apart.right & known:
+        return False
+    return not foreign or bool(apart.right) or found.similarity >= thresholds.same
 
 
 def _sentences(passage: Passage) -> Iterator[frozenset[str]]:
