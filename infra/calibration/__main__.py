@@ -16,7 +16,6 @@ import json
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
 from pathlib import Path
 
 from headrace import wiring
@@ -24,7 +23,7 @@ from headrace.answering.recall import CALIBRATED, Thresholds
 from headrace.errors import HeadraceError, InvalidInputError
 from headrace.settings import Settings
 from infra.calibration.families import CALIBRATION, Fact
-from infra.calibration.measure import Group, Score, by_rules, by_threshold, groups_of, make_set, measure
+from infra.calibration.measure import Group, Score, by_rules, by_threshold, groups_of, make_set, measure, total
 
 STEPS = [number / 100 for number in range(60, 100, 5)]
 SAME_STEPS = [number / 100 for number in range(75, 100, 5)]
@@ -55,13 +54,13 @@ async def calibrate(settings: Settings, *, precision: float, pairs: Path | None)
     print(f"{asked} questions asked of caches that know two thirds of the facts, each in one wording.\n")
     print("similarity alone       precision   hit rate")
     for near in STEPS:
-        _row(f"from {near:.2f}", _total(measure(labelled, by_threshold, near=near) for labelled in sets))
+        _row(f"from {near:.2f}", total(measure(labelled, by_threshold, near=near) for labelled in sets))
     best: tuple[float, Thresholds] | None = None
     print("\nwith rules and context: same from, near from")
     for same in SAME_STEPS:
         for near in (step for step in STEPS if step <= same):
             thresholds = Thresholds(same, near)
-            score = _total(measure(labelled, by_rules(thresholds), near=near) for labelled in sets)
+            score = total(measure(labelled, by_rules(thresholds), near=near) for labelled in sets)
             _row(f"{same:.2f}, {near:.2f}", score)
             # Of equal hit rates, the more careful.
             if score.precision >= precision and (best is None or score.hit_rate >= best[0] + 0.005):
@@ -97,11 +96,6 @@ def read_groups(path: Path) -> list[Group]:
 
 def _row(name: str, score: Score) -> None:
     print(f"  {name:20} {score.precision:9.1%} {score.hit_rate:10.1%}", flush=True)
-
-
-def _total(scores: Iterable[Score]) -> Score:
-    found = list(scores)
-    return Score(*(sum(getattr(score, name) for score in found) for name in ("right", "wrong", "paraphrases")))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from headrace.answering.recall import Thresholds, Verdict, compare, has_same_context
@@ -69,6 +69,16 @@ class Score:
     @property
     def hit_rate(self) -> float:
         return self.right / self.paraphrases
+
+
+def total(scores: Iterable[Score]) -> Score:
+    """All of them together."""
+    found = list(scores)
+    return Score(
+        sum(score.right for score in found),
+        sum(score.wrong for score in found),
+        sum(score.paraphrases for score in found),
+    )
 
 
 Choose = Callable[[Asked, Sequence[tuple[float, Asked]]], Asked | None]

@@ -97,7 +97,7 @@ _ASKING_WORDS = frozenset(
     ways there happen happens take takes taken go goes get gets got have has put puts make makes come comes keep keeps
     hold holds last lasts apply applies include includes included contain contains use used uses be being been become
     entitled entitlement allowed permitted amount number quantity total kind type sort sorts types kinds many much long
-    large big far often soon time date          one ones""".split()
+    large big far often soon time date one ones""".split()
 )
 _CAPITAL = re.compile(r"(?<![.!?]\s)(?<!^)\b[A-Z][\w'’-]*|\b[A-Z]{2,}\w*\b|\b\w*[a-z][A-Z]\w*\b|\b\w*\d\w*\b")
 _OPPOSITES = tuple(

@@ -7,12 +7,10 @@ vectors at a squared distance d, a similarity of 1 - d/4, so that it takes every
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from headrace.answering.recall import CALIBRATED
 from headrace.embedders.minilm import open_minilm_embedder
 from infra.calibration.families import HELD_OUT
-from infra.calibration.measure import Score, by_rules, by_threshold, groups_of, make_set, measure
+from infra.calibration.measure import by_rules, by_threshold, groups_of, make_set, measure, total
 
 MODEL = "all-MiniLM-L6-v2"
 SEEDS = range(8)
@@ -36,13 +34,3 @@ async def run() -> None:
     for name, choose, near in ways:
         score = total(measure(labelled, choose, near=near) for labelled in sets)
         print(f"{name:36}{score.precision:10.1%}{score.hit_rate:10.1%}{score.right:8}{score.wrong:8}")
-
-
-def total(scores: Iterable[Score]) -> Score:
-    """All of them together."""
-    found = list(scores)
-    return Score(
-        sum(score.right for score in found),
-        sum(score.wrong for score in found),
-        sum(score.paraphrases for score in found),
-    )

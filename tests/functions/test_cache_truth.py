@@ -181,8 +181,7 @@ class CacheTruth(RuleBasedStateMachine):
     )
     def put(self, name: str, topics: list[str], groups: tuple[str, ...], steps: int | None) -> None:
         """A file comes, or another version of it."""
-        lines = [f"{topic} {topics[0]} {self._filler()}" for topic in topics]
-        self._bucket.put(self._key(name).key, "\n".join(lines).encode(), groups=groups)
+        self._write(name, topics, groups)
         self._run(self._deliver(name, steps))
 
     @rule(name=st.sampled_from(NAMES), steps=st.one_of(st.none(), st.integers(0, 20)))
@@ -246,8 +245,7 @@ class CacheTruth(RuleBasedStateMachine):
 
         async def change() -> None:
             if topics:
-                lines = [f"{topic} {topics[0]} {self._filler()}" for topic in topics]
-                self._bucket.put(self._key(name).key, "\n".join(lines).encode())
+                self._write(name, topics)
             else:
                 self._bucket.files.pop(self._key(name).key, None)
             before = await self._registry.revision(self._tenant)
@@ -275,8 +273,7 @@ class CacheTruth(RuleBasedStateMachine):
         self, question: str, scope: frozenset[str], name: str, topics: list[str], process: int
     ) -> None:
         """An answer comes into the cache after ingest has looked through it, and before the flip."""
-        lines = [f"{topic} {topics[0]} {self._filler()}" for topic in topics]
-        self._bucket.put(self._key(name).key, "\n".join(lines).encode())
+        self._write(name, topics)
 
         async def both() -> None:
             await self._deliver(
@@ -295,11 +292,10 @@ class CacheTruth(RuleBasedStateMachine):
     )
     def come_unwatched(self, question: str, scope: frozenset[str], name: str, topics: list[str], process: int) -> None:
         """A document comes, and nobody looks through the cache: whoever asks has to."""
-        lines = [f"{topic} {topics[0]} {self._filler()}" for topic in topics]
 
         async def all_of_it() -> None:
             await self._ask_and_check(question, scope, {}, process)
-            self._bucket.put(self._key(name).key, "\n".join(lines).encode())
+            self._write(name, topics)
             await self._deliver(name, None, NOBODY_LOOKS)
             for _ in range(2):
                 await self._ask_and_check(question, scope, {}, 1 - process)
@@ -318,6 +314,11 @@ class CacheTruth(RuleBasedStateMachine):
             assert not number_of(again) or number_of(again) != number_of(events), "what is wrong is not said again"
 
         self._run(say())
+
+    def _write(self, name: str, topics: list[str], groups: tuple[str, ...] = ()) -> None:
+        """Put a version into the bucket: a paragraph a topic."""
+        lines = [f"{topic} {topics[0]} {self._filler()}" for topic in topics]
+        self._bucket.put(self._key(name).key, "\n".join(lines).encode(), groups=groups)
 
     def _filler(self) -> str:
         """Words that nobody asks for. Two texts of the same ones say nearly the same."""

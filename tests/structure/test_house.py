@@ -32,7 +32,7 @@ VENDORS = {
     "orjson": {"headrace.http_json", "headrace.caches.entries"},
     "qdrant_edge": {"headrace.stores.edge_engine", "headrace.stores.edge_requests"},
     "redis": {"headrace.redis_client", "headrace.registries.redis", "headrace.caches.redis", "headrace.caches.indexes",
-              "headrace.caches.lookups", "headrace.caches.search", "headrace.caches.patience", "headrace.caches.watch", "headrace.caches.upkeep",
+              "headrace.caches.lookups", "headrace.caches.search", "headrace.caches.patience", "headrace.caches.watch", "headrace.caches.quota", "headrace.caches.upkeep",
               "headrace.flights.redis",
               "headrace.conversations.redis", "headrace.stores.redis", "headrace.wiring"},
     "unstructured": {"headrace.parsers.unstructured"},

@@ -22,7 +22,8 @@ from headrace.caches.entries import encode_documents, encode_events
 from headrace.caches.indexes import QuestionIndex
 from headrace.caches.lookups import Lookups
 from headrace.caches.patience import Patience
-from headrace.caches.scripts import CONFIRM, EVICT, REMEMBER, RETIRE
+from headrace.caches.quota import Quota
+from headrace.caches.scripts import CONFIRM, REMEMBER, RETIRE
 from headrace.redis_client import registry_faults
 from headrace.types import CachedAnswer, CacheKey, Found, Lookup, Neighbour, Partition, Retired
 from headrace.vectors import quantise
@@ -61,7 +62,7 @@ class RedisCache:
         self._remember = client.register_script(REMEMBER)
         self._confirm = client.register_script(CONFIRM)
         self._retire = client.register_script(RETIRE)
-        self._evict = client.register_script(EVICT)
+        self._quota = Quota(client, tenant_bytes=limits.tenant_bytes, tenant_entries=limits.tenant_entries)
 
     async def check(self) -> None:
         with registry_faults():
@@ -104,8 +105,9 @@ class RedisCache:
         stored = await self._patience.run(lambda: self._write(key, answer, held, row, size))
         if stored == b"changed":
             return False
-        if isinstance(stored, list) and self._is_over(*stored):
-            await self._patience.run(lambda: self._make_room(key.partition.scope.tenant))
+        if isinstance(stored, list) and self._quota.is_over(*stored):
+            tenant = key.partition.scope.tenant
+            await self._patience.run(lambda: self._quota.make_room(tenant, most=EVICTED_AT_ONCE))
         return True
 
     async def confirm(self, key: CacheKey, found: Found, *, revision: int) -> bool:
@@ -128,9 +130,6 @@ class RedisCache:
         gone = await self._patience.run(lambda: self._retire(keys=keys, args=args))
         return None if gone is None else int(gone)
 
-    def _is_over(self, size: bytes | None, entries: bytes | None) -> bool:
-        return int(size or 0) > self._limits.tenant_bytes or int(entries or 0) > self._limits.tenant_entries
-
     async def _write(self, key: CacheKey, answer: CachedAnswer, held: Mapping[str, Any], row: bytes, size: int) -> Any:
         tenant, name = key.partition.scope.tenant, key.partition.name
         worth, tally, _ = ledger_keys(tenant)
@@ -145,16 +144,6 @@ class RedisCache:
         args += [part for pair in held.items() for part in pair]
         keys = [registry_key(tenant), worth, tally, entry_key(tenant, name, key.id), partition_key(tenant, name)]
         return await self._remember(keys=keys, args=args)
-
-    async def _make_room(self, tenant: str) -> None:
-        worth, tally, _ = ledger_keys(tenant)
-        for raw in await self._client.zrange(worth, 0, EVICTED_AT_ONCE - 1):
-            member = raw.decode()
-            name, entry, _ = member.split(":")
-            keys = [worth, tally, entry_key(tenant, name, entry), partition_key(tenant, name)]
-            await self._evict(keys=keys, args=[member, entry])
-            if not self._is_over(*await self._client.hmget(tally, ["bytes", "entries"])):
-                return
 
 
 def meta_of(partition: Partition) -> str:

@@ -18,7 +18,8 @@ from redis.exceptions import ResponseError
 
 from headrace.cache_layout import entry_key, ledger_keys, partition_key, registry_key, search_index
 from headrace.caches.mirror import Mirror
-from headrace.caches.scripts import AUDIT, COMPACT, EVICT, FORGET, RETIRE
+from headrace.caches.quota import Quota
+from headrace.caches.scripts import AUDIT, COMPACT, FORGET, RETIRE
 from headrace.redis_client import registry_faults
 from headrace.types import CacheStats, Retired, Wanted
 
@@ -52,11 +53,9 @@ class RedisUpkeep:
     def __init__(self, client: Redis, *, tenant_bytes: int, tenant_entries: int) -> None:
         # The client's own types do not know that its replies are bytes.
         self._client = cast("Any", client)
-        self._tenant_bytes = tenant_bytes
-        self._tenant_entries = tenant_entries
+        self._quota = Quota(client, tenant_bytes=tenant_bytes, tenant_entries=tenant_entries)
         self._audit = client.register_script(AUDIT)
         self._compact = client.register_script(COMPACT)
-        self._evict = client.register_script(EVICT)
         self._forget = client.register_script(FORGET)
         self._retire = client.register_script(RETIRE)
 
@@ -81,7 +80,7 @@ class RedisUpkeep:
 
     async def settle(self, tenant: str, *, dry_run: bool) -> Mapping[str, int]:
         with registry_faults():
-            evicted = 0 if dry_run else await self._make_room(tenant)
+            evicted = 0 if dry_run else await self._quota.make_room(tenant)
             packed = 0
             for name, kind in await self._partitions(tenant):
                 if kind == "mirror" and not dry_run:
@@ -208,20 +207,6 @@ class RedisUpkeep:
         blocks = [rows.pack(start, min(start + BLOCK, len(rows))) for start in range(0, len(rows), BLOCK)]
         args = [mirror.born, fields[b"packed"], mirror.seq, old, *blocks]
         return int(await self._compact(keys=[key], args=args))
-
-    async def _make_room(self, tenant: str) -> int:
-        worth, tally, _ = ledger_keys(tenant)
-        evicted = 0
-        while True:
-            size, entries = await self._client.hmget(tally, ["bytes", "entries"])
-            if int(size or 0) <= self._tenant_bytes and int(entries or 0) <= self._tenant_entries:
-                return evicted
-            lowest = await self._client.zrange(worth, 0, 0)
-            if not lowest:
-                return evicted
-            member = _Member(lowest[0].decode())
-            keys = [worth, tally, *self._places(tenant, [member])]
-            evicted += int(await self._evict(keys=keys, args=[member.text, member.id]))
 
     async def _of_other_models(self, tenant: str, embedding_model: str) -> set[str]:
         found = set()
