@@ -8,8 +8,10 @@ keys of a tenant share one hash tag, hence one slot of a cluster; a script names
 - `question:<partition>:<id>` what a search module indexes of it, where there is one. (Then the scripts reach it by the
   entry's key: a server with such a module is no cluster that would mind.)
 - `partition:<name>` the index of a partition, one hash, so that it is lost or kept as a whole: `born` (its life's name),
-  `meta`, `seq` (number of the last change), `packed` (the last change that blocks contain), `e:<seq>` a change (`+` and a
-  row, or `-` and an id), `b:<number>` a block of rows. Fields `e:<packed+1>` to `e:<seq>` are the log of changes.
+  `meta`, `seq` (number of the last change), `mark` (that change's name), `packed` and `packed_mark` (the last change that
+  blocks contain), `e:<seq>` a change (its mark, then `+` and a row, or `-` and an id), `b:<number>` a block of rows. Fields
+  `e:<packed+1>` to `e:<seq>` are the log of changes. A mark is made of the change and the mark before it: a server that
+  lost its last writes gives their numbers away again, but not their marks.
 - `cache:worth` a sorted set of entries by worth: members `<partition>:<id>:<bytes>`.
 - `cache:tally` counters; `bytes` and `entries` count what `cache:worth` has.
 - `cache:wanted` a sorted set of retired questions that are worth asking again.
@@ -25,6 +27,7 @@ from collections.abc import Sequence
 from headrace.redis_client import tenant_key
 
 WANTED_LIMIT = 1000
+MARK_CHARACTERS = 12
 
 
 def registry_key(tenant: str) -> str:
@@ -76,7 +79,8 @@ local function unlist(worth, tally, member)
 end
 local function log_change(partition, change)
   local seq = redis.call('HINCRBY', partition, 'seq', 1)
-  redis.call('HSET', partition, 'e:' .. string.format('%.0f', seq), change)
+  local mark = string.sub(redis.sha1hex((redis.call('HGET', partition, 'mark') or '') .. change), 1, {MARK_CHARACTERS})
+  redis.call('HSET', partition, 'mark', mark, 'e:' .. string.format('%.0f', seq), mark .. change)
 end
 local function drop(entry, partition, worth, tally, wanted, id, reason)
   local held = redis.call('HMGET', entry, 'member', 'tokens', 'hits', 'question')

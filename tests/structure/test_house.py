@@ -194,7 +194,7 @@ before = set(sys.modules)
 row = Rows(16)
 row.append("a" * 24, "q", 0.5, quantise([0.25] * 16))
 mirror = Mirror()
-mirror.apply([b"+" + row.pack()], 1)
+mirror.rows = row
 assert mirror.nearest([0.25] * 16, at_least=0.9, limit=1)
 print(json.dumps({"modules": sorted(sys.modules), "late": sorted(set(sys.modules) - before)}))
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import random
 from array import array
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.caches.mirror import Mirror
+from headrace.cache_layout import MARK_CHARACTERS
+from headrace.caches.mirror import Mirror, Point
 from headrace.caches.rows import Rows, sign_bytes, signs_of, signs_of_floats
 from headrace.vectors import differences, dot, dots, quantise
 
@@ -53,20 +55,43 @@ def test_rows_come_back_as_they_were_packed(dimensions: int) -> None:
             Rows.unpack(made.pack()[:cut])
 
 
+class Log:
+    """Changes as a server numbers and marks them."""
+
+    def __init__(self) -> None:
+        self.point = Point("life", 0, "")
+        self.changes: list[bytes] = []
+
+    def add(self, change: bytes) -> None:
+        mark = hashlib.sha1(self.point.mark.encode() + change).hexdigest()[:MARK_CHARACTERS]  # noqa: S324 - no secret
+        self.point = Point("life", self.point.seq + 1, mark)
+        self.changes.append(mark.encode() + change)
+
+    def bring(self, mirror: Mirror) -> None:
+        start = mirror.point if mirror.point.life else Point("life", 0, "")
+        mirror.catch_up(start, self.point, self.changes[start.seq :])
+
+
+def row(entry: str, vector: list[float]) -> bytes:
+    made = Rows(len(vector))
+    made.append(entry, "q", 0.5, quantise(vector))
+    return b"+" + made.pack()
+
+
 @pytest.mark.parametrize("dimensions", [5, 16, 64, 384])
 def test_the_nearest_are_found_through_any_changes(dimensions: int) -> None:
     generator = random.Random(dimensions)
-    mirror, held = Mirror(), dict[str, list[float]]()
-    for step in range(1, 400):
+    mirror, log, held = Mirror(), Log(), dict[str, list[float]]()
+    for _ in range(1, 400):
         if held and generator.random() < 0.3:
             gone = generator.choice(sorted(held))
             del held[gone]
-            mirror.apply([f"-{gone}".encode()], step)
+            log.add(f"-{gone}".encode())
         else:
-            row, entry = Rows(dimensions), f"{generator.randrange(200):024d}"
+            entry = f"{generator.randrange(200):024d}"
             held[entry] = unit(generator, dimensions)
-            row.append(entry, "q", 0.5, quantise(held[entry]))
-            mirror.apply([b"+" + row.pack()], step)
+            log.add(row(entry, held[entry]))
+        log.bring(mirror)
         assert len(mirror) == len(held)
         asked = unit(generator, dimensions)
         if held and generator.random() < 0.5:
@@ -82,17 +107,38 @@ def test_the_nearest_are_found_through_any_changes(dimensions: int) -> None:
 
 
 def test_a_log_that_can_not_be_right_is_not_believed() -> None:
-    mirror = Mirror()
-    row = Rows(8)
-    row.append("a" * 24, "q", 0.5, quantise(unit(random.Random(1), 8)))
-    for changes in ([None], [b""], [b"+nonsense"]):
+    generator = random.Random(1)
+    one, two = unit(generator, 8), unit(generator, 8)
+    start, end = Point("life", 0, ""), Point("life", 1, "")
+    for changes in ([None], [b""], [b"x" * MARK_CHARACTERS + b"+nonsense"], [b"x" * MARK_CHARACTERS]):
         with pytest.raises(ValueError, match=r"missing|read|early"):
-            mirror.apply(changes, 1)
-    mirror.apply([b"+" + row.pack()], 1)
-    other = Rows(16)
-    other.append("b" * 24, "q", 0.5, quantise(unit(random.Random(1), 16)))
+            Mirror().catch_up(start, end, changes)
+    log, mirror = Log(), Mirror()
+    log.add(row("a" * 24, one))
+    log.bring(mirror)
+    with pytest.raises(ValueError, match="elsewhere"):
+        mirror.catch_up(
+            log.point, Point("life", 2, "f" * MARK_CHARACTERS), [b"x" * MARK_CHARACTERS + row("b" * 24, two)]
+        )
+    log.add(row("b" * 24, unit(generator, 16)))
     with pytest.raises(ValueError, match="dimensions"):
-        mirror.apply([b"+" + other.pack()], 2)
+        log.bring(Mirror())
+
+
+def test_changes_may_come_twice_and_must_lead_from_where_the_mirror_is() -> None:
+    generator = random.Random(2)
+    log, mirror = Log(), Mirror()
+    for number in range(3):
+        log.add(row(f"{number:024d}", unit(generator, 8)))
+    log.bring(mirror)
+    mirror.catch_up(Point("life", 0, ""), log.point, log.changes)
+    mirror.catch_up(Point("life", 0, ""), Point("life", 1, log.changes[0][:MARK_CHARACTERS].decode()), log.changes[:1])
+    assert (mirror.point, len(mirror)) == (log.point, 3)
+    other = Log()
+    for number in range(4):
+        other.add(row(f"{number + 9:024d}", unit(generator, 8)))
+    with pytest.raises(ValueError, match="elsewhere"):
+        mirror.catch_up(Point("life", 0, ""), other.point, other.changes)
 
 
 def test_the_vendor_counts_as_we_rely_on_it_to() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from redis.asyncio import Redis
 
 from headrace.cache_layout import partition_key
-from headrace.caches.mirror import Mirror
+from headrace.caches.mirror import UNKNOWN, Mirror, Point
 from headrace.caches.rows import Rows
 from headrace.caches.scripts import NEWS
 from headrace.types import CacheKey, Neighbour, Partition
@@ -18,6 +19,8 @@ from headrace.vectors import Quantised
 
 # For reading a partition anew, and for waiting until somebody else has.
 FILL_SECONDS = 0.5
+# What a mirror takes beside its rows.
+MIRROR_BYTES = 2_000
 
 
 class QuestionIndex(Protocol):
@@ -31,16 +34,31 @@ class QuestionIndex(Protocol):
     async def add(self, key: CacheKey, vector: Sequence[float], *, ttl_ms: int) -> None:
         """Have the server index the question, where it does; before its answer is kept."""
 
-    def known(self, partition: Partition) -> tuple[str, int]:
-        """The partition's life and the last of its changes that are known here; `-` when nothing needs to be."""
+    def known(self, partition: Partition) -> Point:
+        """How far the partition's changes are known here; NOWHERE when they need not be."""
 
-    def learn(self, partition: Partition, asked_from: int, news: Sequence[object]) -> None:
+    def learn(self, partition: Partition, asked_from: Point, news: Sequence[Any]) -> None:
         """Take in what a lookup brought along of the partition's changes after `asked_from`."""
 
     async def nearest(
         self, partition: Partition, vector: Sequence[float], *, at_least: float, limit: int
     ) -> list[Neighbour]:
         """The cached questions whose cosine to the vector is at least this, nearest first."""
+
+
+@dataclass(slots=True)
+class _Held:
+    """A partition's mirror, and what is known of it."""
+
+    mirror: Mirror = field(default_factory=Mirror)
+    # What a lookup last said how far the partition's changes go.
+    told: Point = UNKNOWN
+    filling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    size: int = 0
+
+    @property
+    def is_behind(self) -> bool:
+        return bool(self.told.life) and self.mirror.point != self.told
 
 
 class MirrorIndex:
@@ -53,10 +71,8 @@ class MirrorIndex:
         self._client = cast("Any", client)
         self._news = client.register_script(NEWS)
         self._most_bytes = most_bytes
-        self._mirrors: OrderedDict[str, Mirror] = OrderedDict()
-        self._filling: dict[str, asyncio.Lock] = {}
-        # What a lookup last said the partition's life and last change are.
-        self._told: dict[str, tuple[str, int]] = {}
+        self._bytes = 0
+        self._partitions: OrderedDict[str, _Held] = OrderedDict()
 
     def row(self, entry: str, question: str, bar: float, vector: Quantised) -> bytes:
         rows = Rows(len(vector.numbers))
@@ -66,29 +82,26 @@ class MirrorIndex:
     async def add(self, key: CacheKey, vector: Sequence[float], *, ttl_ms: int) -> None:
         """Nothing: the row is all that is needed."""
 
-    def known(self, partition: Partition) -> tuple[str, int]:
-        mirror = self._mirror(_key(partition))
-        return mirror.born, mirror.seq
+    def known(self, partition: Partition) -> Point:
+        return self._held(_key(partition)).mirror.point
 
-    def learn(self, partition: Partition, asked_from: int, news: Sequence[object]) -> None:
-        self._learn(_key(partition), asked_from, news)
+    def learn(self, partition: Partition, asked_from: Point, news: Sequence[Any]) -> None:
+        if news:
+            self._learn(_key(partition), asked_from, news)
 
-    def _learn(self, key: str, asked_from: int, news: Sequence[object]) -> None:
-        if not news:
-            return
-        mirror = self._mirror(key)
-        born, seq = _text(news[0]), int(str(news[1]))
-        self._told[key] = born, seq
-        if not born:
+    def _learn(self, key: str, asked_from: Point, news: Sequence[Any]) -> None:
+        held = self._held(key)
+        held.told = told = Point(_text(news[0]), int(news[1]), _text(news[2]))
+        if not told.life:
             self._forget(key)
-        elif len(news) > 2 and born == mirror.born and asked_from <= mirror.seq <= seq:
-            # Another lookup may have brought the first of them already.
-            changes: Sequence[bytes | None] = news[2][mirror.seq - asked_from :]  # type: ignore[index]
+            return
+        if len(news) > 3 and asked_from.life == held.mirror.point.life:
             try:
-                mirror.apply(changes, seq)
+                held.mirror.catch_up(asked_from, told, news[3])
             except ValueError:
                 # It is read anew when it is needed.
-                self._mirrors[key] = Mirror()
+                held.mirror = Mirror()
+        self._count(key, held)
 
     async def nearest(
         self, partition: Partition, vector: Sequence[float], *, at_least: float, limit: int
@@ -98,44 +111,46 @@ class MirrorIndex:
 
     async def sync(self, key: str) -> Mirror:
         """The rows of the partition with this key, as they are now. Raises ValueError when they can't be read."""
-        mirror = self._mirror(key)
-        born, seq = mirror.born, mirror.seq
-        self._learn(key, seq, await self._news(keys=[key], args=[born, seq]))
+        point = self._held(key).mirror.point
+        self._learn(key, point, await self._news(keys=[key], args=list(point)))
         return await self._current(key)
 
     async def _current(self, key: str) -> Mirror:
         """The partition as a lookup last said it is, or later."""
-        if self._is_behind(key):
-            async with asyncio.timeout(FILL_SECONDS), self._filling.setdefault(key, asyncio.Lock()):
-                if self._is_behind(key):
-                    await self._fill(key)
-        return self._mirror(key)
+        held = self._held(key)
+        if held.is_behind:
+            async with asyncio.timeout(FILL_SECONDS), held.filling:
+                if held.is_behind:
+                    fields = await self._client.hgetall(key)
+                    mirror = Mirror()
+                    if fields:
+                        mirror.fill(fields)
+                    held.mirror, held.told = mirror, mirror.point
+                    self._count(key, held)
+        return held.mirror
 
-    def _is_behind(self, key: str) -> bool:
-        born, seq = self._told.get(key, ("", 0))
-        mirror = self._mirror(key)
-        return bool(born) and ((mirror.born, mirror.seq) != (born, seq))
+    def _held(self, key: str) -> _Held:
+        held = self._partitions.get(key)
+        if held is None:
+            held = self._partitions[key] = _Held()
+            self._count(key, held)
+        self._partitions.move_to_end(key)
+        return held
 
-    async def _fill(self, key: str) -> None:
-        fields = await self._client.hgetall(key)
-        mirror = Mirror()
-        if fields:
-            mirror.fill(fields)
-        self._told[key] = mirror.born, mirror.seq
-        self._mirrors[key] = mirror
-        while len(self._mirrors) > 1 and sum(mirror.size for mirror in self._mirrors.values()) > self._most_bytes:
-            self._forget(next(iter(self._mirrors)))
-
-    def _mirror(self, key: str) -> Mirror:
-        mirror = self._mirrors.get(key)
-        if mirror is None:
-            mirror = self._mirrors[key] = Mirror()
-        self._mirrors.move_to_end(key)
-        return mirror
+    def _count(self, key: str, held: _Held) -> None:
+        """Count what the partition takes up by now, and forget others if that is too much."""
+        if self._partitions.get(key) is not held:
+            return
+        self._partitions.move_to_end(key)
+        before, held.size = held.size, MIRROR_BYTES + held.mirror.size
+        self._bytes += held.size - before
+        while self._bytes > self._most_bytes and len(self._partitions) > 1:
+            self._forget(next(iter(self._partitions)))
 
     def _forget(self, key: str) -> None:
-        for held in (self._mirrors, self._told, self._filling):
-            held.pop(key, None)
+        held = self._partitions.pop(key, None)
+        if held is not None:
+            self._bytes -= held.size
 
 
 def _key(partition: Partition) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,15 +14,19 @@ from headrace.cache_layout import entry_key, ledger_keys, partition_key, registr
 from headrace.caches.entries import decode_basis, decode_events
 from headrace.caches.indexes import QuestionIndex
 from headrace.caches.scripts import FIND
+from headrace.caches.turns import Turns
 from headrace.types import AnswerEvent, CachedAnswer, Found, Lookup, Partition
 
 MOST_LOOKUPS = 64
-# Answers that are kept here as they were decoded, so that only their version is asked for.
-KNOWN_ANSWERS = 512
+# Answers that are kept here as they were decoded, so that only their version is asked for: so many bytes of them.
+KNOWN_BYTES = 16 * 1024 * 1024
+# What an answer takes beside its body, and a byte of a compressed body when it is decoded.
+KNOWN_OVERHEAD = 1500
+DECODED = 8
 
-# A version, and its events.
-_Held = tuple[bytes, tuple[AnswerEvent, ...]]
-NOTHING: _Held = (b"", ())
+# A version, its events, and how many bytes they take up, about.
+_Held = tuple[bytes, tuple[AnswerEvent, ...], int]
+NOTHING: _Held = (b"", (), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +34,7 @@ class _Question:
     partition: Partition
     entry: str
     kind: str
-    answer: asyncio.Future[Lookup]
-
-    @property
-    def key(self) -> str:
-        return entry_key(self.partition.scope.tenant, self.partition.name, self.entry)
+    key: str
 
 
 class Lookups:
@@ -45,66 +45,54 @@ class Lookups:
         self._timeout_seconds = timeout_seconds
         self._find = client.register_script(FIND)
         self._known: OrderedDict[str, _Held] = OrderedDict()
-        self._waiting: dict[str, list[_Question]] = defaultdict(list)
-        self._asking: set[asyncio.Task[None]] = set()
+        self._known_bytes = 0
+        self._turns: Turns[str, _Question, Lookup] = Turns(self._ask, most=MOST_LOOKUPS)
 
     async def find(self, partition: Partition, entry: str, *, kind: str) -> Lookup:
         """The entry, if it is current, and the tenant's revision. A hit counts as `kind`, if that is not empty."""
-        question = _Question(partition, entry, kind, asyncio.get_running_loop().create_future())
-        if not self._waiting:
-            task = asyncio.create_task(self._ask_all())
-            self._asking.add(task)
-            task.add_done_callback(self._asking.discard)
-        self._waiting[partition.scope.tenant].append(question)
-        return await question.answer
+        tenant = partition.scope.tenant
+        question = _Question(partition, entry, kind, entry_key(tenant, partition.name, entry))
+        return await self._turns.ask(tenant, question)
 
-    async def _ask_all(self) -> None:
-        waiting, self._waiting = self._waiting, defaultdict(list)
-        batches = [
-            (tenant, questions[start : start + MOST_LOOKUPS])
-            for tenant, questions in waiting.items()
-            for start in range(0, len(questions), MOST_LOOKUPS)
-        ]
-        await asyncio.gather(*(self._ask(tenant, questions) for tenant, questions in batches))
-
-    async def _ask(self, tenant: str, questions: Sequence[_Question]) -> None:
-        try:
-            await self._ask_script(tenant, questions)
-        except Exception as error:  # noqa: BLE001 - it is each asker's
-            for question in questions:
-                if not question.answer.done():
-                    question.answer.set_exception(error)
-
-    async def _ask_script(self, tenant: str, questions: Sequence[_Question]) -> None:
-        keys = [registry_key(tenant), *ledger_keys(tenant)]
-        args: list[str | bytes | int] = []
-        known = [self._index.known(question.partition) for question in questions]
+    async def _ask(self, tenant: str, questions: Sequence[_Question]) -> list[Lookup]:
+        partitions = {question.partition.name: question.partition for question in questions}
+        numbers = {name: number for number, name in enumerate(partitions, 1)}
+        points = [self._index.known(partition) for partition in partitions.values()]
         # Whatever is pushed out meanwhile is still at hand when the answer says that nothing else is there.
-        held = {question.key: self._known[question.key] for question in questions if question.key in self._known}
-        for question, (born, seq) in zip(questions, known, strict=True):
-            keys += [question.key, partition_key(tenant, question.partition.name)]
-            args += [question.entry, held.get(question.key, NOTHING)[0], question.kind, born, seq]
+        held = [self._known.get(question.key, NOTHING) for question in questions]
+        keys = [registry_key(tenant), *ledger_keys(tenant), *(partition_key(tenant, name) for name in partitions)]
+        keys += [question.key for question in questions]
+        args: list[str | int] = [len(partitions), *(part for point in points for part in point)]
+        args += [
+            f"{numbers[question.partition.name]}:{question.kind}:{known[0].decode()}"
+            for question, known in zip(questions, held, strict=True)
+        ]
         async with asyncio.timeout(self._timeout_seconds):
-            revision, *answers = await self._find(keys=keys, args=args)
-        for question, (_, seq), (found, news) in zip(questions, known, answers, strict=True):
-            self._index.learn(question.partition, seq, news)
-            if not question.answer.done():
-                question.answer.set_result(
-                    Lookup(self._found(question, found, held.get(question.key, NOTHING)), int(revision))
-                )
+            revision, answers, news = await self._find(keys=keys, args=args)
+        for partition, point, told in zip(partitions.values(), points, news, strict=True):
+            self._index.learn(partition, point, told)
+        return [
+            Lookup(self._found(question, answer, known), int(revision))
+            for question, answer, known in zip(questions, answers, held, strict=True)
+        ]
 
     def _found(self, question: _Question, found: Sequence[Any], held: _Held) -> Found | None:
         if found[0] == b"miss":
             return None
         verdict, made, body, documents, asked, bar, revision, created_at = found
         if body:
-            held = made, decode_events(body) or ()
+            held = made, decode_events(body) or (), KNOWN_OVERHEAD + DECODED * len(body)
         if not held[1] or held[0] != made:
             return None
-        self._known[question.key] = held
-        self._known.move_to_end(question.key)
-        while len(self._known) > KNOWN_ANSWERS:
-            self._known.popitem(last=False)
+        self._keep(question.key, held)
         answer = CachedAnswer(int(revision), float(created_at), held[1], decode_basis(documents, bar))
         settled = verdict == b"holds"
         return Found(question.entry, asked.decode(), answer, settled, version=made.decode())
+
+    def _keep(self, key: str, held: _Held) -> None:
+        before = self._known.pop(key, NOTHING)
+        self._known[key] = held
+        self._known_bytes += held[2] - before[2]
+        while self._known_bytes > KNOWN_BYTES and len(self._known) > 1:
+            _, (_, _, size) = self._known.popitem(last=False)
+            self._known_bytes -= size

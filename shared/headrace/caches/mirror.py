@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from struct import error as StructError  # noqa: N812 - it is named so
+from typing import NamedTuple
 
+from headrace.cache_layout import MARK_CHARACTERS
 from headrace.caches.rows import Rows, sign_bytes, signs_of_floats
 from headrace.types import Neighbour
 from headrace.vectors import differences, dot
@@ -20,12 +22,24 @@ from headrace.vectors import differences, dot
 SIGN_DEVIATIONS = 5.0
 
 
+class Point(NamedTuple):
+    """How far a partition's changes are known: the name of its life, the number of the last change, and its mark."""
+
+    life: str
+    seq: int
+    mark: str
+
+
+UNKNOWN = Point("", 0, "")
+# Where a partition's changes need not be known.
+NOWHERE = Point("-", 0, "")
+
+
 class Mirror:
-    """What one partition has. `born` names the life of the partition, `seq` the last change that is in here."""
+    """What one partition has."""
 
     def __init__(self) -> None:
-        self.born = ""
-        self.seq = 0
+        self.point = UNKNOWN
         self.rows = Rows(0)
         self._places: dict[str, int] = {}
 
@@ -35,26 +49,44 @@ class Mirror:
     @property
     def size(self) -> int:
         """About how much memory the rows take."""
-        return len(self.rows.vectors) + len(self.rows.signs) + 200 * len(self.rows)
+        return len(self.rows.vectors) + len(self.rows.signs) + self.rows.characters + 350 * len(self.rows)
 
     def fill(self, fields: Mapping[bytes, bytes]) -> None:
         """Become what the partition's hash says. Raises ValueError when it can't be read."""
         seq, packed = int(fields[b"seq"]), int(fields[b"packed"])
-        self.born, self.seq, self.rows, self._places = fields[b"born"].decode(), packed, Rows(0), {}
+        life, mark = fields[b"born"].decode(), fields[b"mark"].decode()
+        self.point, self.rows, self._places = Point(life, packed, fields[b"packed_mark"].decode()), Rows(0), {}
         for name in sorted((name for name in fields if name.startswith(b"b:")), key=lambda name: int(name[2:])):
             self._add(_unpack(fields[name]))
-        self.apply((fields.get(b"e:%d" % number, b"") for number in range(packed + 1, seq + 1)), seq)
+        changes = [fields.get(b"e:%d" % number, b"") for number in range(packed + 1, seq + 1)]
+        self.catch_up(self.point, Point(life, seq, mark), changes)
 
-    def apply(self, changes: Iterable[bytes | None], seq: int) -> None:
-        """Make the changes that lead to `seq`. Raises ValueError when one is missing or can't be read."""
-        for change in changes:
-            if not change:
-                raise ValueError("A change is missing.")
-            if change[:1] == b"+":
-                self._add(_unpack(change[1:]))
-            else:
-                self._remove(change[1:].decode())
-        self.seq = seq
+    def catch_up(self, start: Point, end: Point, changes: Sequence[bytes | None]) -> None:
+        """Make the changes that lead from one point to another; this mirror may be between them, or further.
+
+        Raises ValueError when one is missing, can't be read, or leads from elsewhere.
+        """
+        ahead = self.point.seq - start.seq
+        if ahead > len(changes):
+            # Another lookup, which was answered after this one, has brought more.
+            return
+        if ahead < 0 or (ahead and _mark(changes[ahead - 1]) != self.point.mark):
+            raise ValueError("The changes lead from elsewhere.")
+        mark = self.point.mark
+        for change in changes[ahead:]:
+            mark = _mark(change)
+            self._change((change or b"")[MARK_CHARACTERS:])
+        if mark != end.mark:
+            raise ValueError("The changes lead elsewhere.")
+        self.point = end
+
+    def _change(self, change: bytes) -> None:
+        if not change:
+            raise ValueError("A change is missing.")
+        if change[:1] == b"+":
+            self._add(_unpack(change[1:]))
+        else:
+            self._remove(change[1:].decode())
 
     def _add(self, rows: Rows) -> None:
         for entry in rows.ids:
@@ -89,7 +121,7 @@ class Mirror:
         near.sort()
         return [Neighbour(rows.ids[place], rows.questions[place], -distance) for distance, place in near[:limit]]
 
-    def _candidates(self, asked: array[float], at_least: float) -> Iterable[int]:
+    def _candidates(self, asked: array[float], at_least: float) -> Iterator[int]:
         """The rows whose sign bits do not speak against it."""
         rows, kept = self.rows, sign_bytes(self.rows.dimensions)
         most = _most_differences(kept * 8, at_least)
@@ -104,6 +136,11 @@ class Mirror:
             place = marks.find(1, place + 1)
 
 
+def _mark(change: bytes | None) -> str:
+    return (change or b"")[:MARK_CHARACTERS].decode()
+
+
+@lru_cache(maxsize=256)
 def _most_differences(bits: int, at_least: float) -> int:
     """How many sign bits of two vectors may differ whose cosine is at least this.
 

@@ -50,6 +50,8 @@ class Rows:
     scales: array[float] = field(default_factory=lambda: array("f"))
     signs: bytearray = field(default_factory=bytearray)
     vectors: bytearray = field(default_factory=bytearray)
+    # How long the questions are in sum.
+    characters: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -58,6 +60,7 @@ class Rows:
         """Add a row."""
         self.ids.append(entry)
         self.questions.append(question)
+        self.characters += len(question)
         self.bars.append(bar)
         self.scales.append(vector.scale)
         self.signs += signs_of(vector.numbers)
@@ -67,6 +70,7 @@ class Rows:
         """Add other rows of as many dimensions."""
         self.ids += rows.ids
         self.questions += rows.questions
+        self.characters += rows.characters
         self.bars += rows.bars
         self.scales += rows.scales
         self.signs += rows.signs
@@ -75,6 +79,7 @@ class Rows:
     def take_out(self, place: int) -> None:
         """Remove a row; the last one takes its place."""
         last = len(self.ids) - 1
+        self.characters -= len(self.questions[place])
         for column, width in ((self.signs, sign_bytes(self.dimensions)), (self.vectors, self.dimensions)):
             column[place * width : (place + 1) * width] = column[last * width :]
             del column[last * width :]
@@ -124,7 +129,7 @@ class Rows:
         signs, vectors = bytearray(take(count * sign_bytes(width))), bytearray(take(count * width))
         sizes = _from_little("I", take(4 * count))
         questions = [bytes(take(int(size))).decode() for size in sizes]
-        return cls(width, ids, questions, bars, scales, signs, vectors)
+        return cls(width, ids, questions, bars, scales, signs, vectors, sum(map(len, questions)))
 
 
 def _little(values: array[float] | array[int]) -> bytes:

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from headrace.cache_layout import DROP
+from headrace.cache_layout import DROP, MARK_CHARACTERS
 
 # Most changes of a partition that a lookup brings along; who is further behind reads the partition anew.
-CHANGES_PAGE = 2000
+CHANGES_PAGE = 500
 
-# news(partition, life, last change, packed, known life, known last change): life, last change, and the changes between; or
-# without these, when the partition has to be read anew; life '' when there is none.
+# news(partition, known life, known last change, its mark): life, last change, its mark, and the changes between; or without
+# these, when the partition has to be read anew; life '' when there is none.
 NEWS_OF = f"""
-local function news(partition, born, seq, packed, known_born, known_seq)
-  if not born then return {{'', 0}} end
-  local last, first = tonumber(seq), tonumber(known_seq)
-  if born ~= known_born or first > last or first < tonumber(packed) or last - first > {CHANGES_PAGE} then return {{born, last}} end
+local function news(partition, known_born, known_seq, known_mark)
+  local at = redis.call('HMGET', partition, 'born', 'seq', 'mark', 'packed', 'packed_mark')
+  if not at[1] then return {{'', 0, ''}} end
+  local last, first, packed = tonumber(at[2]), tonumber(known_seq), tonumber(at[4])
+  local anew = {{at[1], last, at[3]}}
+  if at[1] ~= known_born or first > last or first < packed or last - first > {CHANGES_PAGE} then return anew end
+  local function change(number) return 'e:' .. string.format('%.0f', number) end
+  local mark = at[3]
+  if first < last then
+    mark = first == packed and at[5] or string.sub(redis.call('HGET', partition, change(first)) or '', 1, {MARK_CHARACTERS})
+  end
+  if mark ~= known_mark then return anew end
   local fields = {{}}
-  for number = first + 1, last do fields[#fields + 1] = 'e:' .. string.format('%.0f', number) end
-  return {{born, last, #fields > 0 and redis.call('HMGET', partition, unpack(fields)) or {{}}}}
+  for number = first + 1, last do fields[#fields + 1] = change(number) end
+  return {{at[1], last, at[3], #fields > 0 and redis.call('HMGET', partition, unpack(fields)) or {{}}}}
 end
 """
 
-# KEYS partition. ARGV life and last change that are known.
-NEWS = (
-    NEWS_OF
-    + """
-local index = redis.call('HMGET', KEYS[1], 'born', 'seq', 'packed')
-return news(KEYS[1], index[1], index[2], index[3], ARGV[1], ARGV[2])
-"""
-)
+# KEYS partition. ARGV life, last change and mark that are known.
+NEWS = NEWS_OF + "return news(KEYS[1], ARGV[1], ARGV[2], ARGV[3])"
 
 # A hit: worth rises by what it saved. KEYS and ARGV are the caller's.
 COUNT = """
@@ -53,24 +55,25 @@ local function is_current(registry, documents)
 end
 """
 
-# Many lookups of one tenant. KEYS registry, worth, tally, wanted, then for each: entry, partition. ARGV for each: id, the
-# version of it that is known ('' for none), what a hit counts as ('' for nothing), life and last change of the partition
-# that are known. Answers the revision, then for each: verdict, version, body,
-# documents, question, bar, revision, time, and what is new of the partition: life, last change, and either the changes or nothing (read it anew).
+# Many lookups of one tenant. KEYS registry, worth, tally, wanted, then partitions, then entries. ARGV the number of
+# partitions; for each what is known of it: life ('-' where nothing needs to be), last change, its mark; for each entry
+# `<number of its partition>:<what a hit counts as>:<the version of it that is known>`. Answers the revision; for each entry
+# verdict, version, body, documents, question, bar, revision, time; and for each partition its news.
 FIND = (
     DROP
     + COUNT
     + NEWS_OF
     + IS_CURRENT
     + """
-local registry, worth, tally, wanted = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local registry, worth, tally, wanted, partitions = KEYS[1], KEYS[2], KEYS[3], KEYS[4], tonumber(ARGV[1])
 local head = redis.call('HMGET', registry, 'epoch', 'revision', 'holds_from')
 
-local function look(entry, partition, id, known, kind, born)
+local function look(entry, partition, kind, known, born)
   if kind == 'exact' then redis.call('HINCRBY', tally, 'lookups', 1) end
   if not head[1] then return {'miss'} end
   local held = redis.call('HMGET', entry, 'made', 'revision', 'documents', 'born', 'tokens', 'question', 'bar', 'created')
   if not held[1] then return {'miss'} end
+  local id = string.match(entry, '[^:]+$')
   if held[4] ~= born then
     drop(entry, partition, worth, tally, false, id, 'orphaned')
     return {'miss'}
@@ -85,22 +88,18 @@ local function look(entry, partition, id, known, kind, born)
   return {settled and 'holds' or 'unsettled', held[1], body, held[3], held[6], held[7], held[2], held[8]}
 end
 
-local answers = {head[2] or '0'}
-local told = {}
-for i = 5, #KEYS, 2 do
-  local a = 5 * (i - 5) / 2
-  local partition = KEYS[i + 1]
-  local index = redis.call('HMGET', partition, 'born', 'seq', 'packed')
-  local found = look(KEYS[i], partition, ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], index[1])
-  local since = {}
-  if not told[partition] and ARGV[a + 4] ~= '-' then
-    told[partition] = true
-    index = redis.call('HMGET', partition, 'born', 'seq', 'packed')
-    since = news(partition, index[1], index[2], index[3], ARGV[a + 4], ARGV[a + 5])
-  end
-  answers[#answers + 1] = {found, since}
+local born, found, since = {}, {}, {}
+for i = 1, partitions do born[i] = redis.call('HGET', KEYS[4 + i], 'born') end
+for i = 5 + partitions, #KEYS do
+  local place, kind, known = string.match(ARGV[2 * partitions + i - 3], '^(%d+):(%a*):(%w*)$')
+  place = tonumber(place)
+  found[#found + 1] = look(KEYS[i], KEYS[4 + place], kind, known, born[place])
 end
-return answers
+for i = 1, partitions do
+  local at = 3 * i - 1
+  since[i] = ARGV[at] == '-' and {} or news(KEYS[4 + i], ARGV[at], ARGV[at + 1], ARGV[at + 2])
+end
+return {head[2] or '0', found, since}
 """
 )
 
@@ -130,7 +129,7 @@ if not born then
   local there = redis.call('HGET', registry, 'partitions') or ''
   if #there > tonumber(ARGV[12]) then return 'full' end
   born = ARGV[4]
-  redis.call('HSET', partition, 'born', born, 'meta', ARGV[5], 'kind', ARGV[6], 'seq', 0, 'packed', 0)
+  redis.call('HSET', partition, 'born', born, 'meta', ARGV[5], 'kind', ARGV[6], 'seq', 0, 'mark', '', 'packed', 0, 'packed_mark', '')
   local name = ARGV[7] .. '/' .. ARGV[6] .. ' '
   if not string.find(there, name, 1, true) then redis.call('HSET', registry, 'partitions', there .. name) end
 end
@@ -233,15 +232,17 @@ return found
 """
 )
 
-# Blocks take the place of changes. KEYS partition. ARGV life, packed so far, last change that the blocks contain, number of
-# blocks so far, then blocks. 0: somebody else was at it.
-COMPACT = """
+# Blocks take the place of changes. KEYS partition. ARGV life, packed so far, last change that the blocks contain, its mark,
+# number of blocks so far, then blocks. 0: somebody else was at it.
+COMPACT = f"""
 local index = redis.call('HMGET', KEYS[1], 'born', 'packed', 'seq')
+local function change(number) return 'e:' .. string.format('%.0f', tonumber(number)) end
 if index[1] ~= ARGV[1] or index[2] ~= ARGV[2] or tonumber(index[3]) < tonumber(ARGV[3]) then return 0 end
-for number = 0, tonumber(ARGV[4]) - 1 do redis.call('HDEL', KEYS[1], 'b:' .. number) end
-for number = tonumber(ARGV[2]) + 1, tonumber(ARGV[3]) do redis.call('HDEL', KEYS[1], 'e:' .. string.format('%.0f', number)) end
-for i = 5, #ARGV do redis.call('HSET', KEYS[1], 'b:' .. (i - 5), ARGV[i]) end
-redis.call('HSET', KEYS[1], 'packed', ARGV[3])
+if string.sub(redis.call('HGET', KEYS[1], change(ARGV[3])) or '', 1, {MARK_CHARACTERS}) ~= ARGV[4] then return 0 end
+for number = 0, tonumber(ARGV[5]) - 1 do redis.call('HDEL', KEYS[1], 'b:' .. number) end
+for number = tonumber(ARGV[2]) + 1, tonumber(ARGV[3]) do redis.call('HDEL', KEYS[1], change(number)) end
+for i = 6, #ARGV do redis.call('HSET', KEYS[1], 'b:' .. (i - 6), ARGV[i]) end
+redis.call('HSET', KEYS[1], 'packed', ARGV[3], 'packed_mark', ARGV[4])
 return 1
 """
 

@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from headrace.cache_layout import question_key, search_index
+from headrace.caches.mirror import NOWHERE, Point
 from headrace.types import CacheKey, Neighbour, Partition
 from headrace.vectors import Quantised
 
@@ -59,10 +60,10 @@ class SearchIndex:
                 raise
         self._ensured.add(name)
 
-    def known(self, partition: Partition) -> tuple[str, int]:  # noqa: ARG002 - nothing is kept here
-        return "-", 0
+    def known(self, partition: Partition) -> Point:  # noqa: ARG002 - nothing is kept here
+        return NOWHERE
 
-    def learn(self, partition: Partition, asked_from: int, news: Sequence[object]) -> None:
+    def learn(self, partition: Partition, asked_from: Point, news: Sequence[Any]) -> None:
         """Nothing: the server knows."""
 
     async def nearest(

@@ -205,7 +205,7 @@ class RedisUpkeep:
         mirror.fill(fields)
         rows, old = mirror.rows, sum(name.startswith(b"b:") for name in fields)
         blocks = [rows.pack(start, min(start + BLOCK, len(rows))) for start in range(0, len(rows), BLOCK)]
-        args = [mirror.born, fields[b"packed"], mirror.seq, old, *blocks]
+        args = [mirror.point.life, fields[b"packed"], mirror.point.seq, mirror.point.mark, old, *blocks]
         return int(await self._compact(keys=[key], args=args))
 
     async def _of_other_models(self, tenant: str, embedding_model: str) -> set[str]:
