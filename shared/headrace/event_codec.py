@@ -37,7 +37,8 @@ def event_from_json(fields: Mapping[str, Any]) -> AnswerEvent:
     if kind == "TokenEvent":
         # Most events are.
         return TokenEvent(fields["text"])
-    rest = {name: value for name, value in fields.items() if name != "kind"}
+    rest = dict(fields)
+    del rest["kind"]
     match kind:
         case "PassagesEvent":
             return PassagesEvent(tuple(Passage(**{**p, "chunk": _chunk(p["chunk"])}) for p in rest["passages"]))

@@ -10,12 +10,24 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
-from headrace.sentences import STOP_WORDS, stem, words
+from headrace.question_words import (
+    DATE_ROOTS,
+    LAST,
+    LETTER_A,
+    ORDERING,
+    RELATING,
+    TIMING,
+    Word,
+    opposites,
+    read_word,
+    root_of,
+)
+from headrace.sentences import STOP_WORDS, words
 
 _TIME = re.compile(
     r"\b(?:now|today|tonight|yesterday|tomorrow|currently|at the moment|this (?:morning|week|month|quarter|year|semester)"
@@ -33,50 +45,7 @@ _REFERS_BACK = re.compile(
     r"(?:\w+[^\w]*){0,3}$|\b(?:you (?:just )?(?:said|mentioned|told|wrote)|your (?:last|previous) (?:answer|reply)"
     r"|(?:the )?(?:above|previous) (?:answer|question|one))\b"
 )
-_NEGATION = re.compile(r"\b(?:not|no|never|none|neither|nor|without|cannot|except|excluding|unless)\b|n['’]t\b")
-# `one` is rather a person or a thing.
-_NUMBER_WORDS = {
-    word: str(value)
-    for value, word in enumerate(
-        """zero - two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
-        eighteen nineteen twenty""".split()
-    )
-} | {
-    "thirty": "30", "forty": "40", "fifty": "50", "sixty": "60", "ninety": "90", "hundred": "100", "thousand": "1000",
-    "first": "1st", "second": "2nd", "third": "3rd", "fourth": "4th", "fifth": "5th", "once": "1x", "twice": "2x",
-}  # fmt: skip
-_TOKEN = re.compile(r"\d+(?:[.,:/-]\d+)*|[%$€£]|°[cf]|\w+(?:['.-]\w+)*")
-_NUMBER = re.compile(r"\d+(?:[.,:/-]\d+)*")
-_UNITS = {
-    name: unit
-    for unit, names in {
-        "kg": "kg kilo kilos kilogram kilograms kilogramme kilogrammes",
-        "g": "g gram grams", "mg": "mg milligram milligrams", "t": "t ton tons tonne tonnes", "lb": "lb lbs pound pounds",
-        "km": "km kilometre kilometres kilometer kilometers", "m": "m metre metres meter meters",
-        "cm": "cm centimetre centimetres centimeter centimeters", "mm": "mm millimetre millimetres millimeter millimeters",
-        "mi": "mile miles", "ft": "foot feet", "in": "inch inches", "l": "l litre litres liter liters",
-        "ml": "ml millilitre millilitres", "s": "second seconds sec secs", "min": "minute minutes mins", "h": "h hour hours hrs",
-        "day": "day days", "week": "week weeks", "month": "month months", "year": "year years", "quarter": "quarter quarters",
-        "%": "% percent percentage", "$": "$ dollar dollars usd", "€": "€ euro euros eur", "£": "£ gbp sterling",
-        "kb": "kb kilobyte kilobytes", "mb": "mb megabyte megabytes", "gb": "gb gigabyte gigabytes", "tb": "tb terabyte terabytes",
-        "°c": "°c celsius centigrade", "°f": "°f fahrenheit", "w": "w watt watts", "kw": "kw kilowatt kilowatts",
-        "v": "v volt volts", "a": "amp amps ampere amperes", "bar": "bar bars", "psi": "psi", "hz": "hz hertz",
-    }.items()
-    for name in names.split()
-}  # fmt: skip
-_CALENDAR = {
-    name: day
-    for day, names in {
-        "jan": "january jan", "feb": "february feb", "mar": "march", "apr": "april apr", "jun": "june", "jul": "july",
-        "aug": "august aug", "sep": "september sep sept", "oct": "october oct", "nov": "november nov", "dec": "december dec",
-        "mon": "monday mondays mon", "tue": "tuesday tuesdays tue", "wed": "wednesday wednesdays wed",
-        "thu": "thursday thursdays thu", "fri": "friday fridays fri", "sat": "saturday saturdays", "sun": "sunday sundays",
-        "weekend": "weekend weekends", "spring": "spring", "summer": "summer", "autumn": "autumn fall", "winter": "winter",
-        "morning": "morning mornings", "evening": "evening evenings", "night": "night nights nightly", "noon": "noon midday",
-        "daily": "daily", "weekly": "weekly", "monthly": "monthly", "yearly": "yearly annually",
-    }.items()
-    for name in names.split()
-}  # fmt: skip
+_TOKEN = re.compile(r"\d+(?:[.,:/-]\d+)*|[%$€£]|°[cfCF]|\w+(?:['.-]\w+)*")
 # What kind of answer is wanted. A question that names none may have any.
 _KINDS = re.compile(
     r"\b(?:(?P<reason>why|how come|what for|for what reason|reason)|(?P<duration>how (?:long|soon|quickly|fast))"
@@ -87,43 +56,33 @@ _KINDS = re.compile(
     r"|(?P<manner>how (?:do|does|can|could|should|would|to|is|are|must|may|did)))\b"
 )
 _REQUESTS = ("can you ", "could you ", "would you ", "will you ")
+_DOES = frozenset(("do", "does", "did"))
+_IS = frozenset("is are was were be been being get gets got".split())
+_ASKED = frozenset(("who", "whom", "what", "which"))
 _EITHER = re.compile(r"^(?:is|are|was|were|do|does|did|can|could|may|must|should|shall|will|would|has|have|am)\b")
-# Words of asking, which say nothing of what is asked: courtesies, light verbs, measures that "how …" stands for.
-_ASKING_WORDS = frozenset(
-    """please kindly know knows tell explain describe question wonder wondering want wanted need needs needed help like
-    looking look understand clarify exactly actually basically just really quick quickly hi hello hey thanks thank
-    information info detail details regarding concerning according per ok okay anyone somebody someone anybody find out
-    give gives given show list find us could would possible let learn hear curious mean means meant thing things case way
-    ways there happen happens take takes taken go goes get gets got have has put puts make makes come comes keep keeps
-    hold holds last lasts apply applies include includes included contain contains use used uses be being been become
-    entitled entitlement allowed permitted amount number quantity total kind type sort sorts types kinds many much long
-    large big far often soon time date one ones""".split()
-)
+# What a name begins with, or has in it, if it is not the first word.
+_NAME_SIGN = re.compile(r"[A-Z]|[a-z]\d")
 _CAPITAL = re.compile(r"(?<![.!?]\s)(?<!^)\b[A-Z][\w'’-]*|\b[A-Z]{2,}\w*\b|\b\w*[a-z][A-Z]\w*\b|\b\w*\d\w*\b")
-_OPPOSITES = tuple(
-    (frozenset(some.split()), frozenset(others.split()))
-    for some, others in (
-        ("min minimum least lowest smallest shortest", "max maximum most highest largest longest"),
-        ("before prior earlier", "after later following"),
-        ("first", "last"),
-        ("more above over exceeding", "less below under fewer"),
-        ("start begin starts begins beginning opening open opens", "end ends finish ending close closing closes"),
-        ("allowed permitted may can eligible", "forbidden prohibited banned ineligible"),
-        ("buy purchase", "sell"),
-        ("increase raise up", "decrease reduce lower down"),
-        ("import incoming inbound arrival", "export outgoing outbound departure"),
-        ("internal inside indoor", "external outside outdoor"),
-        ("advantage advantages benefit benefits pros", "disadvantage disadvantages drawback drawbacks cons"),
-        ("in on up", "out off down"),
-        ("all every each", "some few"),
-        ("get gets receive receives", "give gives"),
-        ("was were did", "will shall"),
-        ("include includes included", "need needs needed"),
-        ("from", "by"),
-        ("accept approve", "reject refuse decline"),
-    )
-)
-
+_LETTER_A = re.compile(r"(?<![.!?]\s)(?<!^)\bA\b(?!')")
+_NEVER_AFTER_ARTICLES = STOP_WORDS - {
+    "many",
+    "most",
+    "more",
+    "much",
+    "such",
+    "may",
+    "will",
+    "must",
+    "show",
+    "list",
+    "find",
+    "say",
+}
+# Words that are something else in another place.
+_CONTEXTUAL = frozenset("a last g h l m s t v w".split())
+_BEFORE_NOUNS = frozenset("the my our your their its his her".split())
+# Said in many ways, unless the question ends with them.
+_LOOSE = frozenset(("by", "with", "for"))
 _NEGATING = ("un", "dis", "de", "in", "im", "il", "ir", "non", "mis", "anti")
 
 
@@ -151,27 +110,32 @@ def contradiction(question: str, other: str) -> str:
     Takes questions as they were asked: upper case tells names. A question that wants days is not answered in weeks.
     """
     one, two = _facts(question), _facts(other)
-    for name in ("numbers", "dates", "negation"):
-        if getattr(one, name) != getattr(two, name):
-            return name
-    if one.units - two.units - {unit for _, unit in two.numbers}:
+    if one.numbers != two.numbers:
+        return "numbers"
+    if one.dates != two.dates:
+        return "dates"
+    if _is_negated_otherwise(one, two) or _is_negated_otherwise(two, one):
+        return "negation"
+    if one.units and one.units - two.units - {unit for _, unit in two.numbers}:
         return "units"
-    if one.names - two.words or two.names - one.words:
+    if (one.names and one.names - two.words) or (two.names and two.names - one.words):
         return "names"
-    if one.kind and two.kind and one.kind != two.kind:
-        return "kind"
-    if (one.kind == "either") != (two.kind == "either"):
+    if one.kind != two.kind and ((one.kind and two.kind) or "either" in (one.kind, two.kind)):
         return "kind"
     if _are_opposite(one.roots, two.roots):
         return "opposites"
-    if any(one.links.get(link, target) != target for link, target in two.links.items()):
+    if _are_timed_otherwise(one.timing, two.timing) or _are_related_otherwise(one.links, two.links):
         return "relations"
-    return "order" if _are_swapped(one.content, two.content) else ""
+    return "order" if _are_swapped(one, two) else ""
 
 
 def difference(question: str, other: str) -> Difference:
     """The words that carry meaning in the one question and not in the other."""
-    left, right = frozenset(_facts(question).content), frozenset(_facts(other).content)
+    one, two = _facts(question).content, _facts(other).content
+    left = frozenset(one)
+    if one == two:
+        return Difference(_NONE, _NONE, left)
+    right = frozenset(two)
     return Difference(left - right, right - left, left & right)
 
 
@@ -184,49 +148,66 @@ def without_typos(apart: Difference, known: Collection[str]) -> Difference:
 
 def roots_in(text: str) -> frozenset[str]:
     """The words of a text, as differences name them."""
-    return frozenset(_root(word.removesuffix("'s")) for word in words(text))
+    return frozenset([root_of(word.removesuffix("'s")) for word in words(text)])
 
 
-_DATE_ROOTS = frozenset(stem(name) for name in _CALENDAR)
+_NONE: frozenset[str] = frozenset()
+_NO_NUMBERS: frozenset[tuple[str, str]] = frozenset()
+_NO_LINKS: dict[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class _Facts:
+class _Facts(NamedTuple):
+    """What is compared of a question. Most questions have none of most of it: the empty ones are shared."""
+
+    tokens: Sequence[str]
+    roots: frozenset[str]
+    content: tuple[str, ...]
+    kind: str
     numbers: frozenset[tuple[str, str]]
     units: frozenset[str]
     dates: frozenset[str]
-    negation: int
+    # The word that each negation is of; empty for one of nothing.
+    negated: tuple[str, ...]
     names: frozenset[str]
-    kind: str
     links: dict[str, str]
-    words: frozenset[str]
-    roots: frozenset[str]
-    content: tuple[str, ...]
+    timing: frozenset[str]
+
+    @property
+    def words(self) -> frozenset[str]:
+        return frozenset(self.tokens) | {token.removesuffix("'s") for token in self.tokens}
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=1024)
 def _facts(question: str) -> _Facts:
-    text = " ".join((question if question.isascii() else _plain(question)).split())
+    text = question if question.isascii() else _plain(question)
     low = text.casefold()
     tokens = _TOKEN.findall(low)
+    read = [read_word(token) for token in tokens]
+    if not _CONTEXTUAL.isdisjoint(tokens):
+        _see_in_context(text, tokens, read)
+    special = [place for place, word in enumerate(read) if word.is_special]
+    numbers, units, dates = _NO_NUMBERS, _NONE, _NONE
+    negated: tuple[str, ...] = ()
+    if special:
+        numbers = _numbers(read, special)
+        units = frozenset(
+            [read[p].unit for p in special if read[p].unit and (len(tokens[p]) > 3 or not tokens[p].isalnum())]
+        )
+        dates = frozenset([read[p].date for p in special if read[p].date])
+        negated = tuple([_next_content(read, p + 1) for p in special if read[p].negates])
+    named = _NAME_SIGN.search(text, 1) or len(text) == 1
     return _Facts(
-        numbers=_numbers(tokens),
-        units=frozenset(
-            _UNITS[token] for token in tokens if token in _UNITS and (len(token) > 3 or not token.isalnum())
-        ),
-        dates=frozenset(_CALENDAR[token] for token in tokens if token in _CALENDAR),
-        negation=len(_NEGATION.findall(low)),
-        names=frozenset(name.casefold().removesuffix("'s") for name in _CAPITAL.findall(text) if not name[0].isdigit())
-        - STOP_WORDS,
-        kind=_kind(low),
-        links=_links(tokens),
-        words=frozenset(tokens) | {token.removesuffix("'s") for token in tokens},
-        roots=frozenset(_root(token) for token in tokens),
-        content=tuple(
-            _root(word)
-            for word in (token.removesuffix("'s") for token in words(low))
-            if word not in STOP_WORDS and word not in _ASKING_WORDS and not _NEGATION.fullmatch(word)
-        ),
+        tokens,
+        frozenset([word.root for word in read]),
+        tuple([word.root for word in read if word.carries_meaning]),
+        _kind(low),
+        numbers,
+        units,
+        dates,
+        negated,
+        _names(text) if named else _NONE,
+        _NO_LINKS if RELATING.isdisjoint(tokens) else _links(tokens, read),
+        _NONE if TIMING.keys().isdisjoint(tokens) else frozenset(TIMING[t] for t in tokens if t in TIMING),
     )
 
 
@@ -234,31 +215,43 @@ def _plain(text: str) -> str:
     return unicodedata.normalize("NFKC", text).replace("’", "'")
 
 
-@lru_cache(maxsize=65_536)
-def _root(word: str) -> str:
-    """The stem, so that more forms of a word are one: `resetting` and `reset`; but `employee` is no `employer`."""
-    if word in _NUMBER_WORDS:
-        return _NUMBER_WORDS[word]
-    if word.endswith(("ee", "ees")):
-        return word.removesuffix("s")
-    stemmed = stem(word)
-    if len(stemmed) > 4 and stemmed[-1] == stemmed[-2]:
-        stemmed = stemmed[:-1]
-    return stemmed.removesuffix("e") if len(stemmed) > 4 else stemmed
+def _names(text: str) -> frozenset[str]:
+    found = (name.casefold().removesuffix("'s") for name in _CAPITAL.findall(text) if not name[0].isdigit())
+    return frozenset(found) - STOP_WORDS
 
 
-def _numbers(tokens: Sequence[str]) -> frozenset[tuple[str, str]]:
+def _see_in_context(text: str, tokens: Sequence[str], read: list[Word]) -> None:
+    """What a word is by where it stands: `from a to b`, `Plan A`, `5 g`, `the last day`."""
+    for place, (said, word) in enumerate(zip(tokens, read, strict=True)):
+        if said == "a":
+            behind = tokens[place + 1] if place + 1 < len(tokens) else "to"
+            # No article stands before a preposition.
+            if place and behind in _NEVER_AFTER_ARTICLES:
+                read[place] = LETTER_A
+        elif word.is_letter and word.unit and place and tokens[place - 1][0].isdigit():
+            read[place] = Word(word.root, unit=word.unit)
+        elif said == "last" and place and tokens[place - 1] in _BEFORE_NOUNS:
+            read[place] = LAST
+    if " A" in text and _LETTER_A.search(text):
+        raw = _TOKEN.findall(text)
+        if len(raw) == len(tokens):
+            for place, said in enumerate(raw):
+                if place and said == "A":
+                    read[place] = LETTER_A
+
+
+def _next_content(read: Sequence[Word], start: int) -> str:
+    return next((word.root for word in read[start:] if word.carries_meaning), "")
+
+
+def _numbers(read: Sequence[Word], special: Sequence[int]) -> frozenset[tuple[str, str]]:
     """Each number with its unit, both in one form: `5 kilometres` is `5km`."""
-    found = set()
-    for place, token in enumerate(tokens):
-        number, unit = _NUMBER_WORDS.get(token), ""
-        if number is None:
-            match = _NUMBER.match(token) if token[0].isdigit() else None
-            if match is None:
-                continue
-            number, unit = match.group().replace(",", ""), token[match.end() :]
-        near = [unit] if unit else [*tokens[place + 1 : place + 2], *tokens[max(place - 1, 0) : place]]
-        found.add((number, next((_UNITS[word] for word in near if word in _UNITS), unit)))
+    found = []
+    for place in special:
+        word = read[place]
+        if word.number:
+            near = () if word.is_letter else (*read[place + 1 : place + 2], *read[max(place - 1, 0) : place])
+            found.append((word.number, next((other.unit for other in near if other.unit), "")))
     return frozenset(found)
 
 
@@ -270,44 +263,92 @@ def _kind(low: str) -> str:
     return "either" if _EITHER.match(low) and not low.startswith(_REQUESTS) else ""
 
 
-def _links(tokens: Sequence[str]) -> dict[str, str]:
-    """What stands behind each preposition: from where, to whom."""
+def _links(tokens: Sequence[str], read: Sequence[Word]) -> dict[str, str]:
+    """What stands behind each preposition: from where, to whom; `?` at the end, where it is what is asked for."""
     found: dict[str, str] = {}
     for place, token in enumerate(tokens):
-        if token in {"from", "to", "before", "after", "than", "into", "over", "under", "between"}:
-            behind = (word for word in tokens[place + 1 :] if word not in STOP_WORDS)
-            if target := next(behind, "").removesuffix("'s"):
-                found.setdefault(token, _root(target))
+        if token in RELATING and token not in found:
+            behind = (
+                word.root
+                for word, other in zip(read[place + 1 :], tokens[place + 1 :], strict=True)
+                if word.is_letter or other not in STOP_WORDS
+            )
+            target = next(behind, "" if place + 1 < len(tokens) else "?")
+            if target:
+                found[token] = target
     return found
+
+
+def _are_timed_otherwise(one: frozenset[str], two: frozenset[str]) -> bool:
+    return one != two and bool((one and two) or (one | two) & ORDERING)
+
+
+def _are_related_otherwise(one: Mapping[str, str], two: Mapping[str, str]) -> bool:
+    """Whether another word stands behind a preposition; behind a loose one, only whether it is the one asked for."""
+    pairs = ((link, one[link], target) for link, target in two.items() if link in one)
+    return any(a != b and (link not in _LOOSE or "?" in (a, b)) for link, a, b in pairs)
+
+
+def _is_negated_otherwise(one: _Facts, two: _Facts) -> bool:
+    """Another number of negations, or one of a word that the other has as well, but does not negate."""
+    if len(one.negated) != len(two.negated):
+        return True
+    if "" in one.negated or "" in two.negated:
+        return False
+    return any(word in two.content and word not in two.negated for word in one.negated)
 
 
 def _are_opposite(one: frozenset[str], two: frozenset[str]) -> bool:
     """Whether the one has a word and the other its opposite: `open` and `closed`, `install` and `uninstall`."""
+    if one == two:
+        return False
     left, right = one - two, two - one
-    if any((left & a and right & b) or (left & b and right & a) for a, b in _opposites()):
+    against = opposites()
+    if any(root in against and not against[root].isdisjoint(right) for root in left):
         return True
-    return any(prefix + a in right for a in left for prefix in _NEGATING) or any(
-        prefix + b in left for b in right for prefix in _NEGATING
+    return any(
+        root.startswith(_NEGATING) and any(root.removeprefix(prefix) in others for prefix in _NEGATING)
+        for roots, others in ((left, right), (right, left))
+        for root in roots
     )
 
 
-@lru_cache(maxsize=1)
-def _opposites() -> tuple[tuple[frozenset[str], frozenset[str]], ...]:
-    return tuple((frozenset(map(_root, a)), frozenset(map(_root, b))) for a, b in _OPPOSITES)
+def _are_swapped(one: _Facts, two: _Facts) -> bool:
+    """The same words, but who does what to whom is another.
 
-
-def _are_swapped(content: Sequence[str], other: Sequence[str]) -> bool:
-    """The same words, of which two have changed places around others: who does what to whom is another.
-
+    Either the one asks who did it, and the other whom it was done to; or two words have changed places around others.
     Two beside each other are a way to say it: `the marketing budget`, `the budget of marketing`. Numbers and dates may
     stand anywhere.
     """
-    one, two = (
-        [word for word in words_ if not (word[0].isdigit() or word in _DATE_ROOTS)] for words_ in (content, other)
+    left, right = (
+        [word for word in facts.content if not (word[0].isdigit() or word in DATE_ROOTS)] for facts in (one, two)
     )
-    places = [place for place, (a, b) in enumerate(zip(one, two, strict=False)) if a != b]
-    is_swap = len(one) == len(two) and len(places) == 2 and Counter(one) == Counter(two)
-    return is_swap and places[1] - places[0] > 1
+    if len(left) != len(right):
+        return False
+    places = [place for place, (a, b) in enumerate(zip(left, right, strict=True)) if a != b]
+    if not places or len(places) == 2:
+        roles = {_role(one.tokens), _role(two.tokens)}
+        if roles == {"doer", "done by"} or (places and roles == {"doer", "done to"}):
+            return sorted(left) == sorted(right)
+    return len(places) == 2 and places[1] - places[0] > 1 and sorted(left) == sorted(right)
+
+
+def _role(tokens: Sequence[str]) -> str:
+    """What is asked for: the `doer` (who hired Anna), whom it is `done to` (who did Anna hire), or `done by` whom."""
+    place = next((place for place, token in enumerate(tokens) if token in _ASKED), None)
+    if place is None or place + 1 >= len(tokens):
+        return ""
+    if tokens[place] == "which":
+        place += 1
+    behind = tokens[place + 1 :]
+    if not behind:
+        return ""
+    if "by" in behind and not _IS.isdisjoint(behind):
+        # "Who was Anna hired by" asks for the doer.
+        return "doer" if behind[-1] == "by" else "done by"
+    if behind[0] in _DOES:
+        return "done to"
+    return "doer" if read_word(behind[0]).carries_meaning else ""
 
 
 def _is_typo(word: str, other: str) -> bool:

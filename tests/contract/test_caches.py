@@ -370,6 +370,41 @@ async def test_processes_see_each_others_answers(client: Redis, make_index: Ques
             assert [n.question for n in near] == ([] if number % 3 == 0 else [each.question])
 
 
+@pytest.mark.parametrize("client", ["mirror", "cluster"], indirect=True)
+async def test_a_server_that_lost_its_last_writes_is_not_taken_for_what_it_was(
+    client: Redis, make_index: QuestionIndex, key: CacheKey
+) -> None:
+    one, other = (RedisCache(client, index, LIMITS) for index in (make_index, MirrorIndex(client, most_bytes=10**7)))
+    first, lost, later = (replace(key, question=f"question {number}") for number in range(3))
+    place = partition_key(key.partition.scope.tenant, key.partition.name)
+    await one.remember(first, answer(asked="q0"))
+    before = cast("dict[bytes, bytes]", await client.hgetall(place))
+    await one.remember(lost, answer(asked="q1"))
+    await other.find(key)
+    assert len(await other.nearest(key.partition, vector("q1"), at_least=-1.0)) == 2
+    # A replica takes over that never heard of the second answer.
+    await client.delete(place, entry_key(key.partition.scope.tenant, key.partition.name, lost.id))
+    await client.hset(place, mapping=before)  # type: ignore[arg-type]
+    await one.remember(later, answer(asked="q2"))
+    await other.find(key)
+    near = await other.nearest(key.partition, vector("q2"), at_least=-1.0)
+    assert {each.question for each in near} == {first.question, later.question}
+
+
+@pytest.mark.parametrize("client", ["mirror", "cluster"], indirect=True)
+async def test_a_process_holds_no_more_partitions_than_it_may(client: Redis, key: CacheKey) -> None:
+    index = MirrorIndex(client, most_bytes=20_000)
+    cache = RedisCache(client, index, LIMITS)
+    for number in range(40):
+        each = replace(key, partition=replace(key.partition, filter={"page": number}), question="q" * 3_000)
+        await cache.remember(each, answer())
+        await cache.find(each)
+        (near,) = await cache.nearest(each.partition, vector("leave"), at_least=0.9)
+        assert near.question == each.question
+        assert index.size <= 20_000
+    assert (await cache.find(key)).found is None
+
+
 async def test_lookups_of_one_moment_do_not_mix(any_cache: RedisCache, key: CacheKey) -> None:
     keys = [replace(key, question=f"q{number}") for number in range(100)]
     for number in range(0, 100, 2):
@@ -378,6 +413,18 @@ async def test_lookups_of_one_moment_do_not_mix(any_cache: RedisCache, key: Cach
     assert [held.question if held else None for held in answers] == [
         each.question if number % 2 == 0 else None for number, each in enumerate(keys)
     ]
+
+
+async def test_answers_that_no_longer_fit_into_the_process_are_read_again(
+    any_cache: RedisCache, key: CacheKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headrace.caches.lookups.KNOWN_BYTES", 5_000)
+    keys = [replace(key, question=f"q{number}") for number in range(20)]
+    for each in keys:
+        await any_cache.remember(each, answer(asked=each.question))
+    for _ in range(2):
+        assert all(await asyncio.gather(*(found(any_cache, each) for each in keys)))
+        assert all([await found(any_cache, each) for each in keys])
 
 
 async def test_a_server_that_is_gone_or_silent_is_a_miss_and_no_fault(key: CacheKey) -> None:

@@ -43,7 +43,7 @@ def encode_documents(basis: Basis) -> str:
 
 def decode_basis(documents: bytes, bar: bytes) -> Basis:
     """What an answer rests on; the question's vector is not kept with it. Raises ValueError."""
-    texts = json.loads(documents)
-    current = {key: json.loads(value) for key, value in zip(texts[::2], texts[1::2], strict=True)}
+    texts = orjson.loads(documents)
+    current = {key: orjson.loads(value) for key, value in zip(texts[::2], texts[1::2], strict=True)}
     shown = {key: (generation, tuple(groups)) for key, (generation, groups) in current.items()}
     return Basis((), float(bar), shown)

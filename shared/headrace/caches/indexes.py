@@ -74,6 +74,11 @@ class MirrorIndex:
         self._bytes = 0
         self._partitions: OrderedDict[str, _Held] = OrderedDict()
 
+    @property
+    def size(self) -> int:
+        """About how many bytes all mirrors take up."""
+        return self._bytes
+
     def row(self, entry: str, question: str, bar: float, vector: Quantised) -> bytes:
         rows = Rows(len(vector.numbers))
         rows.append(entry, question, bar, vector)

@@ -34,6 +34,7 @@ class _Question:
     partition: Partition
     entry: str
     kind: str
+    similarity: float
     key: str
 
 
@@ -48,10 +49,10 @@ class Lookups:
         self._known_bytes = 0
         self._turns: Turns[str, _Question, Lookup] = Turns(self._ask, most=MOST_LOOKUPS)
 
-    async def find(self, partition: Partition, entry: str, *, kind: str) -> Lookup:
+    async def find(self, partition: Partition, entry: str, *, kind: str, similarity: float = 1.0) -> Lookup:
         """The entry, if it is current, and the tenant's revision. A hit counts as `kind`, if that is not empty."""
         tenant = partition.scope.tenant
-        question = _Question(partition, entry, kind, entry_key(tenant, partition.name, entry))
+        question = _Question(partition, entry, kind, similarity, entry_key(tenant, partition.name, entry))
         return await self._turns.ask(tenant, question)
 
     async def _ask(self, tenant: str, questions: Sequence[_Question]) -> list[Lookup]:
@@ -87,7 +88,7 @@ class Lookups:
         self._keep(question.key, held)
         answer = CachedAnswer(int(revision), float(created_at), held[1], decode_basis(documents, bar))
         settled = verdict == b"holds"
-        return Found(question.entry, asked.decode(), answer, settled, version=made.decode())
+        return Found(question.entry, asked.decode(), answer, settled, question.similarity, made.decode())
 
     def _keep(self, key: str, held: _Held) -> None:
         before = self._known.pop(key, NOTHING)

@@ -12,7 +12,7 @@ import json
 import random
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, cast
 
 from redis.asyncio import Redis
@@ -79,11 +79,11 @@ class RedisCache:
         return found or []
 
     async def read(self, partition: Partition, neighbour: Neighbour, *, count: bool) -> Found | None:
-        kind = "semantic" if count else ""
-        lookup = await self._patience.run(lambda: self._lookups.find(partition, neighbour.id, kind=kind), in_time=True)
-        if lookup is None or lookup.found is None:
-            return None
-        return replace(lookup.found, similarity=neighbour.similarity)
+        kind, near = "semantic" if count else "", neighbour.similarity
+        lookup = await self._patience.run(
+            lambda: self._lookups.find(partition, neighbour.id, kind=kind, similarity=near), in_time=True
+        )
+        return lookup.found if lookup else None
 
     async def remember(self, key: CacheKey, answer: CachedAnswer) -> bool:
         body = encode_events(answer.events)
