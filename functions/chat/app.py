@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -163,9 +164,12 @@ async def _streamed(
     deadline_seconds: float,
 ) -> StreamingResponse:
     events = reported(answer(question, parts.answering), parts.report)
+    started = time.monotonic()
     # A fault before the first event can still have an honest status code.
-    first = await anext(events)
-    body = sse.stream(_chain(first, events), write=write, write_error=write_error, deadline_seconds=deadline_seconds)
+    async with asyncio.timeout(deadline_seconds):
+        first = await anext(events)
+    left_seconds = deadline_seconds - (time.monotonic() - started)
+    body = sse.stream(_chain(first, events), write=write, write_error=write_error, deadline_seconds=left_seconds)
     headers = {**SSE_HEADERS, **verdict_header(first)}
     return StreamingResponse(body, media_type="text/event-stream", headers=headers)
 

@@ -160,8 +160,8 @@ class AnswerCache(Checkable, Protocol):
     no method but `check` raises.
     """
 
-    async def find(self, key: CacheKey) -> Lookup:
-        """The answer remembered under this key, if there is one. A settled one counts as a hit."""
+    async def find(self, key: CacheKey, *, again: bool = False) -> Lookup:
+        """The answer remembered under this key, if there is one. A settled one counts as a hit; nothing does `again`."""
 
     async def nearest(self, partition: Partition, vector: Sequence[float], *, at_least: float) -> list[Neighbour]:
         """The cached questions whose cosine to this unit-length vector is at least so much, nearest first; a few.
@@ -255,8 +255,11 @@ class FlightRelay(Protocol):
     async def lead(self, flight: str) -> str | None:
         """Take the lead: the lease's token, or None when somebody else has it."""
 
-    async def send(self, flight: str, lease: str, messages: Sequence[bytes], *, ends: bool = False) -> bool:
-        """Tell the followers, and renew the lease; `ends` gives it back. False when it is lost: somebody else leads."""
+    async def send(self, flight: str, lease: str, messages: Sequence[bytes], *, sent: int, ends: bool = False) -> bool:
+        """Tell the followers, and renew the lease; `ends` gives it back. False when it is lost: somebody else leads.
+
+        `sent` is how many messages were sent on this lease before: these, sent again, are heard once.
+        """
 
     async def receive(self, flight: str, after: str, *, wait_seconds: float) -> tuple[str, list[bytes]]:
         """What was sent after this place (empty: from the start), and the place to go on from; nothing when none came."""

@@ -35,7 +35,7 @@ async def open_redis(url: str, *, protocol: int = 3, mode: str = "standalone") -
         "socket_connect_timeout": CONNECT_TIMEOUT_SECONDS,
         "socket_timeout": READ_TIMEOUT_SECONDS,
         "health_check_interval": 30,
-        # Each answer that is followed from elsewhere waits on a connection of its own.
+        # One for each command that is under way; an answer that is followed from elsewhere waits on one.
         "max_connections": MOST_CONNECTIONS,
         "retry": Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.02), retries=2),
     }

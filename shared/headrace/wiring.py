@@ -119,12 +119,12 @@ def watch_on(client: Redis, settings: Settings) -> AnswerWatch:
     return RedisWatch(client, MirrorIndex(client, most_bytes=settings.cache_mirror_bytes))
 
 
-def flights_on(client: Redis) -> Flights:
-    """Where equal questions in flight meet."""
+def flights_on(client: Redis, listening: Redis) -> Flights:
+    """Where equal questions in flight meet; who follows one waits on a connection of the client for `listening`."""
     from headrace.answering.flights import Flights
     from headrace.flights.redis import RedisRelay
 
-    return Flights(RedisRelay(client))
+    return Flights(RedisRelay(client, listening))
 
 
 def upkeep_of(client: Redis, settings: Settings) -> CacheUpkeep:
@@ -149,7 +149,7 @@ async def open_answering(settings: Settings, client: Redis) -> AsyncIterator[Ans
             retriever=retriever_on(settings, embedder, store, registry, reranker),
             registry=registry,
             cache=cache_on(client, settings),
-            flights=flights_on(client),
+            flights=flights_on(client, await stack.enter_async_context(open_redis(settings))),
             conversations=conversations_on(client, settings),
             model=model,
             max_tokens=settings.answer_max_tokens,

@@ -43,6 +43,7 @@ from headrace.types import (
 )
 from infra.local.processes import free_port
 from tests.support.chunks import vector
+from tests.support.lossy import silent
 from tests.support.processes import redis_cluster, search_redis_server
 
 LIMITS = CacheLimits(ttl_seconds=60, timeout_seconds=5.0)
@@ -428,14 +429,8 @@ async def test_answers_that_no_longer_fit_into_the_process_are_read_again(
 
 
 async def test_a_server_that_is_gone_or_silent_is_a_miss_and_no_fault(key: CacheKey) -> None:
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server:
-        for url in (f"redis://127.0.0.1:{port}/0", f"redis://127.0.0.1:{free_port()}/0"):
+    async with silent() as silent_url:
+        for url in (silent_url, f"redis://127.0.0.1:{free_port()}/0"):
             async with open_redis(url) as client:
                 limits = replace(LIMITS, timeout_seconds=0.05)
                 cache = RedisCache(client, MirrorIndex(client, most_bytes=1), limits)

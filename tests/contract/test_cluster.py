@@ -83,7 +83,7 @@ async def test_documents_answers_flights_and_conversations_live_on_a_cluster(clu
         lease = await relay.lead(f"{tenant}/q")
         assert lease is not None
         assert await relay.lead(f"{tenant}/q") is None
-        assert await relay.send(f"{tenant}/q", lease, [b"one", b"two"], ends=True)
+        assert await relay.send(f"{tenant}/q", lease, [b"one", b"two"], sent=0, ends=True)
         _, messages = await relay.receive(f"{tenant}/q", "", wait_seconds=0.1)
         assert messages == [b"one", b"two"]
         assert await upkeep.flush(tenant, dry_run=False) == 1

@@ -215,6 +215,22 @@ async def test_a_tenant_over_its_quota_is_brought_back(
     assert kept == [1, 3, 5, 7, 9], "what somebody asked for again"
 
 
+async def test_a_tally_whose_ledger_was_lost_is_right_after_a_sweep(
+    parts: MaintenanceParts, cache: RedisCache, redis: Redis, key: CacheKey, tenant: str
+) -> None:
+    for number in range(5):
+        await cache.remember(replace(key, question=f"q{number}"), cached(asked=f"q{number}"))
+    each = (await tally(redis, tenant))["bytes"] // 5
+    await redis.delete(ledger_keys(tenant)[0])
+    await cache.remember(replace(key, question="q9"), cached(asked="q9"))
+    assert (await tally(redis, tenant))["entries"] == 6
+    await by_hand(parts, "sweep", dry_run=True)
+    assert (await tally(redis, tenant))["entries"] == 6
+    await by_hand(parts, "sweep")
+    found = await tally(redis, tenant)
+    assert (found["entries"], found["bytes"]) == (1, each)
+
+
 async def test_answers_are_taken_out_by_hand(
     parts: MaintenanceParts, cache: RedisCache, redis: Redis, registry: RedisRegistry, key: CacheKey, tenant: str
 ) -> None:

@@ -10,14 +10,17 @@ from typing import Any
 
 import aiohttp
 import pytest
+from redis.asyncio import Redis
 
+from headrace.answering.answer import AnswerParts, Question, partition_of
 from headrace.answering.prompt import REFUSAL
 from headrace.embedders.minilm import MiniLMEmbedder
+from headrace.flights.redis import RedisRelay
 from headrace.models.openai import OpenAIModel, open_openai_model
 from headrace.registries.redis import RedisRegistry
 from headrace.retrieval.retriever import REMEMBERED_QUESTIONS, RetrievalOptions, Retriever
 from headrace.stores.qdrant import QdrantStore
-from headrace.types import Block, Message, Scope
+from headrace.types import Block, CacheKey, Message, Principal, Scope
 from tests.support.http import SseEvent, served, sse_events
 from tests.support.library import Library
 from tests.support.openai_server import Script
@@ -259,6 +262,21 @@ async def test_an_answer_past_the_deadline_ends_in_an_error_event(
         async with asyncio.timeout(5):
             while script.open_streams:
                 await asyncio.sleep(0.01)
+
+
+async def test_an_answer_that_does_not_begin_before_the_deadline_is_a_504(
+    chat_app: Callable[..., Any], answer_parts: Callable[..., AnswerParts], redis: Redis, library: Library
+) -> None:
+    await library.put("handbook.docx", LEAVE)
+    question, parts = Question("How long is parental leave?", Principal(library.tenant)), answer_parts()
+    key = CacheKey(partition_of(question, parts), question.text)
+    # Somebody elsewhere leads, and says nothing.
+    flight = f"{library.tenant}/{key.answer_id}@{(await parts.cache.find(key)).revision}"
+    assert await RedisRelay(redis, lease_seconds=30).lead(flight)
+    async with served(chat_app(deadline_seconds=0.5)) as url, aiohttp.ClientSession() as session:
+        async with session.post(f"{url}/chat", json={"question": question.text}) as response:
+            assert response.status == 504
+            assert (await response.json())["error"]["code"] == "deadline_exceeded"
 
 
 async def test_an_answer_that_is_not_whole_says_so_and_is_not_remembered(

@@ -9,6 +9,7 @@ import sys
 import uuid
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from headrace.embedders.minilm import MiniLMEmbedder
 from headrace.errors import ModelUnavailableError
 from headrace.flights.redis import RedisRelay
 from headrace.models.openai import OpenAIModel, open_openai_model
-from headrace.redis_client import open_redis
+from headrace.redis_client import open_redis, tenant_key
 from headrace.registries.redis import RedisRegistry
 from headrace.settings import Settings
 from headrace.stores.qdrant import open_qdrant_store
@@ -47,6 +48,7 @@ from infra.local.processes import free_port
 from tests.support.crashes import Crash
 from tests.support.http import sse_events
 from tests.support.library import Library
+from tests.support.lossy import lossy, silent
 from tests.support.openai_server import Script
 from tests.support.processes import redis_server, running
 
@@ -216,6 +218,55 @@ async def test_without_a_server_everybody_answers_for_himself(tenant: str) -> No
         for way in ways:
             heard = [event async for event in way.join(f"{tenant}/q", start)]
             assert heard == [TokenEvent("so")]
+
+
+async def test_a_server_that_says_nothing_keeps_nobody_waiting(tenant: str) -> None:
+    async def start() -> AsyncGenerator[AnswerEvent, None]:
+        yield TokenEvent("so")
+
+    async with silent() as url, open_redis(url) as redis, asyncio.timeout(3):
+        assert [event async for event in Flights(RedisRelay(redis)).join(f"{tenant}/q", start)] == [TokenEvent("so")]
+
+
+async def test_what_is_sent_twice_is_heard_once(redis_url: str, redis: Redis, tenant: str) -> None:
+    flight = f"{tenant}/q"
+    async with lossy(redis_url) as (url, loss), open_redis(url) as leading:
+        relay, followers = RedisRelay(leading, timeout_seconds=3.0), RedisRelay(redis)
+        loss.is_next = True
+        lease = await relay.lead(flight)
+        assert lease is not None, "whoever has the lease, and asks again, leads"
+        assert await relay.send(flight, lease, [b"a", b"b"], sent=0)
+        loss.is_next = True
+        assert await relay.send(flight, lease, [b"c", b"d"], sent=2)
+        assert loss.losses == 2
+        place, messages = await followers.receive(flight, "", wait_seconds=0.1)
+        assert messages == [b"a", b"b", b"c", b"d"]
+        await redis.delete(tenant_key(tenant, "flight", "q"))
+        assert not await relay.send(flight, lease, [b"e"], sent=4), "a server lost what followers must have heard first"
+        assert (await followers.receive(flight, place, wait_seconds=0.05))[1] == []
+
+
+async def test_an_asker_who_looked_before_another_flight_ended_gets_its_answer(
+    processes: list[AnswerParts], script: Script, library: Library
+) -> None:
+    await library.put("handbook.txt", LEAVE)
+    script.reply = lambda _: REPLY
+    looked, ended = asyncio.Event(), asyncio.Event()
+
+    class Late(Flights):
+        async def join(self, name: str, start: Any, *, relayed: bool = True) -> AsyncGenerator[AnswerEvent, None]:
+            looked.set()
+            await ended.wait()
+            async for event in super().join(name, start, relayed=relayed):
+                yield event
+
+    late = asyncio.create_task(ask(replace(processes[0], flights=Late()), library.tenant))
+    await looked.wait()
+    assert text_of(await ask(processes[1], library.tenant)) == REPLY
+    ended.set()
+    events = await late
+    assert (text_of(events), getattr(events[0], "cache", "")) == (REPLY, "hit")
+    assert len(script.requests) == 1
 
 
 def passages(*positions: int) -> PassagesEvent:

@@ -188,7 +188,7 @@ from headrace.vectors import quantise
 
 async def main():
     async with wiring.open_redis(Settings()) as redis:
-        wiring.cache_on(redis, Settings()), wiring.watch_on(redis, Settings()), wiring.flights_on(redis)
+        wiring.cache_on(redis, Settings()), wiring.watch_on(redis, Settings()), wiring.flights_on(redis, redis)
 asyncio.run(main())
 before = set(sys.modules)
 row = Rows(16)

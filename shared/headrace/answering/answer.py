@@ -155,6 +155,13 @@ class _Asked:
 
 async def _shared_answer(asked: _Asked, parts: AnswerParts) -> AsyncGenerator[AnswerEvent, None]:
     """The answer of a question near to this one, if the cache has one; else a new one, which the cache gets."""
+    if asked.lookup.revision is not None:
+        # Somebody else's flight may have ended, and its answer been kept, since the asker looked.
+        asked = replace(asked, lookup=await parts.cache.find(asked.key, again=True))
+    if asked.lookup.found is not None and asked.lookup.found.settled:
+        for event in _replay(asked.lookup.found):
+            yield event
+        return
     # The revision is read before anything is retrieved: whatever changes meanwhile makes the answer another one's.
     revision = asked.lookup.revision
     verdict = "miss" if revision is not None else "unavailable"

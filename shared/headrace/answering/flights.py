@@ -231,7 +231,7 @@ class _Sender:
         self._task.cancel()
 
     async def _run(self) -> None:
-        is_leading = True
+        is_leading, sent = True, 0
         while is_leading and not self._is_dropped:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._relay.lease_seconds / LOOKS_A_LEASE):
@@ -242,10 +242,11 @@ class _Sender:
             if self._last is not None:
                 messages.append(self._last)
             try:
-                is_leading = await self._relay.send(self._flight, self._lease, messages, ends=ends)
+                is_leading = await self._relay.send(self._flight, self._lease, messages, sent=sent, ends=ends)
             except RelayUnavailableError as error:
                 logger.warning("%s Nobody else can follow.", error)
                 return
+            sent += len(messages)
             if ends:
                 return
 

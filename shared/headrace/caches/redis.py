@@ -68,8 +68,9 @@ class RedisCache:
         with registry_faults():
             await self._client.ping()
 
-    async def find(self, key: CacheKey) -> Lookup:
-        lookup = await self._patience.run(lambda: self._lookups.find(key.partition, key.id, kind="exact"), in_time=True)
+    async def find(self, key: CacheKey, *, again: bool = False) -> Lookup:
+        kind = "" if again else "exact"
+        lookup = await self._patience.run(lambda: self._lookups.find(key.partition, key.id, kind=kind), in_time=True)
         return lookup or Lookup(None, None)
 
     async def nearest(self, partition: Partition, vector: Sequence[float], *, at_least: float) -> list[Neighbour]:

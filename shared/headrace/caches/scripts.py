@@ -246,6 +246,15 @@ redis.call('HSET', KEYS[1], 'packed', ARGV[3], 'packed_mark', ARGV[4])
 return 1
 """
 
+# The tally says what the ledger has, also after the ledger was lost. KEYS worth, tally. 1: it did not.
+RECOUNT = """
+if tonumber(redis.call('HGET', KEYS[2], 'entries') or 0) == redis.call('ZCARD', KEYS[1]) then return 0 end
+local members, bytes = redis.call('ZRANGE', KEYS[1], 0, -1), 0
+for i = 1, #members do bytes = bytes + tonumber(string.match(members[i], '(%d+)$')) end
+redis.call('HSET', KEYS[2], 'entries', #members, 'bytes', string.format('%.0f', bytes))
+return 1
+"""
+
 # KEYS registry, then partitions. ARGV their names in the registry. Forgets those that are gone; a tenant's list is short.
 FORGET = """
 local there = redis.call('HGET', KEYS[1], 'partitions') or ''

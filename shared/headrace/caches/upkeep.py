@@ -19,7 +19,7 @@ from redis.exceptions import ResponseError
 from headrace.cache_layout import entry_key, ledger_keys, partition_key, registry_key, search_index
 from headrace.caches.mirror import Mirror
 from headrace.caches.quota import Quota
-from headrace.caches.scripts import AUDIT, COMPACT, FORGET, RETIRE
+from headrace.caches.scripts import AUDIT, COMPACT, FORGET, RECOUNT, RETIRE
 from headrace.redis_client import registry_faults
 from headrace.types import CacheStats, Retired, Wanted
 
@@ -57,6 +57,7 @@ class RedisUpkeep:
         self._audit = client.register_script(AUDIT)
         self._compact = client.register_script(COMPACT)
         self._forget = client.register_script(FORGET)
+        self._recount = client.register_script(RECOUNT)
         self._retire = client.register_script(RETIRE)
 
     async def sweep(
@@ -80,6 +81,9 @@ class RedisUpkeep:
 
     async def settle(self, tenant: str, *, dry_run: bool) -> Mapping[str, int]:
         with registry_faults():
+            worth, tally, _ = ledger_keys(tenant)
+            if not dry_run:
+                await self._recount(keys=[worth, tally])
             evicted = 0 if dry_run else await self._quota.make_room(tenant)
             packed = 0
             for name, kind in await self._partitions(tenant):
