@@ -232,6 +232,8 @@ async def test_what_is_sent_twice_is_heard_once(redis_url: str, redis: Redis, te
     flight = f"{tenant}/q"
     async with lossy(redis_url) as (url, loss), open_redis(url) as leading:
         relay, followers = RedisRelay(leading, timeout_seconds=3.0), RedisRelay(redis)
+        # The connection is made, and the server knows the script.
+        await relay.lead(f"{tenant}/another")
         loss.is_next = True
         lease = await relay.lead(flight)
         assert lease is not None, "whoever has the lease, and asks again, leads"
