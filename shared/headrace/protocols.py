@@ -169,6 +169,11 @@ class AnswerCache(Checkable, Protocol):
         As of the last `find` in the partition, or later.
         """
 
+    async def worded(
+        self, partition: Partition, question: str, vector: Sequence[float], *, at_least: float
+    ) -> list[Neighbour]:
+        """Of these, the ones that have the question's words, found without looking through the others; or none."""
+
     async def read(self, partition: Partition, neighbour: Neighbour, *, count: bool) -> Found | None:
         """The neighbour's answer, if it is still there. `count` a settled one as a hit."""
 

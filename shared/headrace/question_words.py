@@ -108,6 +108,8 @@ class Word(NamedTuple):
     date: str = ""
     negates: bool = False
     is_letter: bool = False
+    # A name, in lower case as well: `e12`.
+    is_code: bool = False
 
 
 LETTER_A = Word("A", carries_meaning=True, is_special=True, number="A", is_letter=True)
@@ -129,7 +131,9 @@ def read_word(token: str) -> Word:
     bare = token.removesuffix("'s")
     carries_meaning = bare not in STOP_WORDS and bare not in _ASKING_WORDS and token[0].isalnum()
     number, date = _NUMBER_WORDS.get(token, ""), _CALENDAR.get(token, "")
-    return Word(root_of(bare), carries_meaning, bool(number or unit or date), number, unit, date)
+    is_code = any(letter.isdigit() for letter in token)
+    is_special = bool(number or unit or date or is_code)
+    return Word(root_of(bare), carries_meaning, is_special, number, unit, date, is_code=is_code)
 
 
 @lru_cache(maxsize=65_536)

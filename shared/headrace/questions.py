@@ -8,6 +8,7 @@ The lists are English; in other languages numbers, names and words must agree al
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
@@ -48,7 +49,7 @@ _REFERS_BACK = re.compile(
 _TOKEN = re.compile(r"\d+(?:[.,:/-]\d+)*|[%$€£]|°[cfCF]|\w+(?:['.-]\w+)*")
 # What kind of answer is wanted. A question that names none may have any.
 _KINDS = re.compile(
-    r"\b(?:(?P<reason>why|how come|what for|for what reason|reason)|(?P<duration>how (?:long|soon|quickly|fast))"
+    r"\b(?=[bfhrw])(?:(?P<reason>why|how come|what for|for what reason|reason)|(?P<duration>how (?:long|soon|quickly|fast))"
     r"|(?P<frequency>how (?:often|frequently))"
     r"|(?P<amount>how (?:much|many|big|large|high|deep|far|heavy|old|wide|thick|hot|cold))|(?P<person>who|whom|whose)"
     r"|(?P<time>when|what (?:time|date|day|month|year)|by which date|which (?:day|month|year))"
@@ -60,8 +61,6 @@ _DOES = frozenset(("do", "does", "did"))
 _IS = frozenset("is are was were be been being get gets got".split())
 _ASKED = frozenset(("who", "whom", "what", "which"))
 _EITHER = re.compile(r"^(?:is|are|was|were|do|does|did|can|could|may|must|should|shall|will|would|has|have|am)\b")
-# What a name begins with, or has in it, if it is not the first word.
-_NAME_SIGN = re.compile(r"[A-Z]|[a-z]\d")
 _CAPITAL = re.compile(r"(?<![.!?]\s)(?<!^)\b[A-Z][\w'’-]*|\b[A-Z]{2,}\w*\b|\b\w*[a-z][A-Z]\w*\b|\b\w*\d\w*\b")
 _LETTER_A = re.compile(r"(?<![.!?]\s)(?<!^)\bA\b(?!')")
 _NEVER_AFTER_ARTICLES = STOP_WORDS - {
@@ -139,6 +138,12 @@ def difference(question: str, other: str) -> Difference:
     return Difference(left - right, right - left, left & right)
 
 
+def wording(question: str) -> int:
+    """64 bits of the words that carry meaning, in whichever order: what equal questions share. 0 when there are none."""
+    roots = "\n".join(sorted(set(_facts(question).content)))
+    return int.from_bytes(hashlib.blake2b(roots.encode(), digest_size=8).digest(), "big") if roots else 0
+
+
 def without_typos(apart: Difference, known: Collection[str]) -> Difference:
     """The difference without those words of the left question that nobody knows, and that are a letter off one of the right."""
     typos = {(a, b) for a in apart.left for b in apart.right if a not in known and _is_typo(a, b)}
@@ -195,7 +200,7 @@ def _facts(question: str) -> _Facts:
         )
         dates = frozenset([read[p].date for p in special if read[p].date])
         negated = tuple([_next_content(read, p + 1) for p in special if read[p].negates])
-    named = _NAME_SIGN.search(text, 1) or len(text) == 1
+    named = not text[1:].islower() or any([read[p].is_code for p in special])
     return _Facts(
         tokens,
         frozenset([word.root for word in read]),
@@ -320,6 +325,8 @@ def _are_swapped(one: _Facts, two: _Facts) -> bool:
     Two beside each other are a way to say it: `the marketing budget`, `the budget of marketing`. Numbers and dates may
     stand anywhere.
     """
+    if one.content == two.content and "by" not in one.tokens and "by" not in two.tokens:
+        return False
     left, right = (
         [word for word in facts.content if not (word[0].isdigit() or word in DATE_ROOTS)] for facts in (one, two)
     )

@@ -7,11 +7,16 @@ documents.
 from __future__ import annotations
 
 import math
-from array import array
+import struct
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+_FLOATS = [struct.pack("f", value - 256 if value > 127 else value) for value in range(256)]
+_FLOAT_BYTES = [
+    (place, bytes(packed[place] for packed in _FLOATS)) for place in ((2, 3) if sys.byteorder == "little" else (0, 1))
+]
 _SHIFTED_BACK = bytes((value + 128) % 256 for value in range(256))
 
 
@@ -36,9 +41,23 @@ def quantise(vector: Sequence[float]) -> Quantised:
     return Quantised(shifted.translate(_SHIFTED_BACK), scale)
 
 
-def dot(one: array[float], other: bytes) -> float:
+def floats(vector: Sequence[float]) -> bytes:
+    """The vector as 32-bit floats of this machine."""
+    # Three times as fast as an array of them.
+    return struct.pack(f"{len(vector)}f", *vector)
+
+
+def dot(one: bytes, other: bytes) -> float:
     """The dot product of a vector of 32-bit floats and one of int8."""
-    return float(_simsimd().dot(one, array("f", memoryview(other).cast("b").tolist())))
+    return float(_simsimd().dot(memoryview(one).cast("f"), _widened(other)))
+
+
+def _widened(numbers: bytes) -> memoryview[float]:
+    """int8 numbers as 32-bit floats, by looking up the two bytes of each that are not 0."""
+    wide = bytearray(4 * len(numbers))
+    for place, bytes_of in _FLOAT_BYTES:
+        wide[place::4] = numbers.translate(bytes_of)
+    return memoryview(wide).cast("f")
 
 
 def dots(left: bytes, right: bytes, dimensions: int) -> memoryview[float]:

@@ -47,7 +47,7 @@ def near(known: Any, seed: int) -> Any:
 
 
 async def ours(url: str, known: Any, *, search: bool) -> tuple[Check, dict[str, float]]:
-    from headrace.answering.recall import Thresholds, Verdict, compare
+    from headrace.answering.recall import Thresholds, recall
     from headrace.caches.indexes import MirrorIndex
     from headrace.caches.redis import CacheLimits, RedisCache
     from headrace.caches.search import SearchIndex
@@ -81,7 +81,7 @@ async def ours(url: str, known: Any, *, search: bool) -> tuple[Check, dict[str, 
         await asyncio.gather(
             *(
                 cache.remember(
-                    CacheKey(partition, f"question number {number}"),
+                    CacheKey(partition, f"Which question has number {number}?"),
                     CachedAnswer(
                         0, 1.0,
                         (
@@ -107,12 +107,8 @@ async def ours(url: str, known: Any, *, search: bool) -> tuple[Check, dict[str, 
         found = (await cache.find(CacheKey(partition, question))).found
         if found is not None and found.settled:
             return next(event.text for event in found.answer.events if isinstance(event, TokenEvent))
-        for neighbour in await cache.nearest(partition, vector, at_least=THRESHOLD):
-            if compare(question, neighbour.question, neighbour.similarity, thresholds) is not Verdict.OTHER:
-                found = await cache.read(partition, neighbour, count=True)
-                if found is not None and found.settled:
-                    return next(event.text for event in found.answer.events if isinstance(event, TokenEvent))
-        return None
+        found, _ = await recall(cache, partition, question, vector, thresholds)
+        return None if found is None else next(e.text for e in found.answer.events if isinstance(e, TokenEvent))
 
     return check, {"fill_seconds": filled, "cold_ms": 1000 * cold}
 
@@ -127,7 +123,7 @@ async def redisvl(url: str, known: Any) -> tuple[Check, dict[str, float]]:
     for start in range(0, len(known), CONCURRENT):
         await asyncio.gather(
             *(
-                cache.astore(f"question number {number}", f"answer {number}", vector=known[number].tolist())
+                cache.astore(f"Which question has number {number}?", f"answer {number}", vector=known[number].tolist())
                 for number in range(start, min(start + CONCURRENT, len(known)))
             )
         )
@@ -166,7 +162,7 @@ async def gptcache(folder: str, known: Any) -> tuple[Check, dict[str, float]]:
     for start in range(0, len(known), 1000):
         numbers = range(start, min(start + 1000, len(known)))
         manager.import_data(
-            [f"question number {number}" for number in numbers],
+            [f"Which question has number {number}?" for number in numbers],
             [f"answer {number}" for number in numbers],
             [known[number].astype("float32") for number in numbers],
             [None for _ in numbers],
@@ -197,7 +193,7 @@ async def measure(check: Check, known: Any, *, together: int) -> dict[str, float
         nonlocal right
         vector = turned[place].tolist()
         started = time.perf_counter()
-        found = await check(f"Question, number {picked[place]}?", vector)
+        found = await check(f"Please tell me: which question has number {picked[place]}?", vector)
         taken = time.perf_counter() - started
         right += found == f"answer {picked[place]}"
         return taken
@@ -225,7 +221,7 @@ async def measure(check: Check, known: Any, *, together: int) -> dict[str, float
 
     async def repeater() -> None:
         for place in repeats:
-            found = await check(f"question number {picked[place]}", known[picked[place]].tolist())
+            found = await check(f"Which question has number {picked[place]}?", known[picked[place]].tolist())
             assert found == f"answer {picked[place]}", found
 
     repeats = iter(range(together))

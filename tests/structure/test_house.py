@@ -192,7 +192,7 @@ async def main():
 asyncio.run(main())
 before = set(sys.modules)
 row = Rows(16)
-row.append("a" * 24, "q", 0.5, quantise([0.25] * 16))
+row.append("a" * 24, "q", 0.5, quantise([0.25] * 16), 1)
 mirror = Mirror()
 mirror.rows = row
 assert mirror.nearest([0.25] * 16, at_least=0.9, limit=1)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from headrace.cache_layout import MARK_CHARACTERS
 from headrace.caches.mirror import Mirror, Point
 from headrace.caches.rows import Rows, sign_bytes, signs_of, signs_of_floats
-from headrace.vectors import differences, dot, dots, quantise
+from headrace.vectors import differences, dot, dots, floats, quantise
 
 
 def unit(generator: random.Random, dimensions: int) -> list[float]:
@@ -27,7 +27,9 @@ def rows(generator: random.Random, count: int, dimensions: int) -> tuple[Rows, d
     made, vectors = Rows(dimensions), {}
     for number in range(count):
         vectors[f"{number:024d}"] = unit(generator, dimensions)
-        made.append(f"{number:024d}", f"question “{number}”", number / 100, quantise(vectors[f"{number:024d}"]))
+        made.append(
+            f"{number:024d}", f"question “{number}”", number / 100, quantise(vectors[f"{number:024d}"]), 2**60 + number
+        )
     return made, vectors
 
 
@@ -36,17 +38,18 @@ def test_a_dot_product_is_off_by_no_more_than_the_error(seed: int, dimensions: i
     generator = random.Random(seed)
     one, other = unit(generator, dimensions), unit(generator, dimensions)
     small = quantise(one)
-    found = dot(array("f", other), small.numbers) * small.scale
+    found = dot(floats(other), small.numbers) * small.scale
     assert abs(found - sum(a * b for a, b in zip(one, other, strict=True))) <= small.error(one) + 1e-5
-    assert signs_of_floats(array("f", one)) == signs_of(small.numbers) or any(abs(v) < small.scale for v in one)
+    assert signs_of_floats(floats(one)) == signs_of(small.numbers) or any(abs(v) < small.scale for v in one)
 
 
 @pytest.mark.parametrize("dimensions", [1, 7, 8, 16, 384, 1536])
 def test_rows_come_back_as_they_were_packed(dimensions: int) -> None:
     made, _ = rows(random.Random(1), 20, dimensions)
     again = Rows.unpack(made.pack(3, 17))
-    assert (again.ids, again.questions, again.bars, again.scales) == (
+    assert (again.ids, again.questions, again.bars, again.scales, again.wordings) == (
         made.ids[3:17], made.questions[3:17], made.bars[3:17], made.scales[3:17],
+        made.wordings[3:17],
     )  # fmt: skip
     assert again.vector(0) == made.vector(3)
     assert len(again.signs) == 14 * sign_bytes(dimensions)
@@ -74,7 +77,7 @@ class Log:
 
 def row(entry: str, vector: list[float]) -> bytes:
     made = Rows(len(vector))
-    made.append(entry, "q", 0.5, quantise(vector))
+    made.append(entry, "q", 0.5, quantise(vector), int(entry, 16) % 7)
     return b"+" + made.pack()
 
 

@@ -17,9 +17,8 @@ from headrace.answering.prompt import PROMPT_VERSION, REFUSAL, build_messages
 from headrace.answering.recall import (
     UNCALIBRATED,
     Thresholds,
-    Verdict,
-    compare,
     has_same_context,
+    recall,
     rests_on_the_same,
 )
 from headrace.answering.splice import RESTARTED
@@ -195,21 +194,12 @@ async def _shared_answer(asked: _Asked, parts: AnswerParts) -> AsyncGenerator[An
 
 
 async def _neighbours(asked: _Asked, parts: AnswerParts) -> tuple[Found | None, list[Neighbour]]:
-    """The answer of the same question in other words, or else the questions that may turn out to be the same."""
+    """What the cache has of questions like this one."""
     if asked.lookup.found is not None or asked.lookup.revision is None:
         return None, []
-    partition, text = asked.key.partition, asked.question.text
+    text = asked.question.text
     vector = await parts.retriever.embed(text)
-    near = []
-    for neighbour in await parts.cache.nearest(partition, vector, at_least=parts.thresholds.near):
-        verdict = compare(text, neighbour.question, neighbour.similarity, parts.thresholds)
-        if verdict is Verdict.SAME:
-            found = await parts.cache.read(partition, neighbour, count=True)
-            if found is not None and found.settled:
-                return found, []
-        elif verdict is Verdict.NEAR:
-            near.append(neighbour)
-    return None, near
+    return await recall(parts.cache, asked.key.partition, text, vector, parts.thresholds)
 
 
 async def _verified(

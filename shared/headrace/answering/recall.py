@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from headrace.protocols import AnswerCache
 from headrace.questions import contradiction, difference, roots_in, without_typos
 from headrace.sentences import sentence_spans
-from headrace.types import CachedAnswer, Found, Passage, Retrieval
+from headrace.types import CachedAnswer, Found, Neighbour, Partition, Passage, Retrieval
 
 # How much of what is retrieved for the two questions must be the same, beside the best passage.
 SHARED_PASSAGES = 0.5
@@ -48,6 +49,36 @@ def compare(question: str, other: str, similarity: float, thresholds: Thresholds
         return Verdict.OTHER
     is_same = similarity >= thresholds.same and not difference(question, other)
     return Verdict.SAME if is_same else Verdict.NEAR
+
+
+async def recall(
+    cache: AnswerCache, partition: Partition, question: str, vector: Sequence[float], thresholds: Thresholds
+) -> tuple[Found | None, list[Neighbour]]:
+    """The answer of the same question in other words, or else the questions that may turn out to be the same."""
+    # Who is the same has the same words: nobody else need be looked through for it.
+    for neighbour in await cache.worded(partition, question, vector, at_least=thresholds.same):
+        found = await _settled(cache, partition, question, neighbour, thresholds)
+        if found is not None:
+            return found, []
+    near = []
+    for neighbour in await cache.nearest(partition, vector, at_least=thresholds.near):
+        verdict = compare(question, neighbour.question, neighbour.similarity, thresholds)
+        if verdict is Verdict.SAME:
+            found = await cache.read(partition, neighbour, count=True)
+            if found is not None and found.settled:
+                return found, []
+        elif verdict is Verdict.NEAR:
+            near.append(neighbour)
+    return None, near
+
+
+async def _settled(
+    cache: AnswerCache, partition: Partition, question: str, neighbour: Neighbour, thresholds: Thresholds
+) -> Found | None:
+    if compare(question, neighbour.question, neighbour.similarity, thresholds) is not Verdict.SAME:
+        return None
+    found = await cache.read(partition, neighbour, count=True)
+    return found if found is not None and found.settled else None
 
 
 def has_same_context(question: str, found: Found, retrieved: Sequence[Passage], thresholds: Thresholds) -> bool:

@@ -14,6 +14,7 @@ from headrace.cache_layout import partition_key
 from headrace.caches.mirror import UNKNOWN, Mirror, Point
 from headrace.caches.rows import Rows
 from headrace.caches.scripts import NEWS
+from headrace.questions import wording
 from headrace.types import CacheKey, Neighbour, Partition
 from headrace.vectors import Quantised
 
@@ -44,6 +45,11 @@ class QuestionIndex(Protocol):
         self, partition: Partition, vector: Sequence[float], *, at_least: float, limit: int
     ) -> list[Neighbour]:
         """The cached questions whose cosine to the vector is at least this, nearest first."""
+
+    async def worded(
+        self, partition: Partition, wording: int, vector: Sequence[float], *, at_least: float
+    ) -> list[Neighbour]:
+        """Those of the same wording whose cosine to the vector is at least this; none where that is not known."""
 
 
 @dataclass(slots=True)
@@ -81,7 +87,7 @@ class MirrorIndex:
 
     def row(self, entry: str, question: str, bar: float, vector: Quantised) -> bytes:
         rows = Rows(len(vector.numbers))
-        rows.append(entry, question, bar, vector)
+        rows.append(entry, question, bar, vector, wording(question))
         return rows.pack()
 
     async def add(self, key: CacheKey, vector: Sequence[float], *, ttl_ms: int) -> None:
@@ -113,6 +119,11 @@ class MirrorIndex:
     ) -> list[Neighbour]:
         mirror = await self._current(_key(partition))
         return mirror.nearest(vector, at_least=at_least, limit=limit)
+
+    async def worded(
+        self, partition: Partition, wording: int, vector: Sequence[float], *, at_least: float
+    ) -> list[Neighbour]:
+        return (await self._current(_key(partition))).worded(wording, vector, at_least=at_least)
 
     async def sync(self, key: str) -> Mirror:
         """The rows of the partition with this key, as they are now. Raises ValueError when they can't be read."""

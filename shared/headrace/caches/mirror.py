@@ -7,8 +7,7 @@ dimensions, at a recall of 1 (docs/decisions.md).
 from __future__ import annotations
 
 import math
-from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from struct import error as StructError  # noqa: N812 - it is named so
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from typing import NamedTuple
 from headrace.cache_layout import MARK_CHARACTERS
 from headrace.caches.rows import Rows, sign_bytes, signs_of_floats
 from headrace.types import Neighbour
-from headrace.vectors import differences, dot
+from headrace.vectors import differences, dot, floats
 
 # How far sign bits may be off, in standard deviations: what they leave out wrongly is one row in millions.
 SIGN_DEVIATIONS = 5.0
@@ -42,6 +41,7 @@ class Mirror:
         self.point = UNKNOWN
         self.rows = Rows(0)
         self._places: dict[str, int] = {}
+        self._worded: dict[int, tuple[str, ...]] = {}
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -49,13 +49,14 @@ class Mirror:
     @property
     def size(self) -> int:
         """About how much memory the rows take."""
-        return len(self.rows.vectors) + len(self.rows.signs) + self.rows.characters + 350 * len(self.rows)
+        return len(self.rows.vectors) + len(self.rows.signs) + self.rows.characters + 500 * len(self.rows)
 
     def fill(self, fields: Mapping[bytes, bytes]) -> None:
         """Become what the partition's hash says. Raises ValueError when it can't be read."""
         seq, packed = int(fields[b"seq"]), int(fields[b"packed"])
         life, mark = fields[b"born"].decode(), fields[b"mark"].decode()
         self.point, self.rows, self._places = Point(life, packed, fields[b"packed_mark"].decode()), Rows(0), {}
+        self._worded = {}
         for name in sorted((name for name in fields if name.startswith(b"b:")), key=lambda name: int(name[2:])):
             self._add(_unpack(fields[name]))
         changes = [fields.get(b"e:%d" % number, b"") for number in range(packed + 1, seq + 1)]
@@ -96,12 +97,20 @@ class Mirror:
         if rows.dimensions != self.rows.dimensions:
             raise ValueError("Vectors of different dimensions are in one partition.")
         self._places.update((entry, len(self.rows) + place) for place, entry in enumerate(rows.ids))
+        for entry, wording in zip(rows.ids, rows.wordings, strict=True):
+            self._worded[wording] = (*self._worded.get(wording, ()), entry)
         self.rows.extend(rows)
 
     def _remove(self, entry: str) -> None:
         place = self._places.pop(entry, None)
         if place is None:
             return
+        wording = self.rows.wordings[place]
+        left = tuple(other for other in self._worded[wording] if other != entry)
+        if left:
+            self._worded[wording] = left
+        else:
+            del self._worded[wording]
         moved = self.rows.ids[-1]
         self.rows.take_out(place)
         if moved != entry:
@@ -112,16 +121,27 @@ class Mirror:
         rows = self.rows
         if not len(rows) or len(vector) != rows.dimensions:
             return []
-        asked = array("f", vector)
+        asked = floats(vector)
+        return self._ranked(asked, self._candidates(asked, at_least), at_least)[:limit]
+
+    def worded(self, wording: int, vector: Sequence[float], *, at_least: float) -> list[Neighbour]:
+        """The rows of this wording whose cosine to the unit-length vector is at least this, nearest first."""
+        entries = self._worded.get(wording)
+        if not entries or len(vector) != self.rows.dimensions:
+            return []
+        return self._ranked(floats(vector), [self._places[entry] for entry in entries], at_least)
+
+    def _ranked(self, asked: bytes, places: Iterable[int], at_least: float) -> list[Neighbour]:
+        rows = self.rows
         near: list[tuple[float, int]] = []
-        for place in self._candidates(asked, at_least):
+        for place in places:
             similarity = dot(asked, rows.vector(place)) * rows.scales[place]
             if similarity >= at_least:
                 near.append((-similarity, place))
         near.sort()
-        return [Neighbour(rows.ids[place], rows.questions[place], -distance) for distance, place in near[:limit]]
+        return [Neighbour(rows.ids[place], rows.questions[place], -distance) for distance, place in near]
 
-    def _candidates(self, asked: array[float], at_least: float) -> Iterator[int]:
+    def _candidates(self, asked: bytes, at_least: float) -> Iterator[int]:
         """The rows whose sign bits do not speak against it."""
         rows, kept = self.rows, sign_bytes(self.rows.dimensions)
         most = _most_differences(kept * 8, at_least)

@@ -24,6 +24,7 @@ from headrace.caches.lookups import Lookups
 from headrace.caches.patience import Patience
 from headrace.caches.quota import Quota
 from headrace.caches.scripts import CONFIRM, REMEMBER, RETIRE
+from headrace.questions import wording
 from headrace.redis_client import registry_faults
 from headrace.types import CachedAnswer, CacheKey, Found, Lookup, Neighbour, Partition, Retired
 from headrace.vectors import quantise
@@ -72,6 +73,17 @@ class RedisCache:
         kind = "" if again else "exact"
         lookup = await self._patience.run(lambda: self._lookups.find(key.partition, key.id, kind=kind), in_time=True)
         return lookup or Lookup(None, None)
+
+    async def worded(
+        self, partition: Partition, question: str, vector: Sequence[float], *, at_least: float
+    ) -> list[Neighbour]:
+        words = wording(question)
+        if not words:
+            return []
+        found = await self._patience.run(
+            lambda: self._index.worded(partition, words, vector, at_least=at_least), in_time=True
+        )
+        return found or []
 
     async def nearest(self, partition: Partition, vector: Sequence[float], *, at_least: float) -> list[Neighbour]:
         found = await self._patience.run(

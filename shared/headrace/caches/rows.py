@@ -1,8 +1,8 @@
 """Cached questions as packed rows: what an index needs to know of each, in a few hundred bytes.
 
-A row is a question's id, its bar (the score from which a new chunk would have been retrieved for it), its text, and its
-vector as int8 numbers with a scale, of which the first sign bits are kept beside, to look through quickly. Rows lie in
-columns, so that a block of them is read as fast as it is copied; one row is a block of one.
+A row is a question's id, its bar (the score from which a new chunk would have been retrieved for it), its text and its
+wording, and its vector as int8 numbers with a scale, of which the first sign bits are kept beside, to look through
+quickly. Rows lie in columns, so that a block of them is read as fast as it is copied; one row is a block of one.
 """
 
 from __future__ import annotations
@@ -33,10 +33,9 @@ def signs_of(numbers: bytes) -> bytes:
     return int(numbers[: kept * 8].translate(_SIGNS), 2).to_bytes(kept, "big") if kept else b""
 
 
-def signs_of_floats(vector: array[float]) -> bytes:
+def signs_of_floats(packed: bytes) -> bytes:
     """The first sign bits of a vector of 32-bit floats: each stands at the top of its number's top byte."""
-    top = 3 if sys.byteorder == "little" else 0
-    return signs_of(vector.tobytes()[top::4])
+    return signs_of(packed[3 if sys.byteorder == "little" else 0 :: 4])
 
 
 @dataclass(slots=True)
@@ -48,6 +47,7 @@ class Rows:
     questions: list[str] = field(default_factory=list)
     bars: array[float] = field(default_factory=lambda: array("f"))
     scales: array[float] = field(default_factory=lambda: array("f"))
+    wordings: array[int] = field(default_factory=lambda: array("Q"))
     signs: bytearray = field(default_factory=bytearray)
     vectors: bytearray = field(default_factory=bytearray)
     # How long the questions are in sum.
@@ -56,13 +56,14 @@ class Rows:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def append(self, entry: str, question: str, bar: float, vector: Quantised) -> None:
-        """Add a row."""
+    def append(self, entry: str, question: str, bar: float, vector: Quantised, wording: int) -> None:
+        """Add a row; what `headrace.questions.wording` says of the question, in 64 bits."""
         self.ids.append(entry)
         self.questions.append(question)
         self.characters += len(question)
         self.bars.append(bar)
         self.scales.append(vector.scale)
+        self.wordings.append(wording)
         self.signs += signs_of(vector.numbers)
         self.vectors += vector.numbers
 
@@ -73,6 +74,7 @@ class Rows:
         self.characters += rows.characters
         self.bars += rows.bars
         self.scales += rows.scales
+        self.wordings += rows.wordings
         self.signs += rows.signs
         self.vectors += rows.vectors
 
@@ -83,7 +85,7 @@ class Rows:
         for column, width in ((self.signs, sign_bytes(self.dimensions)), (self.vectors, self.dimensions)):
             column[place * width : (place + 1) * width] = column[last * width :]
             del column[last * width :]
-        columns: tuple[Any, ...] = (self.ids, self.questions, self.bars, self.scales)
+        columns: tuple[Any, ...] = (self.ids, self.questions, self.bars, self.scales, self.wordings)
         for values in columns:
             values[place] = values[last]
             values.pop()
@@ -103,6 +105,7 @@ class Rows:
                 "".join(self.ids[start:end]).encode(),
                 _little(self.bars[start:end]),
                 _little(self.scales[start:end]),
+                _little(self.wordings[start:end]),
                 bytes(self.signs[start * signs : end * signs]),
                 bytes(self.vectors[start * width : end * width]),
                 _little(array("I", map(len, texts))),
@@ -126,10 +129,11 @@ class Rows:
         names = bytes(take(count * ID_CHARACTERS)).decode()
         ids = [names[start : start + ID_CHARACTERS] for start in range(0, len(names), ID_CHARACTERS)]
         bars, scales = (_from_little("f", take(4 * count)) for _ in range(2))
+        wordings: array[int] = _from_little("Q", take(8 * count))
         signs, vectors = bytearray(take(count * sign_bytes(width))), bytearray(take(count * width))
-        sizes = _from_little("I", take(4 * count))
-        questions = [bytes(take(int(size))).decode() for size in sizes]
-        return cls(width, ids, questions, bars, scales, signs, vectors, sum(map(len, questions)))
+        sizes: array[int] = _from_little("I", take(4 * count))
+        questions = [bytes(take(size)).decode() for size in sizes]
+        return cls(width, ids, questions, bars, scales, wordings, signs, vectors, sum(map(len, questions)))
 
 
 def _little(values: array[float] | array[int]) -> bytes:
@@ -139,8 +143,8 @@ def _little(values: array[float] | array[int]) -> bytes:
     return values.tobytes()
 
 
-def _from_little(kind: str, data: memoryview) -> array[float]:
-    values: array[float] = array(kind)
+def _from_little(kind: str, data: memoryview) -> array[Any]:
+    values: array[Any] = array(kind)
     values.frombytes(data)
     if sys.byteorder == "big":
         values.byteswap()

@@ -66,6 +66,16 @@ class SearchIndex:
     def learn(self, partition: Partition, asked_from: Point, news: Sequence[Any]) -> None:
         """Nothing: the server knows."""
 
+    async def worded(
+        self,
+        partition: Partition,  # noqa: ARG002 - not kept here
+        wording: int,  # noqa: ARG002
+        vector: Sequence[float],  # noqa: ARG002
+        *,
+        at_least: float,  # noqa: ARG002
+    ) -> list[Neighbour]:
+        return []
+
     async def nearest(
         self, partition: Partition, vector: Sequence[float], *, at_least: float, limit: int
     ) -> list[Neighbour]:
