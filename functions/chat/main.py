@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,8 @@ async def open_parts() -> AsyncIterator[ChatParts]:
     settings = Settings.from_env(os.environ)
     is_lambda = "AWS_LAMBDA_FUNCTION_NAME" in os.environ
     async with wiring.open_redis(settings) as redis, wiring.open_answering(settings, redis) as answering:
+        # What is there by now stays: the garbage collector need not look through it again while answers stream.
+        gc.freeze()
         yield ChatParts(
             answering=answering,
             upkeep=wiring.upkeep_of(redis, settings),

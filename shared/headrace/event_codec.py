@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from headrace.types import (
@@ -21,10 +21,6 @@ from headrace.types import (
     UsageEvent,
 )
 
-_KINDS = {
-    kind.__name__: kind for kind in (StatusEvent, PassagesEvent, TokenEvent, CitationEvent, UsageEvent, DoneEvent)
-}
-
 
 def event_to_json(event: AnswerEvent) -> dict[str, Any]:
     """The event's fields, with its kind under `kind`."""
@@ -33,25 +29,43 @@ def event_to_json(event: AnswerEvent) -> dict[str, Any]:
 
 def event_from_json(fields: Mapping[str, Any]) -> AnswerEvent:
     """The event that `event_to_json` wrote. Raises KeyError, TypeError or ValueError for anything else."""
-    kind = fields["kind"]
-    if kind == "TokenEvent":
-        # Most events are.
-        return TokenEvent(fields["text"])
-    rest = dict(fields)
-    del rest["kind"]
-    match kind:
-        case "PassagesEvent":
-            return PassagesEvent(tuple(Passage(**{**p, "chunk": _chunk(p["chunk"])}) for p in rest["passages"]))
-        case "CitationEvent":
-            citation = rest["citation"]
-            return CitationEvent(Citation(**{**citation, "chunk": _chunk(citation["chunk"])}))
-        case "UsageEvent":
-            return UsageEvent(Usage(**rest["usage"]))
-        case kind:
-            if rest.get("mode") is not None:
-                rest["mode"] = AnswerMode(rest["mode"])
-            return _KINDS[kind](**rest)
+    return event_of(fields["kind"], {name: value for name, value in fields.items() if name != "kind"})
+
+
+def event_of(kind: str, fields: dict[str, Any]) -> AnswerEvent:
+    """The event of this kind with these fields, as JSON has them; they are used up. Raises what `event_from_json` raises."""
+    return _READERS[kind](fields)
+
+
+def _status(fields: dict[str, Any]) -> StatusEvent:
+    if fields.get("mode") is not None:
+        fields["mode"] = AnswerMode(fields["mode"])
+    return StatusEvent(**fields)
+
+
+def _done(fields: dict[str, Any]) -> DoneEvent:
+    fields["mode"] = AnswerMode(fields["mode"])
+    return DoneEvent(**fields)
+
+
+def _passages(fields: dict[str, Any]) -> PassagesEvent:
+    return PassagesEvent(tuple(Passage(**{**p, "chunk": _chunk(p["chunk"])}) for p in fields["passages"]))
+
+
+def _citation(fields: dict[str, Any]) -> CitationEvent:
+    citation = fields["citation"]
+    return CitationEvent(Citation(**{**citation, "chunk": _chunk(citation["chunk"])}))
 
 
 def _chunk(fields: Mapping[str, Any]) -> Chunk:
     return Chunk(**{**fields, **{name: tuple(fields[name]) for name in ("section", "groups", "tags")}})
+
+
+_READERS: Mapping[str, Callable[[dict[str, Any]], AnswerEvent]] = {
+    "StatusEvent": _status,
+    "PassagesEvent": _passages,
+    "TokenEvent": lambda fields: TokenEvent(**fields),
+    "CitationEvent": _citation,
+    "UsageEvent": lambda fields: UsageEvent(Usage(**fields["usage"])),
+    "DoneEvent": _done,
+}

@@ -200,7 +200,7 @@ def _facts(question: str) -> _Facts:
         )
         dates = frozenset([read[p].date for p in special if read[p].date])
         negated = tuple([_next_content(read, p + 1) for p in special if read[p].negates])
-    named = not text[1:].islower() or any([read[p].is_code for p in special])
+    named = not text[1:].islower() or any(read[p].is_code for p in special)
     return _Facts(
         tokens,
         frozenset([word.root for word in read]),

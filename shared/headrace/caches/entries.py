@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import orjson
 
 from headrace.cache_layout import current_value
-from headrace.event_codec import event_from_json
+from headrace.event_codec import event_of
 from headrace.types import AnswerEvent, Basis
 
 # Level 1 leaves a quarter of a body, as good as level 6 to a few percent, in a third of the time; zstd needs a library of
@@ -29,7 +29,7 @@ def decode_events(body: bytes) -> tuple[AnswerEvent, ...] | None:
     """What `encode_events` wrote; None when it can't be read."""
     try:
         pairs = orjson.loads(zlib.decompress(body))
-        return tuple(event_from_json({"kind": kind, **fields}) for kind, fields in pairs)
+        return tuple([event_of(kind, fields) for kind, fields in pairs])
     except (ValueError, KeyError, TypeError, zlib.error):
         logger.warning("A cached answer could not be read (an older release wrote it?); treating it as a miss.")
         return None

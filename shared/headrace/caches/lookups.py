@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
 
@@ -29,8 +28,7 @@ _Held = tuple[bytes, tuple[AnswerEvent, ...], int]
 NOTHING: _Held = (b"", (), 0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
+class _Question(NamedTuple):
     partition: Partition
     entry: str
     kind: str
