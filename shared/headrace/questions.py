@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -113,7 +113,7 @@ def contradiction(question: str, other: str) -> str:
         return "numbers"
     if one.dates != two.dates:
         return "dates"
-    if _is_negated_otherwise(one, two) or _is_negated_otherwise(two, one):
+    if one.negated != two.negated and (_is_negated_otherwise(one, two) or _is_negated_otherwise(two, one)):
         return "negation"
     if one.units and one.units - two.units - {unit for _, unit in two.numbers}:
         return "units"
@@ -290,6 +290,8 @@ def _are_timed_otherwise(one: frozenset[str], two: frozenset[str]) -> bool:
 
 def _are_related_otherwise(one: Mapping[str, str], two: Mapping[str, str]) -> bool:
     """Whether another word stands behind a preposition; behind a loose one, only whether it is the one asked for."""
+    if one == two:
+        return False
     pairs = ((link, one[link], target) for link, target in two.items() if link in one)
     return any(a != b and (link not in _LOOSE or "?" in (a, b)) for link, a, b in pairs)
 
@@ -308,14 +310,21 @@ def _are_opposite(one: frozenset[str], two: frozenset[str]) -> bool:
     if one == two:
         return False
     left, right = one - two, two - one
+    if not left or not right:
+        return False
     against = opposites()
-    if any(root in against and not against[root].isdisjoint(right) for root in left):
-        return True
-    return any(
-        root.startswith(_NEGATING) and any(root.removeprefix(prefix) in others for prefix in _NEGATING)
-        for roots, others in ((left, right), (right, left))
-        for root in roots
-    )
+    for root in left:
+        if root in against and not against[root].isdisjoint(right):
+            return True
+    return _are_negated(left, right) or _are_negated(right, left)
+
+
+def _are_negated(roots: Iterable[str], others: Collection[str]) -> bool:
+    """Whether one of the roots is one of the others with a prefix that negates it."""
+    for root in roots:
+        if root.startswith(_NEGATING) and any(root.removeprefix(prefix) in others for prefix in _NEGATING):
+            return True
+    return False
 
 
 def _are_swapped(one: _Facts, two: _Facts) -> bool:

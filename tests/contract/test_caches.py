@@ -160,6 +160,28 @@ async def test_a_near_question_is_found_by_its_embedding(any_cache: RedisCache, 
     assert [n.id for n in both] == [key.id, other.id]
 
 
+async def test_a_question_of_the_same_words_is_found_by_them(
+    any_cache: RedisCache, make_index: QuestionIndex, key: CacheKey
+) -> None:
+    await any_cache.remember(key, answer())
+    await any_cache.remember(replace(key, question="What is the oil for?"), answer())
+    await any_cache.find(key)
+    for asked, there in (
+        ("Please tell me how long the leave is.", True),
+        ("Leave: how long?", True),
+        ("How long is the other leave?", False),
+        ("How long is it?", False),
+    ):
+        near = await any_cache.worded(key.partition, asked, vector("leave"), at_least=0.9)
+        # A server's own index does not know of words: all who are near enough are looked through.
+        known = there and make_index.kind == "mirror"
+        assert [each.question for each in near] == ([key.question] if known else [])
+        assert await any_cache.worded(key.partition, asked, vector("oil"), at_least=0.9) == []
+    await any_cache.retire(key.partition.scope.tenant, [key.answer_id], Retired.WRONG)
+    await any_cache.find(key)
+    assert await any_cache.worded(key.partition, key.question, vector("leave"), at_least=0.9) == []
+
+
 async def test_nothing_crosses_a_partition(any_cache: RedisCache, registry: RedisRegistry, key: CacheKey) -> None:
     await any_cache.remember(key, answer())
     partition, tenant = key.partition, key.partition.scope.tenant
