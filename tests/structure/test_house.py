@@ -145,6 +145,23 @@ def test_importing_a_function_loads_no_vendor_that_it_may_not_need(module: str, 
     assert not loaded & {"redis", "aiohttp"}, "opened by wiring, when its settings say so"
 
 
+def test_a_started_chat_has_its_heap_left_alone_by_the_garbage_collector() -> None:
+    source = """
+import asyncio, gc, json, os
+os.environ["BUCKET"] = "none"
+from functions.chat.main import open_parts
+
+async def main():
+    before = gc.get_freeze_count()
+    async with open_parts():
+        print(json.dumps({"frozen": [str(before), str(gc.get_freeze_count())]}))
+asyncio.run(main())
+"""
+    before, started = map(int, run(source)["frozen"])
+    assert before == 0
+    assert started > 10_000
+
+
 def test_wiring_opens_one_vendor_a_seam() -> None:
     source = """
 import json, sys

@@ -17,7 +17,7 @@ from headrace.redis_client import tenant_key
 KEPT_SECONDS = 60
 
 # What is asked for at once must be answered so soon, or nobody follows.
-TIMEOUT_SECONDS = 0.25
+TIMEOUT_SECONDS = 0.5
 
 # KEYS lease, messages. ARGV token, lease in ms. Sent twice, it leads once.
 LEAD = """
