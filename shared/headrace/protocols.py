@@ -171,8 +171,11 @@ class AnswerCache(Checkable, Protocol):
 
     async def worded(
         self, partition: Partition, question: str, vector: Sequence[float], *, at_least: float
-    ) -> list[Neighbour]:
-        """Of these, the ones that have the question's words, found without looking through the others; or none."""
+    ) -> list[Neighbour] | None:
+        """Of these, the ones that have the question's words, found without looking through the others; or none.
+
+        None when the cache did not answer in time: there is no use in asking it for more.
+        """
 
     async def read(self, partition: Partition, neighbour: Neighbour, *, count: bool) -> Found | None:
         """The neighbour's answer, if it is still there. `count` a settled one as a hit."""

@@ -257,7 +257,6 @@ async def main(name: str, url: str, entries: int, folder: str) -> None:
         case _:
             check, more = await gptcache(folder, known)
     # As a server does that has started.
-    gc.collect()
     gc.freeze()
     figures = await measure(check, known, together=TOGETHER if name != "gptcache" else 400)
     grown = (_resident() - before) / 1e6

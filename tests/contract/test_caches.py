@@ -6,15 +6,18 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
 
 from headrace.cache_layout import entry_key, ledger_keys, partition_key
 from headrace.caches.indexes import MirrorIndex, QuestionIndex
+from headrace.caches.lookups import Lookups
 from headrace.caches.redis import CacheLimits, RedisCache
+from headrace.caches.scripts import NEWS
 from headrace.caches.search import SearchIndex
+from headrace.caches.upkeep import RedisUpkeep
 from headrace.redis_client import open_redis
 from headrace.registries.redis import RedisRegistry
 from headrace.types import (
@@ -175,7 +178,7 @@ async def test_a_question_of_the_same_words_is_found_by_them(
         near = await any_cache.worded(key.partition, asked, vector("leave"), at_least=0.9)
         # A server's own index does not know of words: all who are near enough are looked through.
         known = there and make_index.kind == "mirror"
-        assert [each.question for each in near] == ([key.question] if known else [])
+        assert [each.question for each in near or ()] == ([key.question] if known else [])
         assert await any_cache.worded(key.partition, asked, vector("oil"), at_least=0.9) == []
     await any_cache.retire(key.partition.scope.tenant, [key.answer_id], Retired.WRONG)
     await any_cache.find(key)
@@ -438,16 +441,106 @@ async def test_lookups_of_one_moment_do_not_mix(any_cache: RedisCache, key: Cach
     ]
 
 
-async def test_answers_that_no_longer_fit_into_the_process_are_read_again(
-    any_cache: RedisCache, key: CacheKey, monkeypatch: pytest.MonkeyPatch
+async def test_decoded_answers_are_held_to_so_many_bytes(
+    any_cache: RedisCache, make_index: QuestionIndex, client: Redis, key: CacheKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headrace.caches.lookups.KNOWN_BYTES", 5_000)
+    monkeypatch.setattr("headrace.caches.lookups.KNOWN_BYTES", 20_000)
+    lookups = Lookups(client, make_index, timeout_seconds=5.0)
     keys = [replace(key, question=f"q{number}") for number in range(20)]
     for each in keys:
         await any_cache.remember(each, answer(asked=each.question))
     for _ in range(2):
-        assert all(await asyncio.gather(*(found(any_cache, each) for each in keys)))
-        assert all([await found(any_cache, each) for each in keys])
+        looks = [lookups.find(key.partition, each.id, kind="exact") for each in keys]
+        assert all(look.found for look in await asyncio.gather(*looks))
+        assert 0 < lookups.size <= 20_000
+        for each in keys:
+            assert (await lookups.find(key.partition, each.id, kind="exact")).found
+
+
+async def test_an_entry_that_can_not_be_read_is_nobody_elses_fault(
+    any_cache: RedisCache, client: Redis, key: CacheKey
+) -> None:
+    other = replace(key, question="Another?")
+    for each in (key, other):
+        await any_cache.remember(each, answer())
+    await client.hset(entry_key(key.partition.scope.tenant, key.partition.name, key.id), "bar", b"not ours")
+    broken, whole = await asyncio.gather(found(any_cache, key), found(any_cache, other))
+    assert broken is None
+    assert whole is not None
+
+
+@pytest.mark.parametrize("client", ["mirror", "cluster"], indirect=True)
+async def test_lookups_that_are_answered_in_another_order_cost_no_reading_anew(client: Redis, key: CacheKey) -> None:
+    reads = 0
+
+    class Counting(MirrorIndex):
+        async def _fill(self, key: str, held: Any) -> None:
+            nonlocal reads
+            reads += 1
+            await super()._fill(key, held)
+
+    index = Counting(client, most_bytes=10**7)
+    cache = RedisCache(client, index, LIMITS)
+    tenant, place = key.partition.scope.tenant, partition_key(key.partition.scope.tenant, key.partition.name)
+    await cache.remember(key, answer())
+    await cache.find(key)
+    await cache.nearest(key.partition, vector("leave"), at_least=0.9)
+    start, news = index.known(key.partition), client.register_script(NEWS)
+    heard = []
+    for number in range(2):
+        await cache.remember(replace(key, question=f"q{number}"), answer(asked=f"q{number}"))
+        heard.append(await news(keys=[place], args=list(start)))
+    for late in reversed(heard):
+        index.learn(key.partition, start, late)
+    assert len(await cache.nearest(key.partition, vector("q1"), at_least=-1.0)) == 3
+    assert reads <= 1, tenant
+
+
+@pytest.mark.parametrize("client", ["mirror", "cluster"], indirect=True)
+async def test_what_is_heard_while_a_partition_is_read_is_not_forgotten(client: Redis, key: CacheKey) -> None:
+    class Slow:
+        """The client, whose replies to HGETALL take their time."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(client, name)
+
+        async def hgetall(self, name: str) -> Any:
+            fields = await client.hgetall(name)
+            filled.set()
+            await going_on.wait()
+            return fields
+
+    filled, going_on = asyncio.Event(), asyncio.Event()
+    writer = RedisCache(client, MirrorIndex(client, most_bytes=10**7), LIMITS)
+    reader = RedisCache(client, MirrorIndex(cast("Redis", Slow()), most_bytes=10**7), LIMITS)
+    await writer.remember(key, answer())
+    await reader.find(key)
+    reading = asyncio.create_task(reader.nearest(key.partition, vector("oil"), at_least=-1.0))
+    await filled.wait()
+    await writer.remember(replace(key, question="What is the oil for?"), answer(asked="oil"))
+    await reader.find(key)
+    going_on.set()
+    assert len(await reading) == 2
+    assert len(await reader.nearest(key.partition, vector("oil"), at_least=-1.0)) == 2
+
+
+@pytest.mark.parametrize("client", ["mirror", "cluster"], indirect=True)
+async def test_an_index_of_another_release_is_taken_out(
+    client: Redis, make_index: QuestionIndex, key: CacheKey
+) -> None:
+    cache = RedisCache(client, make_index, LIMITS)
+    await cache.remember(key, answer())
+    place = partition_key(key.partition.scope.tenant, key.partition.name)
+    await client.hdel(place, "mark", "packed_mark")
+    assert await found(cache, key) is not None
+    assert await cache.nearest(key.partition, vector("leave"), at_least=0.9) == []
+    upkeep = RedisUpkeep(client, tenant_bytes=10**7, tenant_entries=100)
+    assert (await upkeep.settle(key.partition.scope.tenant, dry_run=False))["packed"] == 1
+    assert not await client.exists(place)
+    assert await found(cache, key) is None
+    await cache.remember(key, answer())
+    assert await found(cache, key) is not None
+    assert await cache.nearest(key.partition, vector("leave"), at_least=0.9)
 
 
 async def test_a_server_that_is_gone_or_silent_is_a_miss_and_no_fault(key: CacheKey) -> None:

@@ -18,7 +18,7 @@ FLOORS = {
     "types": 0, "errors": 0, "sentences": 0, "common_words": 0, "lambda_runtime": 0,
     "protocols": 1, "filters": 1, "retries": 1, "settings": 1, "threads": 1, "together": 1, "sandbox": 1,
     "event_codec": 1, "lexical": 1, "messages": 1,
-    "redis_client": 1, "cache_layout": 2, "question_words": 1, "questions": 2, "vectors": 0, "openai_client": 2, "http_json": 2, "ranking": 2,
+    "redis_client": 1, "cache_layout": 2, "questions": 1, "vectors": 0, "openai_client": 2, "http_json": 2, "ranking": 2,
     "stores": 3, "registries": 3, "caches": 3, "conversations": 3, "models": 3, "embedders": 3, "rerankers": 3,
     "parsers": 3, "buckets": 3, "queues": 3, "retrieval": 3, "flights": 3,
     "answering": 4, "wiring": 5, "langchain": 6,

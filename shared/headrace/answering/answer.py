@@ -24,7 +24,7 @@ from headrace.answering.recall import (
 from headrace.answering.splice import RESTARTED
 from headrace.errors import HeadraceError
 from headrace.protocols import AnswerCache, ChatModel, Checkable, Conversations, DocumentRegistry
-from headrace.questions import is_shareable
+from headrace.questions.sharing import is_shareable
 from headrace.retrieval.retriever import Retriever
 from headrace.types import (
     AnswerEvent,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from headrace.protocols import AnswerCache
-from headrace.questions import contradiction, difference, roots_in, without_typos
+from headrace.questions.rules import contradiction, difference, roots_in, without_typos
 from headrace.sentences import sentence_spans
 from headrace.types import CachedAnswer, Found, Neighbour, Partition, Passage, Retrieval
 
@@ -56,12 +56,20 @@ async def recall(
 ) -> tuple[Found | None, list[Neighbour]]:
     """The answer of the same question in other words, or else the questions that may turn out to be the same."""
     # Who is the same has the same words: nobody else need be looked through for it.
-    for neighbour in await cache.worded(partition, question, vector, at_least=thresholds.same):
-        found = await _settled(cache, partition, question, neighbour, thresholds)
-        if found is not None:
-            return found, []
-    near = []
+    worded = await cache.worded(partition, question, vector, at_least=thresholds.same)
+    if worded is None:
+        return None, []
+    near: list[Neighbour] = []
+    looked_at = set()
+    for neighbour in worded:
+        looked_at.add(neighbour.id)
+        if compare(question, neighbour.question, neighbour.similarity, thresholds) is Verdict.SAME:
+            found = await cache.read(partition, neighbour, count=True)
+            if found is not None and found.settled:
+                return found, []
     for neighbour in await cache.nearest(partition, vector, at_least=thresholds.near):
+        if neighbour.id in looked_at:
+            continue
         verdict = compare(question, neighbour.question, neighbour.similarity, thresholds)
         if verdict is Verdict.SAME:
             found = await cache.read(partition, neighbour, count=True)
@@ -70,15 +78,6 @@ async def recall(
         elif verdict is Verdict.NEAR:
             near.append(neighbour)
     return None, near
-
-
-async def _settled(
-    cache: AnswerCache, partition: Partition, question: str, neighbour: Neighbour, thresholds: Thresholds
-) -> Found | None:
-    if compare(question, neighbour.question, neighbour.similarity, thresholds) is not Verdict.SAME:
-        return None
-    found = await cache.read(partition, neighbour, count=True)
-    return found if found is not None and found.settled else None
 
 
 def has_same_context(question: str, found: Found, retrieved: Sequence[Passage], thresholds: Thresholds) -> bool:

@@ -14,7 +14,7 @@ from headrace.cache_layout import partition_key
 from headrace.caches.mirror import UNKNOWN, Mirror, Point
 from headrace.caches.rows import Rows
 from headrace.caches.scripts import NEWS
-from headrace.questions import wording
+from headrace.questions.rules import wording
 from headrace.types import CacheKey, Neighbour, Partition
 from headrace.vectors import Quantised
 
@@ -109,6 +109,8 @@ class MirrorIndex:
         if len(news) > 3 and asked_from.life == held.mirror.point.life:
             try:
                 held.mirror.catch_up(asked_from, told, news[3])
+                # It may have been further: answers of lookups come in any order.
+                held.told = held.mirror.point
             except ValueError:
                 # It is read anew when it is needed.
                 held.mirror = Mirror()
@@ -136,14 +138,21 @@ class MirrorIndex:
         held = self._held(key)
         if held.is_behind:
             async with asyncio.timeout(FILL_SECONDS), held.filling:
-                if held.is_behind:
-                    fields = await self._client.hgetall(key)
-                    mirror = Mirror()
-                    if fields:
-                        mirror.fill(fields)
-                    held.mirror, held.told = mirror, mirror.point
-                    self._count(key, held)
+                while held.is_behind:
+                    await self._fill(key, held)
         return held.mirror
+
+    async def _fill(self, key: str, held: _Held) -> None:
+        told = held.told
+        fields = await self._client.hgetall(key)
+        mirror = Mirror()
+        if fields:
+            mirror.fill(fields)
+        held.mirror = mirror
+        if held.told == told:
+            # Else a lookup has heard of more meanwhile.
+            held.told = mirror.point
+        self._count(key, held)
 
     def _held(self, key: str) -> _Held:
         held = self._partitions.get(key)

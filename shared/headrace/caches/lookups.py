@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ KNOWN_BYTES = 16 * 1024 * 1024
 # What an answer takes beside its body, and a byte of a compressed body when it is decoded.
 KNOWN_OVERHEAD = 1500
 DECODED = 8
+
+logger = logging.getLogger(__name__)
 
 # A version, its events, and how many bytes they take up, about.
 _Held = tuple[bytes, tuple[AnswerEvent, ...], int]
@@ -47,6 +50,11 @@ class Lookups:
         self._known_bytes = 0
         self._turns: Turns[str, _Question, Lookup] = Turns(self._ask, most=MOST_LOOKUPS)
 
+    @property
+    def size(self) -> int:
+        """About how many bytes the decoded answers take up."""
+        return self._known_bytes
+
     async def find(self, partition: Partition, entry: str, *, kind: str, similarity: float = 1.0) -> Lookup:
         """The entry, if it is current, and the tenant's revision. A hit counts as `kind`, if that is not empty."""
         tenant = partition.scope.tenant
@@ -71,9 +79,16 @@ class Lookups:
         for partition, point, told in zip(partitions.values(), points, news, strict=True):
             self._index.learn(partition, point, told)
         return [
-            Lookup(self._found(question, answer, known), int(revision))
+            Lookup(self._readable(question, answer, known), int(revision))
             for question, answer, known in zip(questions, answers, held, strict=True)
         ]
+
+    def _readable(self, question: _Question, found: Sequence[Any], held: _Held) -> Found | None:
+        try:
+            return self._found(question, found, held)
+        except (ValueError, TypeError, AttributeError):
+            logger.warning("A cached answer could not be read; treating it as a miss.")
+            return None
 
     def _found(self, question: _Question, found: Sequence[Any], held: _Held) -> Found | None:
         if found[0] == b"miss":

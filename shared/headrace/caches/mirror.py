@@ -53,9 +53,12 @@ class Mirror:
 
     def fill(self, fields: Mapping[bytes, bytes]) -> None:
         """Become what the partition's hash says. Raises ValueError when it can't be read."""
-        seq, packed = int(fields[b"seq"]), int(fields[b"packed"])
-        life, mark = fields[b"born"].decode(), fields[b"mark"].decode()
-        self.point, self.rows, self._places = Point(life, packed, fields[b"packed_mark"].decode()), Rows(0), {}
+        try:
+            seq, packed = int(fields[b"seq"]), int(fields[b"packed"])
+            life, mark, packed_mark = (fields[name].decode() for name in (b"born", b"mark", b"packed_mark"))
+        except KeyError as error:
+            raise ValueError("Another release wrote this.") from error
+        self.point, self.rows, self._places = Point(life, packed, packed_mark), Rows(0), {}
         self._worded = {}
         for name in sorted((name for name in fields if name.startswith(b"b:")), key=lambda name: int(name[2:])):
             self._add(_unpack(fields[name]))

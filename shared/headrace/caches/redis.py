@@ -24,7 +24,7 @@ from headrace.caches.lookups import Lookups
 from headrace.caches.patience import Patience
 from headrace.caches.quota import Quota
 from headrace.caches.scripts import CONFIRM, REMEMBER, RETIRE
-from headrace.questions import wording
+from headrace.questions.rules import wording
 from headrace.redis_client import registry_faults
 from headrace.types import CachedAnswer, CacheKey, Found, Lookup, Neighbour, Partition, Retired
 from headrace.vectors import quantise
@@ -76,14 +76,13 @@ class RedisCache:
 
     async def worded(
         self, partition: Partition, question: str, vector: Sequence[float], *, at_least: float
-    ) -> list[Neighbour]:
+    ) -> list[Neighbour] | None:
         words = wording(question)
         if not words:
             return []
-        found = await self._patience.run(
+        return await self._patience.run(
             lambda: self._index.worded(partition, words, vector, at_least=at_least), in_time=True
         )
-        return found or []
 
     async def nearest(self, partition: Partition, vector: Sequence[float], *, at_least: float) -> list[Neighbour]:
         found = await self._patience.run(

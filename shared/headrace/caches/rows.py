@@ -57,7 +57,7 @@ class Rows:
         return len(self.ids)
 
     def append(self, entry: str, question: str, bar: float, vector: Quantised, wording: int) -> None:
-        """Add a row; what `headrace.questions.wording` says of the question, in 64 bits."""
+        """Add a row; what `headrace.questions.rules.wording` says of the question, in 64 bits."""
         self.ids.append(entry)
         self.questions.append(question)
         self.characters += len(question)

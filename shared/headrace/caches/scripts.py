@@ -14,7 +14,7 @@ local function news(partition, known_born, known_seq, known_mark)
   local at = redis.call('HMGET', partition, 'born', 'seq', 'mark', 'packed', 'packed_mark')
   if not at[1] then return {{'', 0, ''}} end
   local last, first, packed = tonumber(at[2]), tonumber(known_seq), tonumber(at[4])
-  local anew = {{at[1], last, at[3]}}
+  local anew = {{at[1], last, at[3] or ''}}
   if at[1] ~= known_born or first > last or first < packed or last - first > {CHANGES_PAGE} then return anew end
   local function change(number) return 'e:' .. string.format('%.0f', number) end
   local mark = at[3]

@@ -7,6 +7,7 @@ script that changes it.
 from __future__ import annotations
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +23,8 @@ from headrace.caches.quota import Quota
 from headrace.caches.scripts import AUDIT, COMPACT, FORGET, RECOUNT, RETIRE
 from headrace.redis_client import registry_faults
 from headrace.types import CacheStats, Retired, Wanted
+
+logger = logging.getLogger(__name__)
 
 PAGE = 200
 # A partition is packed when so many changes have come since it was last, in blocks of so many rows.
@@ -199,14 +202,19 @@ class RedisUpkeep:
 
     async def _pack(self, key: str) -> int:
         """Blocks for changes, when there are many."""
-        born, seq, packed = await self._client.hmget(key, ["born", "seq", "packed"])
-        if born is None or int(seq) - int(packed) < CHANGES:
+        born, seq, packed, mark = await self._client.hmget(key, ["born", "seq", "packed", "mark"])
+        if born is None or (mark is not None and int(seq) - int(packed) < CHANGES):
             return 0
         fields = await self._client.hgetall(key)
         if not fields:
             return 0
         mirror = Mirror()
-        mirror.fill(fields)
+        try:
+            mirror.fill(fields)
+        except ValueError:
+            # Another release wrote it, or it is broken. Without it nothing of it is served, and the next answer begins another.
+            logger.warning("An index of cached questions could not be read, and was taken out.")
+            return int(await self._client.delete(key))
         rows, old = mirror.rows, sum(name.startswith(b"b:") for name in fields)
         blocks = [rows.pack(start, min(start + BLOCK, len(rows))) for start in range(0, len(rows), BLOCK)]
         args = [mirror.point.life, fields[b"packed"], mirror.point.seq, mirror.point.mark, old, *blocks]

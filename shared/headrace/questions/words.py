@@ -64,9 +64,10 @@ _ASKING_WORDS = frozenset(
     entitled entitlement allowed permitted amount number quantity total kind type sort sorts types kinds many much long
     large big far often soon time date one ones""".split()
 )
-_NEGATIONS = frozenset("not no never none neither nor without cannot except excluding unless".split())
-# What stands behind one of these is in a relation; at the end of a question, what is asked for.
-RELATING = frozenset("from to by before after than into over under between with for".split())
+_NEGATIONS = frozenset(
+    """not no never none neither nor without cannot except excluding unless dont cant wont isnt arent wasnt werent doesnt
+    didnt shouldnt mustnt couldnt wouldnt hasnt havent hadnt aint""".split()
+)
 # A question about what is before is none about what is during; `in` and `when` may mean during, but not before.
 TIMING = {word: word for word in "before after until since during".split()} | {"till": "until", "prior": "before"}
 ORDERING = frozenset(("before", "after"))
@@ -85,8 +86,10 @@ _OPPOSITES = tuple(
         ("internal inside indoor", "external outside outdoor"),
         ("advantage advantages benefit benefits pros", "disadvantage disadvantages drawback drawbacks cons"),
         ("in on up", "out off down"),
-        ("all every each", "some few"),
-        ("get gets receive receives", "give gives"),
+        ("all every each", "some few most many"),
+        ("get gets receive receives take takes taken", "give gives given"),
+        ("must need needs needed required mandatory obligatory", "may can allowed permitted optional"),
+        ("number", "amount"),
         ("was were did", "will shall"),
         ("include includes included", "need needs needed"),
         ("from", "by"),
@@ -114,13 +117,15 @@ class Word(NamedTuple):
 
 LETTER_A = Word("A", carries_meaning=True, is_special=True, number="A", is_letter=True)
 LAST = Word("last", carries_meaning=True)
+USED = Word("used", carries_meaning=True)
+MAY = Word("may", carries_meaning=True, is_special=True, date="may")
 
 
 @lru_cache(maxsize=65_536)
 def read_word(token: str) -> Word:
     """What a lower-case token is; `1,000` and `twice` are numbers, `b` is a letter that names something."""
-    if token[0].isdigit():
-        number = token.replace(",", "")
+    if (token[-1].isdigit() and not token[0].isalpha()) or token[0].isdigit():
+        number = "".join(token.replace(",", "").split())
         return Word(number, carries_meaning=True, is_special=True, number=number)
     if token in _NEGATIONS or token.endswith("n't"):
         return Word(token, is_special=True, negates=True)
@@ -160,6 +165,3 @@ def opposites() -> Mapping[str, frozenset[str]]:
         for root in other:
             found[root] |= one
     return {root: frozenset(against) for root, against in found.items()}
-
-
-DATE_ROOTS = frozenset(stem(name) for name in _CALENDAR)
