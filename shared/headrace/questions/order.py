@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from headrace.questions.words import Word
@@ -23,7 +24,7 @@ _DETERMINERS = frozenset(
 )
 _PREPOSITIONS = frozenset(
     """of for in on at from to about with by into over under between before after during since until than per within
-    regarding concerning""".split()
+    regarding concerning without if when while because once whenever although""".split()
 )
 _PARTICIPLES = frozenset(
     """paid made sent kept held built sold bought put set reset told found lost left brought taught cut read shut split spent
@@ -40,10 +41,16 @@ _Placed = tuple[int, "Piece"]
 
 
 class Piece(NamedTuple):
-    """A word, and how it is joined to the one before: by a preposition, `'s`, `and`, a comma, or by nothing."""
+    """A word, and how it is joined to the one before: by a preposition, `'s`, `and` or nothing, and whether behind a comma."""
 
     root: str
     junction: str = ""
+    is_cut: bool = False
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether it stands behind a preposition, or behind `if`."""
+        return self.junction in _PREPOSITIONS
 
 
 def in_order(tokens: Sequence[str], words: Sequence[Word], cuts: Collection[int]) -> tuple[Piece, ...]:
@@ -77,12 +84,11 @@ def _pieces(tokens: Sequence[str], words: Sequence[Word], cuts: Collection[int])
             continue
         between = tokens[before + 1 : place]
         junction = next((said for said in between if said in _PREPOSITIONS), "")
-        if found and any(before < cut <= place for cut in cuts):
-            junction = ","
-        elif found and not junction:
+        if found and not junction:
             junction = "and" if "and" in between or "or" in between else ""
             junction = "'s" if tokens[place - 1].endswith(("'s", "s'")) else junction
-        found.append((place, Piece(word.root, junction)))
+        is_cut = bool(found) and any(before < cut <= place for cut in cuts)
+        found.append((place, Piece(word.root, junction, is_cut)))
         before = place
     return found
 
@@ -106,7 +112,7 @@ def _asked(tokens: Sequence[str]) -> tuple[int | None, int]:
 
 
 def _asked_piece(place: int, cuts: Collection[int]) -> Piece:
-    return Piece(ASKED_FOR, "," if place in cuts else "")
+    return Piece(ASKED_FOR, is_cut=place in cuts)
 
 
 def _active(tokens: Sequence[str], pieces: Sequence[_Placed], by: int, asked: int | None) -> tuple[Piece, ...]:
@@ -114,6 +120,7 @@ def _active(tokens: Sequence[str], pieces: Sequence[_Placed], by: int, asked: in
     end = next((place for place in range(by + 1, len(tokens)) if tokens[place] in _PREPOSITIONS), len(tokens))
     said = [piece for place, piece in pieces if place < by]
     agent = [piece for place, piece in pieces if by < place < end] or [Piece(ASKED_FOR)]
+    agent[0] = Piece(agent[0].root)
     rest = [piece for place, piece in pieces if place >= end]
     verb, patient = said[-1:], said[:-1]
     if asked is not None and not patient and agent[0].root != ASKED_FOR:
@@ -132,7 +139,7 @@ def _verb_first(tokens: Sequence[str], pieces: Sequence[_Placed]) -> list[Piece]
     begin = next(at for at, (place, _) in enumerate(pieces) if place > auxiliary)
     if begin == verb:
         # The subject stands before: the alarm is reset.
-        begin = max((at for at in range(verb) if said[at].junction == ","), default=0)
+        begin = max((at for at in range(verb) if said[at].is_cut), default=0)
     return [*said[:begin], said[verb], *said[begin:verb], *said[verb + 1 :]]
 
 
@@ -164,8 +171,9 @@ def _asking(
         return (*before_it, *behind, *(Piece(piece.root, tokens[asked - 1]) for piece in noun))
     target = [Piece(noun[0].root), *noun[1:]] if noun else [_asked_piece(asked, cuts)]
     if _is_done_to(tokens, auxiliary):
+        behind = _verb_first(tokens, [(place, piece) for place, piece in pieces if place > auxiliary])
         # Before what only says when, where and what for.
-        end = next((place for place, piece in enumerate(behind) if piece.junction in _PREPOSITIONS), len(behind))
+        end = next((place for place, piece in enumerate(behind) if piece.is_attached), len(behind))
         return (*before_it, *behind[:end], *target, *behind[end:])
     if tokens[auxiliary] in _IS:
         return () if noun else tuple(said)
@@ -187,7 +195,16 @@ def are_swapped(one: Sequence[Piece], two: Sequence[Piece]) -> bool:
     """Whether the words that both have stand in orders that do not mean the same."""
     roots = {piece.root for piece in one} & {piece.root for piece in two}
     left, right = ([piece for piece in pieces if piece.root in roots] for pieces in (one, two))
-    return _are_the_same(left, right) and not _says_the_same(left, right)
+    if not _are_the_same(left, right) or [piece.root for piece in left] == [piece.root for piece in right]:
+        return False
+    return _is_exchanged(left, right) or not _says_the_same(left, right)
+
+
+def _is_exchanged(left: Sequence[Piece], right: Sequence[Piece]) -> bool:
+    """Whether one word stands behind a preposition only in the one, another only in the other: tea with milk, milk with tea."""
+    there = {piece.root: piece.is_attached for piece in right}
+    changes = {(piece.is_attached, there[piece.root]) for piece in left}
+    return (True, False) in changes and (False, True) in changes
 
 
 def _says_the_same(left: Sequence[Piece], right: Sequence[Piece]) -> bool:
@@ -214,13 +231,13 @@ def _may_change(before: tuple[Piece, Piece], after: tuple[Piece, Piece]) -> bool
     The second one then, or the first one now, is behind a preposition: the budget of marketing, the marketing budget.
     Or each keeps its own: from here to there, to there from here. Or there is a comma, or an `and`, between them.
     """
-    first, second = before[1].junction, after[0].junction
-    if "," in (first, second) or first == second == "and":
+    first, second = before[1], after[0]
+    if first.is_cut or second.is_cut or first.junction == second.junction == "and":
         return True
-    if (first in _PREPOSITIONS) != (second in _PREPOSITIONS):
+    if first.is_attached != second.is_attached:
         return True
     kept = before[0].junction == after[0].junction and before[1].junction == after[1].junction
-    return kept and {first, second} <= _PREPOSITIONS
+    return kept and first.is_attached and second.is_attached
 
 
 def _are_the_same(left: Sequence[Piece], right: Sequence[Piece]) -> bool:
@@ -236,20 +253,27 @@ class Number(NamedTuple):
 
 def numbers_in_order(tokens: Sequence[str], words: Sequence[Word]) -> tuple[Number, ...]:
     """The numbers, dates and codes in the order in which they stand; what two of them stand beside tells nothing."""
-    found = []
+    found: list[tuple[int, str, set[tuple[str, str]]]] = []
     for place, word in enumerate(words):
         if not (word.number or word.date or word.is_code):
             continue
-        before = next((token for token in tokens[place - 1 :: -1] if token not in _DETERMINERS), "") if place else ""
+        before = next((said for said in tokens[place - 1 :: -1] if said not in _DETERMINERS), "") if place else ""
         beside = {
             ("behind", next((w.root for w in words[place + 1 :] if _is_plain(w)), "")),
             ("before", next((w.root for w in words[place - 1 :: -1] if _is_plain(w)), "") if place else ""),
             ("preposition", next((t for t in tokens[max(place - 2, 0) : place][::-1] if t in _PREPOSITIONS), "")),
             ("word", before),
         }
-        found.append((word.number or word.date or word.root, {pair for pair in beside if pair[1]}))
-    shared = Counter(pair for _, beside in found for pair in beside)
-    return tuple(Number(value, frozenset(pair for pair in beside if shared[pair] == 1)) for value, beside in found)
+        found.append((place, word.number or word.date or word.root, {pair for pair in beside if pair[1]}))
+    shared = Counter(pair for _, _, beside in found for pair in beside)
+    own = [{pair for pair in beside if shared[pair] == 1} for _, _, beside in found]
+    for at, ((place, _, _), (other, _, _)) in enumerate(pairwise(found)):
+        between = list(tokens[place + 1 : other])
+        if between[:1] in (["and"], ["or"]) and between[1:] in ([], list(tokens[place - 1 : place])):
+            # 3 and 4, plan A or plan B: either may be the first.
+            for beside in own[at : at + 2]:
+                beside.add(("beside", "another"))
+    return tuple(Number(value, frozenset(beside)) for (_, value, _), beside in zip(found, own, strict=True))
 
 
 def _is_plain(word: Word) -> bool:
