@@ -175,6 +175,9 @@ def _asking(
         # Before what only says when, where and what for.
         end = next((place for place, piece in enumerate(behind) if piece.is_attached), len(behind))
         return (*before_it, *behind[:end], *target, *behind[end:])
+    if noun and len(behind) == 1 and tokens[auxiliary] not in _IS:
+        # How many weeks may parents take: who does it, or is it done to, the one word does not tell.
+        return ()
     if tokens[auxiliary] in _IS:
         return () if noun else tuple(said)
     return (*before_it, *target, *behind)
