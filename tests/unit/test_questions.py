@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headrace.answering.recall import CALIBRATED, Thresholds, Verdict, compare, has_same_context
-from headrace.questions.rules import contradiction, difference, roots_in, without_typos
+from headrace.questions.rules import contradiction, difference, roots_in, without_typos, wording
 from headrace.questions.sharing import is_shareable
 from headrace.types import Basis, CachedAnswer, Chunk, Found, Passage, PassagesEvent, normalise_question
 
@@ -244,3 +246,24 @@ def test_questions_are_equal_by_their_words() -> None:
     assert normalise_question("  How LONG\tis\u00a0it ?") == normalise_question("how long is it")
     assert normalise_question("ﬁne") == "fine"
     assert normalise_question("???") == "???"
+
+
+VOCABULARY = """who whom what which whose how many much when where why is are was be been by do does did can may must to from of for
+with and or not isn't cant the a A an I my used last first open anna Anna's E12 5 20 -3 > 5% °C 10kg Monday May in hired paid
+manager leave, oil: pump? ! ' - it\u2019s \u2212 \u00bd \u00df""".split()
+
+
+@given(st.lists(st.sampled_from(VOCABULARY), max_size=14).map(" ".join), st.text(max_size=30))
+def test_any_text_is_the_same_as_itself(question: str, text: str) -> None:
+    for each in (question, text, question + text):
+        assert contradiction(each, each) == ""
+        assert not difference(each, each)
+        assert wording(each) == wording(f" {each}  ")
+    for one, two in ((question, text), (text, question)):
+        assert contradiction(one, two) or not difference(one, two) or wording(one) != wording(two)
+
+
+def test_a_long_text_says_the_same_in_one_order_only() -> None:
+    words = [f"word{chr(97 + number % 26)}{chr(97 + number // 26)}" for number in range(600)]
+    assert contradiction(" ".join(words), " ".join(words)) == ""
+    assert contradiction(" ".join(words), " ".join(reversed(words))) == "order"
