@@ -267,3 +267,5 @@ def test_a_long_text_says_the_same_in_one_order_only() -> None:
     words = [f"word{chr(97 + number % 26)}{chr(97 + number // 26)}" for number in range(600)]
     assert contradiction(" ".join(words), " ".join(words)) == ""
     assert contradiction(" ".join(words), " ".join(reversed(words))) == "order"
+    numbers = [str(number) for number in range(3000)]
+    assert contradiction(" ".join(numbers), " ".join(reversed(numbers))) == "order"

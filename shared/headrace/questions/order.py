@@ -256,16 +256,17 @@ class Number(NamedTuple):
 
 def numbers_in_order(tokens: Sequence[str], words: Sequence[Word]) -> tuple[Number, ...]:
     """The numbers, dates and codes in the order in which they stand; what two of them stand beside tells nothing."""
+    before, behind = _plain_before(words), _plain_before(words[::-1])[::-1]
     found: list[tuple[int, str, set[tuple[str, str]]]] = []
     for place, word in enumerate(words):
         if not (word.number or word.date or word.is_code):
             continue
-        before = next((said for said in tokens[place - 1 :: -1] if said not in _DETERMINERS), "") if place else ""
+        near = [said for said in reversed(tokens[max(place - 3, 0) : place]) if said not in _DETERMINERS]
         beside = {
-            ("behind", next((w.root for w in words[place + 1 :] if _is_plain(w)), "")),
-            ("before", next((w.root for w in words[place - 1 :: -1] if _is_plain(w)), "") if place else ""),
-            ("preposition", next((t for t in tokens[max(place - 2, 0) : place][::-1] if t in _PREPOSITIONS), "")),
-            ("word", before),
+            ("behind", behind[place]),
+            ("before", before[place]),
+            ("preposition", next((said for said in near if said in _PREPOSITIONS), "")),
+            ("word", near[0] if near else ""),
         }
         found.append((place, word.number or word.date or word.root, {pair for pair in beside if pair[1]}))
     shared = Counter(pair for _, _, beside in found for pair in beside)
@@ -277,6 +278,15 @@ def numbers_in_order(tokens: Sequence[str], words: Sequence[Word]) -> tuple[Numb
             for beside in own[at : at + 2]:
                 beside.add(("beside", "another"))
     return tuple(Number(value, frozenset(beside)) for (_, value, _), beside in zip(found, own, strict=True))
+
+
+def _plain_before(words: Sequence[Word]) -> list[str]:
+    """For each word the last one before it that stands in the order."""
+    found, last = [], ""
+    for word in words:
+        found.append(last)
+        last = word.root if _is_plain(word) else last
+    return found
 
 
 def _is_plain(word: Word) -> bool:
