@@ -172,7 +172,7 @@ class AnswerCache(Checkable, Protocol):
     async def worded(
         self, partition: Partition, question: str, vector: Sequence[float], *, at_least: float
     ) -> list[Neighbour] | None:
-        """Of these, the ones that have the question's words, found without looking through the others; or none.
+        """Of these, the ones that say the same in the same words, found without looking through the others; or none.
 
         None when the cache did not answer in time: there is no use in asking it for more.
         """

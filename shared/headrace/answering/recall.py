@@ -55,7 +55,7 @@ async def recall(
     cache: AnswerCache, partition: Partition, question: str, vector: Sequence[float], thresholds: Thresholds
 ) -> tuple[Found | None, list[Neighbour]]:
     """The answer of the same question in other words, or else the questions that may turn out to be the same."""
-    # Who is the same has the same words: nobody else need be looked through for it.
+    # What has the same wording need not be compared, nor the others be looked through.
     worded = await cache.worded(partition, question, vector, at_least=thresholds.same)
     if worded is None:
         return None, []
@@ -63,10 +63,9 @@ async def recall(
     looked_at = set()
     for neighbour in worded:
         looked_at.add(neighbour.id)
-        if compare(question, neighbour.question, neighbour.similarity, thresholds) is Verdict.SAME:
-            found = await cache.read(partition, neighbour, count=True)
-            if found is not None and found.settled:
-                return found, []
+        found = await cache.read(partition, neighbour, count=True)
+        if found is not None and found.settled:
+            return found, []
     for neighbour in await cache.nearest(partition, vector, at_least=thresholds.near):
         if neighbour.id in looked_at:
             continue

@@ -72,9 +72,28 @@ def difference(question: str, other: str) -> Difference:
 
 
 def wording(question: str) -> int:
-    """64 bits of the words that carry meaning, in whichever order: what equal questions share. 0 when there are none."""
-    roots = "\n".join(sorted(set(read(question).content)))
-    return int.from_bytes(hashlib.blake2b(roots.encode(), digest_size=8).digest(), "big") if roots else 0
+    """64 bits of all that has to agree: two questions that have them in common differ in words of asking at most.
+
+    0 where no word carries meaning.
+    """
+    reading = read(question)
+    if not reading.content:
+        return 0
+    against = opposites()
+    parts = (
+        reading.content,
+        (reading.kind,),
+        [piece.root for piece in reading.order],
+        [f"{number} {unit}" for number, unit in sorted(reading.numbers)] if reading.numbers else (),
+        sorted(reading.units),
+        [f"not {word}" for word in reading.negated],
+        sorted(reading.names),
+        [f"{link} {target}" for link, target in sorted(reading.links.items())] if reading.links else (),
+        sorted(reading.timing),
+        sorted([root for root in reading.roots if root in against]),
+    )
+    text = "\x1e".join(["\x1f".join(part) for part in parts])
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 def without_typos(apart: Difference, known: Collection[str]) -> Difference:
