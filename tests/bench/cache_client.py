@@ -2,8 +2,9 @@
 
     python -m tests.bench.cache_client NAME URL ENTRIES FOLDER
 
-All caches get the same vectors, so that no embedding is measured. Prints one JSON value. Runs in our environment, or in
-that of the peers, which has none of Headrace's packages.
+All caches get the same vectors, so that no embedding is measured. Prints one JSON value when the cache is filled, and one
+for each line of its input, the seed of a round. Runs in our environment, or in that of the peers, which has none of
+Headrace's packages.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ DIMENSIONS = 384
 TOPICS = 200
 THRESHOLD = 0.9
 CONCURRENT = 100
-ALONE = 300
-TOGETHER = 4_000
+ALONE = 150
+TOGETHER = {"gptcache": 400, "redisvl": 1_500}
+TOGETHER_ELSE = 4_000
 Check = Callable[[str, Sequence[float]], Awaitable[str | None]]
 OPENED = AsyncExitStack()
 
@@ -146,7 +148,7 @@ async def gptcache(folder: str, known: Any) -> tuple[Check, dict[str, float]]:
     place = Path(folder)
     asked: dict[str, Any] = {}
     manager = get_data_manager(
-        CacheBase("sqlite", sql_url=f"sqlite:///{place / 'cache.db'}"),
+        CacheBase("sqlite", sql_url=f"sqlite:///{place / 'cache.db'}?timeout=60"),
         VectorBase("faiss", dimension=DIMENSIONS, index_path=str(place / "faiss.index")),
         # Its default keeps a thousand.
         max_size=10**7,
@@ -182,12 +184,12 @@ async def gptcache(folder: str, known: Any) -> tuple[Check, dict[str, float]]:
     return check, {"fill_seconds": filled}
 
 
-async def measure(check: Check, known: Any, *, together: int) -> dict[str, float]:
+async def measure(check: Check, known: Any, *, together: int, seed: int) -> dict[str, float]:
     """Hits and misses of one asker, and hits of a hundred."""
     count = len(known)
-    picked = np.random.default_rng(5).integers(0, count, together)
-    turned = near(known[picked], 6)
-    others = vectors(ALONE, 7)
+    picked = np.random.default_rng(seed).integers(0, count, together)
+    turned = near(known[picked], seed + 1)
+    others = vectors(ALONE, seed + 2)
     right = 0
 
     async def ask(place: int) -> float:
@@ -207,7 +209,7 @@ async def measure(check: Check, known: Any, *, together: int) -> dict[str, float
     misses = []
     for place, other in enumerate(others):
         vector, started = other.tolist(), time.perf_counter()
-        assert await check(f"something else {place}", vector) is None
+        assert await check(f"something else {seed} {place}", vector) is None
         misses.append(time.perf_counter() - started)
     places = iter(range(together))
     taken: list[float] = []
@@ -256,11 +258,12 @@ async def main(name: str, url: str, entries: int, folder: str) -> None:
             check, more = await redisvl(url, known)
         case _:
             check, more = await gptcache(folder, known)
+    print(json.dumps(more), flush=True)
     # As a server does that has started.
     gc.freeze()
-    figures = await measure(check, known, together=TOGETHER if name != "gptcache" else 400)
-    grown = (_resident() - before) / 1e6
-    print(json.dumps({**figures, **more, "process_mb": grown}))
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        figures = await measure(check, known, together=TOGETHER.get(name, TOGETHER_ELSE), seed=int(line))
+        print(json.dumps({**figures, "process_mb": (_resident() - before) / 1e6}), flush=True)
     await OPENED.aclose()
 
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from redis.asyncio import Redis
@@ -15,20 +16,28 @@ from headrace.caches.entries import decode_basis, decode_events
 from headrace.caches.indexes import QuestionIndex
 from headrace.caches.scripts import FIND
 from headrace.caches.turns import Turns
-from headrace.types import AnswerEvent, CachedAnswer, Found, Lookup, Partition
+from headrace.types import CachedAnswer, Found, Lookup, Partition
 
 MOST_LOOKUPS = 64
 # Answers that are kept here as they were decoded, so that only their version is asked for: so many bytes of them.
-KNOWN_BYTES = 16 * 1024 * 1024
+KNOWN_BYTES = 32 * 1024 * 1024
 # What an answer takes beside its body, and a byte of a compressed body when it is decoded.
 KNOWN_OVERHEAD = 1500
 DECODED = 8
 
 logger = logging.getLogger(__name__)
 
-# A version, its events, and how many bytes they take up, about.
-_Held = tuple[bytes, tuple[AnswerEvent, ...], int]
-NOTHING: _Held = (b"", (), 0)
+
+class _Held(NamedTuple):
+    """An answer as it was decoded: its version, its question, and how many bytes it takes up, about."""
+
+    version: bytes
+    question: str
+    answer: CachedAnswer | None
+    size: int
+
+
+NOTHING = _Held(b"", "", None, 0)
 
 
 class _Question(NamedTuple):
@@ -71,7 +80,7 @@ class Lookups:
         keys += [question.key for question in questions]
         args: list[str | int] = [len(partitions), *(part for point in points for part in point)]
         args += [
-            f"{numbers[question.partition.name]}:{question.kind}:{known[0].decode()}"
+            f"{numbers[question.partition.name]}:{question.kind}:{known.version.decode()}"
             for question, known in zip(questions, held, strict=True)
         ]
         async with asyncio.timeout(self._timeout_seconds):
@@ -93,20 +102,29 @@ class Lookups:
     def _found(self, question: _Question, found: Sequence[Any], held: _Held) -> Found | None:
         if found[0] == b"miss":
             return None
-        verdict, made, body, documents, asked, bar, revision, created_at = found
-        if body:
-            held = made, decode_events(body) or (), KNOWN_OVERHEAD + DECODED * len(body)
-        if not held[1] or held[0] != made:
+        verdict, version, revision, *rest = found
+        if rest:
+            body, documents, asked, bar, created_at = rest
+            events = decode_events(body)
+            if events is None:
+                return None
+            made = CachedAnswer(int(revision), float(created_at), events, decode_basis(documents, bar))
+            held = _Held(version, asked.decode(), made, KNOWN_OVERHEAD + DECODED * len(body))
+        answer = held.answer
+        if answer is None or held.version != version:
             return None
+        if answer.revision != int(revision):
+            # Somebody has looked again, and it still holds.
+            answer = replace(answer, revision=int(revision))
+            held = held._replace(answer=answer)
         self._keep(question.key, held)
-        answer = CachedAnswer(int(revision), float(created_at), held[1], decode_basis(documents, bar))
         settled = verdict == b"holds"
-        return Found(question.entry, asked.decode(), answer, settled, question.similarity, made.decode())
+        return Found(question.entry, held.question, answer, settled, question.similarity, version.decode())
 
     def _keep(self, key: str, held: _Held) -> None:
         before = self._known.pop(key, NOTHING)
         self._known[key] = held
-        self._known_bytes += held[2] - before[2]
+        self._known_bytes += held.size - before.size
         while self._known_bytes > KNOWN_BYTES and len(self._known) > 1:
-            _, (_, _, size) = self._known.popitem(last=False)
-            self._known_bytes -= size
+            _, oldest = self._known.popitem(last=False)
+            self._known_bytes -= oldest.size

@@ -58,7 +58,7 @@ end
 # Many lookups of one tenant. KEYS registry, worth, tally, wanted, then partitions, then entries. ARGV the number of
 # partitions; for each what is known of it: life ('-' where nothing needs to be), last change, its mark; for each entry
 # `<number of its partition>:<what a hit counts as>:<the version of it that is known>`. Answers the revision; for each entry
-# verdict, version, body, documents, question, bar, revision, time; and for each partition its news.
+# verdict, version, revision, and unless that version is known body, documents, question, bar, time; for each partition its news.
 FIND = (
     DROP
     + COUNT
@@ -84,8 +84,9 @@ local function look(entry, partition, kind, known, born)
   end
   local settled = tonumber(held[2]) >= tonumber(head[3] or 0)
   if settled and kind ~= '' then count(entry, worth, tally, kind, held[5]) end
-  local body = held[1] == known and '' or redis.call('HGET', entry, 'body')
-  return {settled and 'holds' or 'unsettled', held[1], body, held[3], held[6], held[7], held[2], held[8]}
+  local verdict = settled and 'holds' or 'unsettled'
+  if held[1] == known then return {verdict, held[1], held[2]} end
+  return {verdict, held[1], held[2], redis.call('HGET', entry, 'body'), held[3], held[6], held[7], held[8]}
 end
 
 local born, found, since = {}, {}, {}
