@@ -31,21 +31,30 @@ COLUMNS = (
 async def run() -> None:
     """Print a table a size."""
     for size in SIZES:
-        figures = await _all(size)
+        rounds = await _all(size)
         print(
             f"\nAnswer cache, {size:,} entries of 384 dimensions, threshold .9; 1 asker, then 100 at once; medians of rounds"
         )
         print(f"{'':16}" + "".join(f"{column:>17}" for column in COLUMNS))
-        for name, found in figures.items():
-            print(f"{name:16}" + "".join(f"{found.get(column, float('nan')):17.2f}" for column in COLUMNS))
+        for name, found in rounds.items():
+            print(f"{name:16}" + "".join(f"{_median(found, column):17.2f}" for column in COLUMNS))
         for column, what in (("hits_a_second", "in other words"), ("repeats_a_second", "word for word")):
-            ours = figures["headrace"][column]
-            ratios = (f"{ours / figures[name][column]:.1f} times {name}" for name in sorted(PEERS) if figures[name])
+            ratios = (f"{_ratio(rounds['headrace'], rounds[name], column):.1f} times {name}" for name in sorted(PEERS))
             print(f"Headrace's throughput at 100 concurrent, asked {what}:", ", ".join(ratios))
 
 
-async def _all(size: int) -> dict[str, dict[str, float]]:
-    """Each cache's medians. All are filled first; then they take turns, so that what the machine does hits all alike."""
+def _median(rounds: list[dict[str, float]], column: str) -> float:
+    return median([found[column] for found in rounds if column in found] or [float("nan")])
+
+
+def _ratio(ours: list[dict[str, float]], theirs: list[dict[str, float]], column: str) -> float:
+    """The median of the rounds' ratios: what the machine does in a round, it does to both."""
+    pairs = zip(ours, theirs, strict=False)
+    return median([one[column] / other[column] for one, other in pairs] or [float("nan")])
+
+
+async def _all(size: int) -> dict[str, list[dict[str, float]]]:
+    """Each cache's rounds. All are filled first; then they take turns, so that what the machine does hits all alike."""
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in CACHES}
     async with AsyncExitStack() as stack:
         filled = {name: await _fill(name, size, stack) for name in CACHES}
@@ -53,10 +62,7 @@ async def _all(size: int) -> dict[str, dict[str, float]]:
             for name, (process, more) in filled.items():
                 found = await _ask(name, process, f"{100 * (number + 1)}\n")
                 rounds[name] += [{**more, **found}] if found else []
-    return {
-        name: {column: median(each[column] for each in found if column in each) for column in found[0]} if found else {}
-        for name, found in rounds.items()
-    }
+    return rounds
 
 
 async def _fill(name: str, size: int, stack: AsyncExitStack) -> tuple[asyncio.subprocess.Process, dict[str, float]]:

@@ -79,10 +79,11 @@ class Lookups:
         keys = [registry_key(tenant), *ledger_keys(tenant), *(partition_key(tenant, name) for name in partitions)]
         keys += [question.key for question in questions]
         args: list[str | int] = [len(partitions), *(part for point in points for part in point)]
-        args += [
-            f"{numbers[question.partition.name]}:{question.kind}:{known.version.decode()}"
+        asked = [
+            f"{numbers[question.partition.name]}:{question.kind}:{known.version.decode()} "
             for question, known in zip(questions, held, strict=True)
         ]
+        args.append("".join(asked))
         async with asyncio.timeout(self._timeout_seconds):
             revision, answers, news = await self._find(keys=keys, args=args)
         for partition, point, told in zip(partitions.values(), points, news, strict=True):

@@ -56,8 +56,8 @@ end
 """
 
 # Many lookups of one tenant. KEYS registry, worth, tally, wanted, then partitions, then entries. ARGV the number of
-# partitions; for each what is known of it: life ('-' where nothing needs to be), last change, its mark; for each entry
-# `<number of its partition>:<what a hit counts as>:<the version of it that is known>`. Answers the revision; for each entry
+# partitions; for each what is known of it: life ('-' where nothing needs to be), last change, its mark; then for all entries
+# `<number of its partition>:<what a hit counts as>:<the version of it that is known> `. Answers the revision; for each entry
 # verdict, version, revision, and unless that version is known body, documents, question, bar, time; for each partition its news.
 FIND = (
     DROP
@@ -91,14 +91,14 @@ end
 
 local born, found, since = {}, {}, {}
 for i = 1, partitions do born[i] = redis.call('HGET', KEYS[4 + i], 'born') end
-for i = 5 + partitions, #KEYS do
-  local place, kind, known = string.match(ARGV[2 * partitions + i - 3], '^(%d+):(%a*):(%w*)$')
-  place = tonumber(place)
-  found[#found + 1] = look(KEYS[i], KEYS[4 + place], kind, known, born[place])
+local at = 4 + partitions
+for place, kind, known in string.gmatch(ARGV[3 * partitions + 2], '(%d+):(%a*):(%w*) ') do
+  at, place = at + 1, tonumber(place)
+  found[#found + 1] = look(KEYS[at], KEYS[4 + place], kind, known, born[place])
 end
 for i = 1, partitions do
-  local at = 3 * i - 1
-  since[i] = ARGV[at] == '-' and {} or news(KEYS[4 + i], ARGV[at], ARGV[at + 1], ARGV[at + 2])
+  local point = 3 * i - 1
+  since[i] = ARGV[point] == '-' and {} or news(KEYS[4 + i], ARGV[point], ARGV[point + 1], ARGV[point + 2])
 end
 return {head[2] or '0', found, since}
 """
