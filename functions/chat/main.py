@@ -15,6 +15,9 @@ from headrace import wiring
 from headrace.sandbox import Sandbox
 from headrace.settings import Settings
 
+# Questions that are under way have thousands of objects; at Python's 700 they are looked through again and again.
+GC_OBJECTS = 10_000
+
 
 @asynccontextmanager
 async def open_parts() -> AsyncIterator[ChatParts]:
@@ -22,9 +25,7 @@ async def open_parts() -> AsyncIterator[ChatParts]:
     settings = Settings.from_env(os.environ)
     is_lambda = "AWS_LAMBDA_FUNCTION_NAME" in os.environ
     async with wiring.open_redis(settings) as redis, wiring.open_answering(settings, redis) as answering:
-        # What is there by now stays: the garbage collector need not look through it again while answers stream. Looking
-        # through it once more before would cost a cold start, and find next to nothing.
-        gc.freeze()
+        leave_alone()
         yield ChatParts(
             answering=answering,
             upkeep=wiring.upkeep_of(redis, settings),
@@ -33,6 +34,15 @@ async def open_parts() -> AsyncIterator[ChatParts]:
             max_document_bytes=settings.max_document_bytes,
             report=report_to_cloudwatch if is_lambda else None,
         )
+
+
+def leave_alone() -> None:
+    """Have the garbage collector look seldom, and only at what comes from now on: what is there stays.
+
+    Looking through it once more before would cost a cold start, and find next to nothing.
+    """
+    gc.freeze()
+    gc.set_threshold(GC_OBJECTS)
 
 
 app = create_app(open_parts)

@@ -259,8 +259,9 @@ async def main(name: str, url: str, entries: int, folder: str) -> None:
         case _:
             check, more = await gptcache(folder, known)
     print(json.dumps(more), flush=True)
-    # As a server does that has started.
+    # As chat does when it has started.
     gc.freeze()
+    gc.set_threshold(10_000)
     while line := await asyncio.to_thread(sys.stdin.readline):
         figures = await measure(check, known, together=TOGETHER.get(name, TOGETHER_ELSE), seed=int(line))
         print(json.dumps({**figures, "process_mb": (_resident() - before) / 1e6}), flush=True)

@@ -154,12 +154,13 @@ from functions.chat.main import open_parts
 async def main():
     before = gc.get_freeze_count()
     async with open_parts():
-        print(json.dumps({"frozen": [str(before), str(gc.get_freeze_count())]}))
+        print(json.dumps({"seen": [str(n) for n in (before, gc.get_freeze_count(), gc.get_threshold()[0])]}))
 asyncio.run(main())
 """
-    before, started = map(int, run(source)["frozen"])
+    before, started, objects = map(int, run(source)["seen"])
     assert before == 0
     assert started > 10_000
+    assert objects == 10_000
 
 
 def test_wiring_opens_one_vendor_a_seam() -> None:
