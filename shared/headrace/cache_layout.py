@@ -68,9 +68,15 @@ def ledger_keys(tenant: str) -> tuple[str, str, str]:
     return tenant_key(tenant, "cache:worth"), tenant_key(tenant, "cache:tally"), tenant_key(tenant, "cache:wanted")
 
 
+# The field of a change of a partition, and the mark that the change begins with.
+CHANGE = f"""
+local function change_field(number) return 'e:' .. string.format('%.0f', tonumber(number)) end
+local function mark_of(change) return string.sub(change or '', 1, {MARK_CHARACTERS}) end
+"""
+
 # drop(entry, partition, worth, tally, wanted, id, reason): 1 when there was such an entry.
 # Without wanted (false) its question is not to be asked again.
-DROP = f"""
+DROP = f"""{CHANGE}
 local function unlist(worth, tally, member)
   if redis.call('ZREM', worth, member) == 1 then
     redis.call('HINCRBY', tally, 'bytes', -tonumber(string.match(member, '(%d+)$')))
@@ -79,8 +85,8 @@ local function unlist(worth, tally, member)
 end
 local function log_change(partition, change)
   local seq = redis.call('HINCRBY', partition, 'seq', 1)
-  local mark = string.sub(redis.sha1hex((redis.call('HGET', partition, 'mark') or '') .. change), 1, {MARK_CHARACTERS})
-  redis.call('HSET', partition, 'mark', mark, 'e:' .. string.format('%.0f', seq), mark .. change)
+  local mark = mark_of(redis.sha1hex((redis.call('HGET', partition, 'mark') or '') .. change))
+  redis.call('HSET', partition, 'mark', mark, change_field(seq), mark .. change)
 end
 local function drop(entry, partition, worth, tally, wanted, id, reason)
   local held = redis.call('HMGET', entry, 'member', 'tokens', 'hits', 'question')

@@ -46,7 +46,7 @@ from headrace.types import (
 )
 from infra.local.processes import free_port
 from tests.support.chunks import vector
-from tests.support.lossy import silent
+from tests.support.faults import silent
 from tests.support.processes import redis_cluster, search_redis_server
 
 LIMITS = CacheLimits(ttl_seconds=60, timeout_seconds=5.0)

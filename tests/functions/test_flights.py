@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -46,9 +47,9 @@ from headrace.types import (
 from headrace.wiring import collection_of
 from infra.local.processes import free_port
 from tests.support.crashes import Crash
+from tests.support.faults import Faults, cutting_proxy, silent
 from tests.support.http import sse_events
 from tests.support.library import Library
-from tests.support.lossy import lossy, silent
 from tests.support.openai_server import Script
 from tests.support.processes import redis_server, running
 
@@ -230,17 +231,23 @@ async def test_a_server_that_says_nothing_keeps_nobody_waiting(tenant: str) -> N
 
 async def test_what_is_sent_twice_is_heard_once(redis_url: str, redis: Redis, tenant: str) -> None:
     flight = f"{tenant}/q"
-    async with lossy(redis_url) as (url, loss), open_redis(url) as leading:
+    faults, server = Faults(), urlsplit(redis_url)
+    assert server.port is not None
+    async with (
+        cutting_proxy(server.port, faults) as port,
+        open_redis(f"redis://127.0.0.1:{port}{server.path}") as leading,
+    ):
         relay, followers = RedisRelay(leading, timeout_seconds=3.0), RedisRelay(redis)
         # The connection is made, and the server knows the script.
         await relay.lead(f"{tenant}/another")
-        loss.is_next = True
+        faults.next = ["slow", "cut_after"]
         lease = await relay.lead(flight)
         assert lease is not None, "whoever has the lease, and asks again, leads"
         assert await relay.send(flight, lease, [b"a", b"b"], sent=0)
-        loss.is_next = True
+        assert faults.next == []
+        faults.next = ["slow", "cut_after"]
         assert await relay.send(flight, lease, [b"c", b"d"], sent=2)
-        assert loss.losses == 2
+        assert faults.next == []
         place, messages = await followers.receive(flight, "", wait_seconds=0.1)
         assert messages == [b"a", b"b", b"c", b"d"]
         await redis.delete(tenant_key(tenant, "flight", "q"))

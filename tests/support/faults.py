@@ -122,3 +122,16 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut:
             await asyncio.sleep(SLOW_SECONDS)
         writer.write(piece)
         await writer.drain()
+
+
+@asynccontextmanager
+async def silent() -> AsyncIterator[str]:
+    """The URL of a server that takes every command and answers none."""
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    listener = await asyncio.start_server(listen, "127.0.0.1", 0)
+    async with listener:
+        yield f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}/0"

@@ -63,20 +63,23 @@ async def recall(
     looked_at = set()
     for neighbour in worded:
         looked_at.add(neighbour.id)
-        found = await cache.read(partition, neighbour, count=True)
-        if found is not None and found.settled:
+        if found := await _settled(cache, partition, neighbour):
             return found, []
     for neighbour in await cache.nearest(partition, vector, at_least=thresholds.near):
         if neighbour.id in looked_at:
             continue
         verdict = compare(question, neighbour.question, neighbour.similarity, thresholds)
         if verdict is Verdict.SAME:
-            found = await cache.read(partition, neighbour, count=True)
-            if found is not None and found.settled:
+            if found := await _settled(cache, partition, neighbour):
                 return found, []
         elif verdict is Verdict.NEAR:
             near.append(neighbour)
     return None, near
+
+
+async def _settled(cache: AnswerCache, partition: Partition, neighbour: Neighbour) -> Found | None:
+    found = await cache.read(partition, neighbour, count=True)
+    return found if found is not None and found.settled else None
 
 
 def has_same_context(question: str, found: Found, retrieved: Sequence[Passage], thresholds: Thresholds) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import zlib
 from collections.abc import Sequence
 
@@ -17,22 +16,15 @@ from headrace.types import AnswerEvent, Basis
 # its own below Python 3.14 and saves no more (docs/decisions.md).
 COMPRESSION_LEVEL = 1
 
-logger = logging.getLogger(__name__)
-
 
 def encode_events(events: Sequence[AnswerEvent]) -> bytes:
     """The events, losslessly."""
     return zlib.compress(orjson.dumps([[type(event).__name__, event] for event in events]), COMPRESSION_LEVEL)
 
 
-def decode_events(body: bytes) -> tuple[AnswerEvent, ...] | None:
-    """What `encode_events` wrote; None when it can't be read."""
-    try:
-        pairs = orjson.loads(zlib.decompress(body))
-        return tuple([event_of(kind, fields) for kind, fields in pairs])
-    except (ValueError, KeyError, TypeError, zlib.error):
-        logger.warning("A cached answer could not be read (an older release wrote it?); treating it as a miss.")
-        return None
+def decode_events(body: bytes) -> tuple[AnswerEvent, ...]:
+    """What `encode_events` wrote. Raises zlib.error, KeyError, TypeError or ValueError for anything else."""
+    return tuple([event_of(kind, fields) for kind, fields in orjson.loads(zlib.decompress(body))])
 
 
 def encode_documents(basis: Basis) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -96,8 +97,8 @@ class Lookups:
     def _readable(self, question: _Question, found: Sequence[Any], held: _Held) -> Found | None:
         try:
             return self._found(question, found, held)
-        except (ValueError, TypeError, AttributeError):
-            logger.warning("A cached answer could not be read; treating it as a miss.")
+        except (ValueError, KeyError, TypeError, AttributeError, zlib.error):
+            logger.warning("A cached answer could not be read (an older release wrote it?); treating it as a miss.")
             return None
 
     def _found(self, question: _Question, found: Sequence[Any], held: _Held) -> Found | None:
@@ -106,10 +107,8 @@ class Lookups:
         verdict, version, revision, *rest = found
         if rest:
             body, documents, asked, bar, created_at = rest
-            events = decode_events(body)
-            if events is None:
-                return None
-            made = CachedAnswer(int(revision), float(created_at), events, decode_basis(documents, bar))
+            basis = decode_basis(documents, bar)
+            made = CachedAnswer(int(revision), float(created_at), decode_events(body), basis)
             held = _Held(version, asked.decode(), made, KNOWN_OVERHEAD + DECODED * len(body))
         answer = held.answer
         if answer is None or held.version != version:

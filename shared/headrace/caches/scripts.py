@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace.cache_layout import DROP, MARK_CHARACTERS
+from headrace.cache_layout import CHANGE, DROP
 
 # Most changes of a partition that a lookup brings along; who is further behind reads the partition anew.
 CHANGES_PAGE = 500
@@ -16,20 +16,19 @@ local function news(partition, known_born, known_seq, known_mark)
   local last, first, packed = tonumber(at[2]), tonumber(known_seq), tonumber(at[4])
   local anew = {{at[1], last, at[3] or ''}}
   if at[1] ~= known_born or first > last or first < packed or last - first > {CHANGES_PAGE} then return anew end
-  local function change(number) return 'e:' .. string.format('%.0f', number) end
   local mark = at[3]
   if first < last then
-    mark = first == packed and at[5] or string.sub(redis.call('HGET', partition, change(first)) or '', 1, {MARK_CHARACTERS})
+    mark = first == packed and at[5] or mark_of(redis.call('HGET', partition, change_field(first)))
   end
   if mark ~= known_mark then return anew end
   local fields = {{}}
-  for number = first + 1, last do fields[#fields + 1] = change(number) end
+  for number = first + 1, last do fields[#fields + 1] = change_field(number) end
   return {{at[1], last, at[3], #fields > 0 and redis.call('HMGET', partition, unpack(fields)) or {{}}}}
 end
 """
 
 # KEYS partition. ARGV life, last change and mark that are known.
-NEWS = NEWS_OF + "return news(KEYS[1], ARGV[1], ARGV[2], ARGV[3])"
+NEWS = CHANGE + NEWS_OF + "return news(KEYS[1], ARGV[1], ARGV[2], ARGV[3])"
 
 # A hit: worth rises by what it saved. KEYS and ARGV are the caller's.
 COUNT = """
@@ -235,17 +234,19 @@ return found
 
 # Blocks take the place of changes. KEYS partition. ARGV life, packed so far, last change that the blocks contain, its mark,
 # number of blocks so far, then blocks. 0: somebody else was at it.
-COMPACT = f"""
+COMPACT = (
+    CHANGE
+    + """
 local index = redis.call('HMGET', KEYS[1], 'born', 'packed', 'seq')
-local function change(number) return 'e:' .. string.format('%.0f', tonumber(number)) end
 if index[1] ~= ARGV[1] or index[2] ~= ARGV[2] or tonumber(index[3]) < tonumber(ARGV[3]) then return 0 end
-if string.sub(redis.call('HGET', KEYS[1], change(ARGV[3])) or '', 1, {MARK_CHARACTERS}) ~= ARGV[4] then return 0 end
+if mark_of(redis.call('HGET', KEYS[1], change_field(ARGV[3]))) ~= ARGV[4] then return 0 end
 for number = 0, tonumber(ARGV[5]) - 1 do redis.call('HDEL', KEYS[1], 'b:' .. number) end
-for number = tonumber(ARGV[2]) + 1, tonumber(ARGV[3]) do redis.call('HDEL', KEYS[1], change(number)) end
+for number = tonumber(ARGV[2]) + 1, tonumber(ARGV[3]) do redis.call('HDEL', KEYS[1], change_field(number)) end
 for i = 6, #ARGV do redis.call('HSET', KEYS[1], 'b:' .. (i - 6), ARGV[i]) end
 redis.call('HSET', KEYS[1], 'packed', ARGV[3], 'packed_mark', ARGV[4])
 return 1
 """
+)
 
 # The tally says what the ledger has, also after the ledger was lost. KEYS worth, tally. 1: it did not.
 RECOUNT = """

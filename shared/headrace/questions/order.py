@@ -68,7 +68,7 @@ def in_order(tokens: Sequence[str], words: Sequence[Word], cuts: Collection[int]
     if asked is not None and asked == by + 1 and by >= 0:
         # By whom is it approved, it is approved by whom.
         said = [piece for place, piece in pieces if place != asked]
-        return (_asked_piece(0, ()), *said[-1:], *said[:-1])
+        return (Piece(ASKED_FOR), *said[-1:], *said[:-1])
     if is_ is not None and by > is_:
         return _active(tokens, pieces, by, asked)
     if asked is None:
@@ -164,23 +164,22 @@ def _asking(
         return tuple(said)
     noun = [piece for place, piece in pieces if start <= place < auxiliary]
     before_it = [piece for place, piece in pieces if place < asked]
-    behind = [piece for place, piece in pieces if place > auxiliary]
+    after = [(place, piece) for place, piece in pieces if place > auxiliary]
     if asked and tokens[asked - 1] in _PREPOSITIONS:
         # At what time, under which number: it is not who does it, nor what it is done to.
-        behind = _verb_first(tokens, [(place, piece) for place, piece in pieces if place > auxiliary])
-        return (*before_it, *behind, *(Piece(piece.root, tokens[asked - 1]) for piece in noun))
+        return (*before_it, *_verb_first(tokens, after), *(Piece(piece.root, tokens[asked - 1]) for piece in noun))
     target = [Piece(noun[0].root), *noun[1:]] if noun else [_asked_piece(asked, cuts)]
     if _is_done_to(tokens, auxiliary):
-        behind = _verb_first(tokens, [(place, piece) for place, piece in pieces if place > auxiliary])
+        behind = _verb_first(tokens, after)
         # Before what only says when, where and what for.
         end = next((place for place, piece in enumerate(behind) if piece.is_attached), len(behind))
         return (*before_it, *behind[:end], *target, *behind[end:])
-    if noun and len(behind) == 1 and tokens[auxiliary] not in _IS:
+    if noun and len(after) == 1 and tokens[auxiliary] not in _IS:
         # How many weeks may parents take: who does it, or is it done to, the one word does not tell.
         return ()
     if tokens[auxiliary] in _IS:
         return () if noun else tuple(said)
-    return (*before_it, *target, *behind)
+    return (*before_it, *target, *(piece for _, piece in after))
 
 
 def _is_done_to(tokens: Sequence[str], auxiliary: int) -> bool:
