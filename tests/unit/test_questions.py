@@ -6,7 +6,7 @@ import itertools
 from collections import defaultdict
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headrace.answering.recall import CALIBRATED, Thresholds, Verdict, compare, has_same_context
@@ -256,6 +256,7 @@ with and or not isn't cant the a A an I my used last first open anna Anna's E12 
 manager leave, oil: pump? ! ' - it\u2019s \u2212 \u00bd \u00df""".split()
 
 
+@example("who", "0.0")
 @given(st.lists(st.sampled_from(VOCABULARY), max_size=14).map(" ".join), st.text(max_size=30))
 def test_any_text_is_the_same_as_itself(question: str, text: str) -> None:
     for each in (question, text, question + text):

@@ -68,7 +68,7 @@ class Reading(NamedTuple):
     @property
     def mentioned(self) -> frozenset[str]:
         """All that is said, to look for names."""
-        return frozenset(self.tokens) | {token.removesuffix("'s") for token in self.tokens}
+        return frozenset(self.tokens) | {token.removesuffix("'s") for token in self.tokens} | self.names
 
     def numbers_in_order(self) -> tuple[Number, ...]:
         """The numbers and dates, with what they stand beside."""
