@@ -44,8 +44,8 @@ soak: $(READY) ## The random tests of `make test`, many more of them (an hour)
 bench: $(READY) $(PEERS) ## Measure: prints tables, asserts nothing
 	@$(PYTHON) -m tests.bench
 
-calibrate: $(READY) ## How near two questions must be to share an answer, for EMBEDDING_MODEL (PAIRS=file: your questions)
-	@$(PYTHON) -m infra.calibration $(if $(PAIRS),--pairs "$(PAIRS)") $(if $(PRECISION),--precision $(PRECISION))
+calibrate: $(READY) ## How often the cache's judge is right with near questions (FAMILIES=file: yours; PRECISION=0.99: at least)
+	@$(PYTHON) -m infra.calibration $(if $(FAMILIES),--families "$(FAMILIES)") $(if $(PRECISION),--precision $(PRECISION))
 
 cache: $(READY) ## Look into the running stack's answer cache: ACTION=stats, sweep, invalidate, warm or flush (ARGS='{…}')
 	@$(PYTHON) -m infra.local.operate cache $(or $(ACTION),stats) $(if $(ARGS),--args '$(ARGS)')

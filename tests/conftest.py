@@ -10,9 +10,9 @@ from contextlib import AsyncExitStack
 import pytest
 from redis.asyncio import Redis
 
+from headrace.clients.redis import open_redis
 from headrace.embedders.minilm import MiniLM, MiniLMEmbedder, load_minilm, open_minilm_embedder
-from headrace.redis_client import open_redis
-from headrace.registries.redis import RedisRegistry
+from headrace.redis_state.registry import RedisRegistry
 from headrace.stores.qdrant import QdrantStore, open_qdrant_store
 from tests.support.http import served
 from tests.support.loop_guard import guarded_loop

@@ -3,7 +3,7 @@
     python -m functions.cache_maintenance {stats,sweep,invalidate,warm,flush} [--args '{"dry_run": true}']
 
 The arguments are those of the function's event: `tenant`, `dry_run`; `document`, `answer_id` or `question` for invalidate;
-`budget` for warm; `place` for sweep. The environment is the function's.
+`budget` for warm; `checkpoint` for sweep. The environment is the function's.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 import math
 import sys
 
-from functions.cache_maintenance.main import handle, open_parts
+from functions.cache_maintenance.main import handle, open_dependencies
 from functions.cache_maintenance.sweep import ACTIONS
 from headrace.errors import HeadraceError
 
@@ -35,8 +35,8 @@ def main() -> int:
 
 async def _run(event: dict[str, object]) -> int:
     try:
-        async with open_parts() as parts:
-            done = await handle(event, parts, deadline=math.inf)
+        async with open_dependencies() as deps:
+            done = await handle(event, deps, deadline=math.inf)
     except HeadraceError as error:
         print(error, file=sys.stderr)
         return 1

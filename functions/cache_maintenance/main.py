@@ -11,30 +11,30 @@ from typing import Any
 
 from aws_lambda_powertools import Logger
 
-from functions.cache_maintenance.registries import DocumentParts, look_after_documents
-from functions.cache_maintenance.sweep import CacheParts, Run, act, report, sweep, warm
+from functions.cache_maintenance.documents import DocumentDependencies, maintain_documents
+from functions.cache_maintenance.sweep import CacheDependencies, Pass, act, report, sweep, warm
 from headrace import wiring
+from headrace.concurrency.handler_loop import HandlerLoop
 from headrace.errors import InvalidInputError
-from headrace.sandbox import Sandbox
 from headrace.settings import Settings
 from headrace.types import CacheStats
 
-# Time to write down where a run stands, before Lambda ends the invocation.
+# Time to write down the checkpoint, before Lambda ends the invocation.
 DEADLINE_MARGIN_SECONDS = 10.0
 
 logger = Logger(service="cache_maintenance")
 
 
 @dataclass(frozen=True, slots=True)
-class MaintenanceParts:
+class MaintenanceDependencies:
     """What maintenance works with."""
 
-    documents: DocumentParts
-    cache: CacheParts
+    documents: DocumentDependencies
+    cache: CacheDependencies
 
 
 @asynccontextmanager
-async def open_parts() -> AsyncIterator[MaintenanceParts]:
+async def open_dependencies() -> AsyncIterator[MaintenanceDependencies]:
     """The real parts, from the environment."""
     settings = Settings.from_env(os.environ)
     async with AsyncExitStack() as stack:
@@ -42,8 +42,8 @@ async def open_parts() -> AsyncIterator[MaintenanceParts]:
         registry = wiring.registry_on(redis)
         bucket = await stack.enter_async_context(wiring.open_bucket(settings))
         queue = await stack.enter_async_context(wiring.open_queue(settings))
-        cache = CacheParts(
-            upkeep=wiring.upkeep_of(redis, settings),
+        cache = CacheDependencies(
+            maintenance=wiring.cache_maintenance_on(redis, settings),
             registry=registry,
             embedding_model=settings.embedding_model,
             open_answering=lambda: wiring.open_answering(settings, redis),
@@ -51,42 +51,42 @@ async def open_parts() -> AsyncIterator[MaintenanceParts]:
             token_price=settings.token_price_per_million / 1_000_000,
             report=report_to_cloudwatch if "AWS_LAMBDA_FUNCTION_NAME" in os.environ else None,
         )
-        yield MaintenanceParts(DocumentParts(registry, bucket, queue), cache)
+        yield MaintenanceDependencies(DocumentDependencies(registry, bucket, queue), cache)
 
 
-sandbox = Sandbox(open_parts)
+handler_loop = HandlerLoop(open_dependencies)
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Do what `event` asks for (`{"action": …}`), or all that the schedule is for."""
     seconds = context.get_remaining_time_in_millis() / 1000 - DEADLINE_MARGIN_SECONDS
     deadline = time.monotonic() + max(seconds, 0.0)
-    return sandbox.run(lambda parts: handle(event, parts, deadline=deadline))
+    return handler_loop.run(lambda deps: handle(event, deps, deadline=deadline))
 
 
-async def handle(event: dict[str, Any], parts: MaintenanceParts, *, deadline: float) -> dict[str, Any]:
+async def handle(event: dict[str, Any], deps: MaintenanceDependencies, *, deadline: float) -> dict[str, Any]:
     """The answer to somebody's action, or the report of a scheduled run."""
     if "action" not in event:
-        return await maintain(parts, deadline=deadline)
+        return await maintain(deps, deadline=deadline)
     try:
-        done = await act(event, parts.cache, deadline=deadline)
+        done = await act(event, deps.cache, deadline=deadline)
     except InvalidInputError as error:
         return {"error": {"message": str(error), "param": error.param, "code": error.code}}
     logger.info("did by hand", action=event["action"], tenant=event.get("tenant"), done=done)
     return done
 
 
-async def maintain(parts: MaintenanceParts, *, deadline: float) -> dict[str, Any]:
-    """Documents first, then the cache: sweep on from where the last run left off, warm, report."""
-    documents = await look_after_documents(parts.documents)
-    place = await parts.cache.upkeep.place()
-    run = Run(deadline, tenant=str(place.get("tenant", "")), cursor=int(place.get("cursor", 0)))
-    await sweep(parts.cache, run)
-    await parts.cache.upkeep.leave_off(run.place)
-    warmed = await warm(parts.cache, deadline=deadline)
-    told = await report(parts.cache)
-    done = {"swept": dict(run.found), "place": run.place, **warmed, "cache": told}
-    logger.info("looked after the cache", **done)
+async def maintain(deps: MaintenanceDependencies, *, deadline: float) -> dict[str, Any]:
+    """Documents first, then the cache: sweep on from the last checkpoint, warm, report."""
+    documents = await maintain_documents(deps.documents)
+    checkpoint = await deps.cache.maintenance.checkpoint()
+    sweeping = Pass(deadline, tenant=str(checkpoint.get("tenant", "")), cursor=int(checkpoint.get("cursor", 0)))
+    await sweep(deps.cache, sweeping)
+    await deps.cache.maintenance.save_checkpoint(sweeping.checkpoint)
+    warmed = await warm(deps.cache, deadline=deadline)
+    told = await report(deps.cache)
+    done = {"swept": dict(sweeping.found), "checkpoint": sweeping.checkpoint, **warmed, "cache": told}
+    logger.info("maintained the cache", **done)
     return {**documents, **done}
 
 
@@ -102,8 +102,9 @@ def report_to_cloudwatch(tenant: str, since: CacheStats, dollars: float) -> None
         "CacheExactHits": since.exact_hits,
         "CacheSemanticHits": since.semantic_hits,
         "CacheTokensSaved": since.tokens_saved,
+        "CacheJudgeTokens": since.judge_tokens,
         "CacheEntries": since.entries,
-        "CacheRetired": sum(since.retired.values()),
+        "CacheInvalidated": sum(since.invalidated.values()),
     }
     for name, value in counts.items():
         metrics.add_metric(name=name, unit=MetricUnit.Count, value=value)

@@ -1,6 +1,6 @@
-"""Looks after the answer cache: sweeps, quotas, indexes, reports, and answers that are worth making before they are asked.
+"""Maintenance of the answer cache: sweeps, quotas, indexes, reports, and answers that are made before they are asked for.
 
-A run ends in time and says where it stood: the next one goes on from there.
+A pass ends in time and says where it stopped: the next one goes on from there.
 """
 
 from __future__ import annotations
@@ -13,26 +13,27 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from headrace.answering.answer import AnswerParts, Question, answer
+from headrace.answering.answer import answer
+from headrace.answering.dependencies import AnswerDependencies
 from headrace.errors import HeadraceError, InvalidInputError
-from headrace.protocols import CacheUpkeep, DocumentRegistry
-from headrace.types import CacheStats, Principal, UsageEvent, Wanted
+from headrace.protocols import CacheMaintenance, DocumentRegistry
+from headrace.types import CacheStats, DoneEvent, Principal, Question, StatusEvent, UsageEvent, WarmCandidate
 
 Report = Callable[[str, CacheStats, float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class CacheParts:
-    """What it takes. `open_answering` opens what making answers takes, for warming, only when there is something to warm.
+class CacheDependencies:
+    """What it works with. `open_answering` is entered only when there is an answer to make.
 
-    A run warms `warm_answers` answers at most. `token_price` is what a token saved is worth, in dollars; `report` hears
-    of each tenant's figures and money. `clock` is in seconds.
+    A pass makes `warm_answers` answers at most. `token_price` is what a token costs, in dollars; `report` is called with
+    each tenant's figures and the money that hits saved. `clock` is in seconds.
     """
 
-    upkeep: CacheUpkeep
+    maintenance: CacheMaintenance
     registry: DocumentRegistry
     embedding_model: str
-    open_answering: Callable[[], AbstractAsyncContextManager[AnswerParts]]
+    open_answering: Callable[[], AbstractAsyncContextManager[AnswerDependencies]]
     warm_answers: int = 20
     token_price: float = 0.0
     report: Report | None = None
@@ -40,8 +41,8 @@ class CacheParts:
 
 
 @dataclass(slots=True)
-class Run:
-    """How far a run has come: what is left to look at when the time is up, and what it found."""
+class Pass:
+    """How far a sweep of all tenants has come, and what it found."""
 
     deadline: float
     found: Counter[str] = field(default_factory=Counter)
@@ -50,40 +51,40 @@ class Run:
     is_done: bool = False
 
     @property
-    def place(self) -> dict[str, Any] | None:
-        """Where the next run is to go on; None at the end."""
+    def checkpoint(self) -> dict[str, Any] | None:
+        """Where the next pass is to go on; None at the end."""
         return None if self.is_done else {"tenant": self.tenant, "cursor": self.cursor}
 
 
-async def sweep(parts: CacheParts, run: Run, *, only: str = "", dry_run: bool = False) -> None:
-    """Look at every entry of every tenant from the run's place on, or of one tenant `only`; end in time."""
-    tenants = [only] if only else await parts.registry.tenants()
+async def sweep(deps: CacheDependencies, sweeping: Pass, *, only: str = "", dry_run: bool = False) -> None:
+    """Look at every entry of every tenant from the checkpoint on, or of one tenant `only`; end in time."""
+    tenants = [only] if only else await deps.registry.tenants()
     for tenant in tenants:
-        if tenant < run.tenant:
+        if tenant < sweeping.tenant:
             continue
-        if tenant != run.tenant:
-            run.tenant, run.cursor = tenant, 0
+        if tenant != sweeping.tenant:
+            sweeping.tenant, sweeping.cursor = tenant, 0
         while True:
-            if parts.clock() >= run.deadline:
+            if deps.clock() >= sweeping.deadline:
                 return
-            run.cursor, found = await parts.upkeep.sweep(
-                tenant, run.cursor, embedding_model=parts.embedding_model, dry_run=dry_run
+            sweeping.cursor, found = await deps.maintenance.sweep(
+                tenant, sweeping.cursor, embedding_model=deps.embedding_model, dry_run=dry_run
             )
-            run.found.update(found)
-            if run.cursor == 0:
+            sweeping.found.update(found)
+            if sweeping.cursor == 0:
                 break
-        run.found.update(await parts.upkeep.settle(tenant, dry_run=dry_run))
-    run.is_done = True
+        sweeping.found.update(await deps.maintenance.compact(tenant, dry_run=dry_run))
+    sweeping.is_done = True
 
 
-async def report(parts: CacheParts, *, only: str = "") -> dict[str, Any]:
+async def report(deps: CacheDependencies, *, only: str = "") -> dict[str, Any]:
     """Each tenant's figures since the last report, told to the metrics, with the money that hits saved."""
     told = {}
-    for tenant in [only] if only else await parts.registry.tenants():
-        since = await parts.upkeep.unreported(tenant)
-        dollars = since.tokens_saved * parts.token_price
-        if parts.report is not None:
-            parts.report(tenant, since, dollars)
+    for tenant in [only] if only else await deps.registry.tenants():
+        since = await deps.maintenance.unreported(tenant)
+        dollars = since.tokens_saved * deps.token_price
+        if deps.report is not None:
+            deps.report(tenant, since, dollars)
         told[tenant] = {
             "lookups": since.lookups,
             "hit_rate": round(since.hit_rate, 4),
@@ -91,26 +92,27 @@ async def report(parts: CacheParts, *, only: str = "") -> dict[str, Any]:
             "dollars_saved": round(dollars, 4),
             "entries": since.entries,
             "bytes": since.bytes,
-            "retired": {name: count for name, count in since.retired.items() if count},
+            "judge_tokens": since.judge_tokens,
+            "invalidated": {name: count for name, count in since.invalidated.items() if count},
         }
     return told
 
 
 async def warm(
-    parts: CacheParts, *, deadline: float, only: str = "", budget: int | None = None, dry_run: bool = False
+    deps: CacheDependencies, *, deadline: float, only: str = "", budget: int | None = None, dry_run: bool = False
 ) -> dict[str, Any]:
-    """Make the answers anew that were worth most and are gone, within the budget; a dry run says which."""
-    left = parts.warm_answers if budget is None else budget
-    wanted: list[tuple[str, Wanted]] = []
-    for tenant in [only] if only else await parts.registry.tenants():
-        wanted += [(tenant, each) for each in await parts.upkeep.wanted(tenant, left)]
-    wanted = sorted(wanted, key=lambda pair: -pair[1].worth)[:left]
-    if dry_run or not wanted:
-        return {"would_warm": [each.question for _, each in wanted]} if dry_run else {"warmed": 0, "tokens": 0}
+    """Ask the warm candidates with the highest scores again, within the budget; a dry run says which they are."""
+    left = deps.warm_answers if budget is None else budget
+    candidates: list[tuple[str, WarmCandidate]] = []
+    for tenant in [only] if only else await deps.registry.tenants():
+        candidates += [(tenant, each) for each in await deps.maintenance.warm_candidates(tenant, left)]
+    candidates = sorted(candidates, key=lambda pair: -pair[1].score)[:left]
+    if dry_run or not candidates:
+        return {"would_warm": [each.question for _, each in candidates]} if dry_run else {"warmed": 0, "tokens": 0}
     warmed = tokens = 0
-    async with parts.open_answering() as answering:
-        for tenant, each in wanted:
-            left_seconds = deadline - parts.clock()
+    async with deps.open_answering() as answering:
+        for tenant, each in candidates:
+            left_seconds = deadline - deps.clock()
             if left_seconds <= 0:
                 break
             try:
@@ -119,29 +121,34 @@ async def warm(
             except TimeoutError:
                 break
             except HeadraceError:
-                # What can't be answered now is asked again by whoever wants to know.
+                # Whoever wants to know asks again.
                 pass
-            await parts.upkeep.unwant(tenant, each)
+            await deps.maintenance.remove_warm_candidate(tenant, each)
             warmed += 1
     return {"warmed": warmed, "tokens": tokens}
 
 
-async def _ask(tenant: str, wanted: Wanted, answering: AnswerParts) -> int:
+async def _ask(tenant: str, candidate: WarmCandidate, answering: AnswerDependencies) -> int:
     """Ask as those asked who are entitled to the answer; gives the tokens that it took."""
-    asked = Question(wanted.question, Principal(tenant, wanted.groups), history=(), filter=wanted.filter)
-    tokens = 0
+    asked = Question(candidate.question, Principal(tenant, candidate.groups), history=(), filter=candidate.filter)
+    tokens = judge_tokens = 0
     async with aclosing(answer(asked, answering)) as events:
         async for event in events:
-            if isinstance(event, UsageEvent):
+            if isinstance(event, StatusEvent):
+                judge_tokens += event.judge_tokens
+            elif isinstance(event, UsageEvent):
                 tokens = event.usage.total_tokens
-    return tokens
+            elif isinstance(event, DoneEvent) and event.cached:
+                # Somebody else's answer, which cost nothing.
+                tokens = 0
+    return tokens + judge_tokens
 
 
-async def act(event: dict[str, Any], parts: CacheParts, *, deadline: float) -> dict[str, Any]:
+async def act(event: dict[str, Any], deps: CacheDependencies, *, deadline: float) -> dict[str, Any]:
     """Do what somebody asked for by hand. Raises InvalidInputError for what can't be understood.
 
     `{"action": "sweep" | "stats" | "invalidate" | "warm" | "flush", "tenant": …, "dry_run": true}`; `invalidate` also
-    takes `document`, `answer_id` and `question`, `warm` a `budget`, `sweep` the `place` that the last one left off at.
+    takes `document`, `answer_id` and `question`, `warm` a `budget`, `sweep` the `checkpoint` that the last one stopped at.
     """
     action, tenant, dry_run = event.get("action"), str(event.get("tenant", "")), bool(event.get("dry_run", False))
     known = ACTIONS.get(str(action))
@@ -153,27 +160,27 @@ async def act(event: dict[str, Any], parts: CacheParts, *, deadline: float) -> d
         raise InvalidInputError(f"{action!r} needs a `tenant`.", param="tenant")
     match action:
         case "sweep":
-            place = event.get("place") or {}
-            run = Run(deadline, tenant=str(place.get("tenant", "")), cursor=int(place.get("cursor", 0)))
-            await sweep(parts, run, only=tenant, dry_run=dry_run)
-            return {"found": dict(run.found), "place": run.place}
+            checkpoint = event.get("checkpoint") or {}
+            sweeping = Pass(deadline, tenant=str(checkpoint.get("tenant", "")), cursor=int(checkpoint.get("cursor", 0)))
+            await sweep(deps, sweeping, only=tenant, dry_run=dry_run)
+            return {"found": dict(sweeping.found), "checkpoint": sweeping.checkpoint}
         case "stats":
-            names = [tenant] if tenant else await parts.registry.tenants()
-            return {name: _figures(await parts.upkeep.stats(name)) for name in names}
+            names = [tenant] if tenant else await deps.registry.tenants()
+            return {name: _figures(await deps.maintenance.stats(name)) for name in names}
         case "invalidate":
             given = {name: str(event[name]) for name in ("document", "answer_id", "question") if event.get(name)}
             if not given:
                 raise InvalidInputError(
-                    "Say what: `document`, `answer_id` or `question`; `flush` takes out everything."
+                    "Say which: `document`, `answer_id` or `question`; `flush` takes out everything."
                 )
-            return {"invalidated": await parts.upkeep.invalidate(tenant, **given, dry_run=dry_run)}
+            return {"invalidated": await deps.maintenance.invalidate(tenant, **given, dry_run=dry_run)}
         case "warm":
             budget = event.get("budget")
             return await warm(
-                parts, deadline=deadline, only=tenant, budget=None if budget is None else int(budget), dry_run=dry_run
+                deps, deadline=deadline, only=tenant, budget=None if budget is None else int(budget), dry_run=dry_run
             )
         case _:
-            return {"flushed": await parts.upkeep.flush(tenant, dry_run=dry_run)}
+            return {"flushed": await deps.maintenance.flush(tenant, dry_run=dry_run)}
 
 
 def _figures(stats: CacheStats) -> dict[str, Any]:
@@ -185,13 +192,15 @@ def _figures(stats: CacheStats) -> dict[str, Any]:
         "tokens_saved": stats.tokens_saved,
         "entries": stats.entries,
         "bytes": stats.bytes,
-        "wanted": stats.wanted,
-        "retired": dict(stats.retired),
+        "judged": stats.judged,
+        "judge_tokens": stats.judge_tokens,
+        "warm_candidates": stats.warm_candidates,
+        "invalidated": dict(stats.invalidated),
     }
 
 
 ACTIONS: dict[str, tuple[str, ...]] = {
-    "sweep": ("place",),
+    "sweep": ("checkpoint",),
     "stats": (),
     "invalidate": ("document", "answer_id", "question"),
     "warm": ("budget",),

@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from functions.chat.app import create_app
+from functions.chat.dependencies import ChatDependencies
 from functions.chat.metrics import report_to_cloudwatch
-from functions.chat.parts import ChatParts
 from headrace import wiring
-from headrace.sandbox import Sandbox
+from headrace.concurrency.handler_loop import HandlerLoop
 from headrace.settings import Settings
 
 # Questions that are under way have thousands of objects; at Python's 700 they are looked through again and again.
@@ -20,15 +20,15 @@ GC_OBJECTS = 10_000
 
 
 @asynccontextmanager
-async def open_parts() -> AsyncIterator[ChatParts]:
+async def open_dependencies() -> AsyncIterator[ChatDependencies]:
     """The real parts, from the environment."""
     settings = Settings.from_env(os.environ)
     is_lambda = "AWS_LAMBDA_FUNCTION_NAME" in os.environ
     async with wiring.open_redis(settings) as redis, wiring.open_answering(settings, redis) as answering:
-        leave_alone()
-        yield ChatParts(
+        freeze_heap()
+        yield ChatDependencies(
             answering=answering,
-            upkeep=wiring.upkeep_of(redis, settings),
+            cache_maintenance=wiring.cache_maintenance_on(redis, settings),
             deadline_seconds=settings.answer_deadline_seconds,
             uploads=wiring.uploads_to(settings),
             max_document_bytes=settings.max_document_bytes,
@@ -36,18 +36,18 @@ async def open_parts() -> AsyncIterator[ChatParts]:
         )
 
 
-def leave_alone() -> None:
-    """Have the garbage collector look seldom, and only at what comes from now on: what is there stays.
+def freeze_heap() -> None:
+    """Have the garbage collector run seldom, and only over what is allocated from now on: what is there stays.
 
-    Looking through it once more before would cost a cold start, and find next to nothing.
+    A collection before would cost a cold start, and find next to nothing.
     """
     gc.freeze()
     gc.set_threshold(GC_OBJECTS)
 
 
-app = create_app(open_parts)
+app = create_app(open_dependencies)
 
-sandbox = Sandbox(lambda: app.router.lifespan_context(app))
+handler_loop = HandlerLoop(lambda: app.router.lifespan_context(app))
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -55,5 +55,5 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     from mangum import Mangum
 
     # Mangum's own lifespan would start and end the application at every call. Ours opens once.
-    sandbox.open()
+    handler_loop.open()
     return Mangum(app, lifespan="off")(event, context)

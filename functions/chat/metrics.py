@@ -2,55 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from headrace.types import AnswerEvent, StatusEvent, UsageEvent
+from headrace.types import AnswerEvent, CacheVerdict, StatusEvent, UsageEvent
 
 NAMESPACE = "Headrace"
-# The status event's words, and what they are called as metrics.
 METRICS = {
-    "hit": "CacheHits", "shared": "CacheShared", "miss": "CacheMisses", "bypass": "CacheBypasses",
-    "unavailable": "CacheUnavailable",
+    CacheVerdict.HIT: "CacheHits", CacheVerdict.SHARED: "CacheShared", CacheVerdict.MISS: "CacheMisses",
+    CacheVerdict.BYPASS: "CacheBypasses", CacheVerdict.UNAVAILABLE: "CacheUnavailable",
 }  # fmt: skip
 
-Report = Callable[[str, int], None]
+
+@dataclass(slots=True)
+class AnswerMetrics:
+    """Figures of one answer, collected from its events: the cache's verdict, and tokens of model and judge."""
+
+    verdict: CacheVerdict | None = None
+    tokens: int = 0
+    judge_tokens: int = 0
+
+    def observe(self, event: AnswerEvent) -> None:
+        """Take note of the answer's next event."""
+        if isinstance(event, StatusEvent):
+            self.verdict = self.verdict or event.cache
+            self.judge_tokens += event.judge_tokens
+        elif isinstance(event, UsageEvent):
+            self.tokens = event.usage.total_tokens
+
+    @property
+    def tokens_saved(self) -> int:
+        """The tokens that this answer did not cost, because another asker's answer was given."""
+        return self.tokens if self.verdict in {CacheVerdict.HIT, CacheVerdict.SHARED} else 0
 
 
-def verdict_of(event: AnswerEvent) -> str:
-    """What the cache had, as an answer's first event says it: `hit`, `miss`, `shared`, `bypass` or `unavailable`."""
-    return event.cache if isinstance(event, StatusEvent) else ""
+Report = Callable[[AnswerMetrics], None]
 
 
 def verdict_header(first: AnswerEvent) -> dict[str, str]:
-    """`X-Cache`, and the age in seconds of an answer from the cache."""
-    header = {"X-Cache": verdict_of(first) or "miss"}
-    if isinstance(first, StatusEvent) and first.age_seconds is not None:
-        header["Age"] = str(int(first.age_seconds))
-    return header
+    """`X-Cache` from an answer's first event, and the age in seconds of an answer from the cache."""
+    if not isinstance(first, StatusEvent) or first.cache is None:
+        return {"X-Cache": CacheVerdict.MISS}
+    age = {} if first.age_seconds is None else {"Age": str(int(first.age_seconds))}
+    return {"X-Cache": first.cache, **age}
 
 
-async def reported(
-    events: AsyncGenerator[AnswerEvent, None], report: Report | None
-) -> AsyncGenerator[AnswerEvent, None]:
-    """The events as they come; their verdict and the tokens that a hit saved are reported at the end."""
-    verdict, tokens = "", 0
-    async with aclosing(events):
-        async for event in events:
-            verdict = verdict or verdict_of(event)
-            if isinstance(event, UsageEvent):
-                tokens = event.usage.total_tokens
-            yield event
-    if report is not None and verdict:
-        report(verdict, tokens if verdict in {"hit", "shared"} else 0)
-
-
-def report_to_cloudwatch(verdict: str, tokens_saved: int) -> None:
+def report_to_cloudwatch(answer: AnswerMetrics) -> None:
     """Print one line that CloudWatch makes metrics of."""
     # A cold start has no need of it.
     from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
+    if answer.verdict is None:
+        return
     metrics = EphemeralMetrics(namespace=NAMESPACE, service="chat")
-    metrics.add_metric(name=METRICS[verdict], unit=MetricUnit.Count, value=1)
-    metrics.add_metric(name="TokensSaved", unit=MetricUnit.Count, value=tokens_saved)
+    metrics.add_metric(name=METRICS[answer.verdict], unit=MetricUnit.Count, value=1)
+    metrics.add_metric(name="TokensSaved", unit=MetricUnit.Count, value=answer.tokens_saved)
+    metrics.add_metric(name="JudgeTokens", unit=MetricUnit.Count, value=answer.judge_tokens)
     metrics.flush_metrics()

@@ -19,13 +19,13 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
-from functions.ingest.again import look_again
 from functions.ingest.dead_letters import redrive
-from functions.ingest.differences import missed, repair, verify
-from functions.ingest.main import open_parts
-from functions.ingest.pipeline import IngestParts
+from functions.ingest.dependencies import IngestDependencies
+from functions.ingest.main import open_dependencies
 from functions.ingest.rebuild import rebuild
-from functions.ingest.reindex import ReindexParts, reindex
+from functions.ingest.reconcile import find_behind, repair, verify
+from functions.ingest.reindex import ReindexDependencies, reindex
+from functions.ingest.resync import resync
 from headrace import wiring
 from headrace.errors import HeadraceError, InvalidInputError
 from headrace.settings import Settings
@@ -52,30 +52,32 @@ def main() -> int:
         return 1
 
 
-async def _tenants(given: Namespace, parts: IngestParts) -> list[str]:
-    found = {*await parts.bucket.tenants(), *await parts.registry.tenants()}
+async def _tenants(given: Namespace, deps: IngestDependencies) -> list[str]:
+    found = {*await deps.bucket.tenants(), *await deps.registry.tenants()}
     return [given.tenant] if given.tenant else sorted(found)
 
 
 async def _backfill(given: Namespace) -> None:
     if not given.prefix.startswith(DOCUMENTS_PREFIX):
         raise InvalidInputError(f"--prefix {given.prefix!r} is not below {DOCUMENTS_PREFIX}, where documents are.")
-    async with open_parts() as parts:
-        for name in await _tenants(given, parts):
-            found = await missed(name, given.prefix, bucket=parts.bucket, registry=parts.registry, recipe=parts.recipe)
-            await look_again([difference.key for difference in found], parts, queue=parts.queue)
-            _say(f"{name}: {len(found)} documents {'enqueued' if parts.queue else 'read'}")
+    async with open_dependencies() as deps:
+        for name in await _tenants(given, deps):
+            found = await find_behind(
+                name, given.prefix, bucket=deps.bucket, registry=deps.registry, recipe=deps.recipe
+            )
+            await resync([difference.key for difference in found], deps, queue=deps.queue)
+            _say(f"{name}: {len(found)} documents {'enqueued' if deps.queue else 'read'}")
 
 
 async def _verify(given: Namespace) -> int:
     count = 0
-    async with open_parts() as parts:
-        for name in await _tenants(given, parts):
-            found = await verify(name, parts)
+    async with open_dependencies() as deps:
+        for name in await _tenants(given, deps):
+            found = await verify(name, deps)
             for difference in found:
                 _say(f"{difference.key} {difference.what}")
             if given.repair:
-                await repair(found, parts)
+                await repair(found, deps)
             count += len(found)
             what = "differences, being mended" if given.repair and found else "differences"
             _say(f"{name}: {len(found)} {what}")
@@ -83,9 +85,9 @@ async def _verify(given: Namespace) -> int:
 
 
 async def _rebuild(given: Namespace) -> None:
-    async with open_parts() as parts:
-        for name in await _tenants(given, parts):
-            report = await rebuild(name, parts, queue=None, say=_say)
+    async with open_dependencies() as deps:
+        for name in await _tenants(given, deps):
+            report = await rebuild(name, deps, queue=None, report_progress=_say)
             _say(f"{name}: {report.recovered} documents recovered, {report.read_anew} read anew or forgotten")
 
 
@@ -103,24 +105,24 @@ async def _reindex(given: Namespace) -> None:
 
         models: dict[str, set[str]] = {}
         for name in await tenants():
-            models.setdefault((await registry.standing(name)).embedding_model, set()).add(name)
+            models.setdefault((await registry.snapshot(name)).embedding_model, set()).add(name)
         for model, names in sorted(models.items()):
             if model in {"", embedder.model}:
                 continue
             source = await stack.enter_async_context(wiring.open_store(replace(settings, embedding_model=model)))
             for name in sorted(names & {tenant} if tenant else names):
-                await reindex(name, ReindexParts(source, target, embedder, registry), say=_say)
+                await reindex(name, ReindexDependencies(source, target, embedder, registry), report_progress=_say)
             # Asked again: a tenant may have begun with the old model meanwhile.
-            if model not in {(await registry.standing(name)).embedding_model for name in await tenants()}:
+            if model not in {(await registry.snapshot(name)).embedding_model for name in await tenants()}:
                 await source.drop()
                 _say(f"the collection of {model} is deleted")
     _say(f"every tenant asked for is indexed with {settings.embedding_model}")
 
 
 async def _redrive(given: Namespace) -> None:
-    async with open_parts() as parts:
-        for name in await _tenants(given, parts):
-            count = await redrive(name, parts)
+    async with open_dependencies() as deps:
+        for name in await _tenants(given, deps):
+            count = await redrive(name, deps)
             _say(f"{name}: {count} documents are tried again; GET /documents tells how it goes")
 
 

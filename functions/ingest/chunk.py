@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from html import escape
 from itertools import groupby
 
-from headrace.sentences import sentence_spans
+from headrace.text.sentences import sentence_spans
 from headrace.types import Block, Chunk
 
 # MiniLM reads 256 tokens: 900 characters of English stay within that in nine chunks of ten.

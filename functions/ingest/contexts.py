@@ -9,9 +9,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from headrace.concurrency.gather import gather_all
 from headrace.protocols import ChatModel
-from headrace.together import together
-from headrace.types import ChatRequest, Chunk, Message
+from headrace.types import Chunk, Message
 
 # How much of the document the model reads around a chunk, and of its beginning.
 AROUND_CHUNKS = 4
@@ -42,7 +42,7 @@ async def with_contexts(chunks: Sequence[Chunk], document: Sequence[Chunk], mode
         async with gate:
             return await _with_context(chunk, document, model)
 
-    written = await together(one(chunk) for chunk in chunks)
+    written = await gather_all(one(chunk) for chunk in chunks)
     return Contexts([chunk for chunk, _ in written], sum(tokens for _, tokens in written))
 
 
@@ -53,9 +53,8 @@ async def _with_context(chunk: Chunk, document: Sequence[Chunk], model: ChatMode
     header = " › ".join((chunk.name, *chunk.section))
     told = f"<document name={header!r}>\n{beginning}\n…\n{around}\n</document>\n<passage>\n{chunk.text}\n</passage>"
     messages = (Message("system", PROMPT), Message("user", told))
-    request = ChatRequest(question=told, passages=(), messages=messages, max_tokens=MAX_TOKENS)
     text, tokens = "", 0
-    async for piece in model.stream(request):
+    async for piece in model.stream(messages, max_tokens=MAX_TOKENS):
         text += piece.text
         tokens += piece.usage.total_tokens if piece.usage else 0
     return replace(chunk, context=" ".join(text.split())[:MAX_CHARACTERS]), tokens

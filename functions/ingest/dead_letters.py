@@ -9,9 +9,11 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 
-from functions.ingest.again import look_again
-from functions.ingest.labels import known_to, look, narrowed, sidecar_etag
-from functions.ingest.pipeline import IngestParts, is_current, synchronise, with_history
+from functions.ingest.dependencies import IngestDependencies
+from functions.ingest.history import with_history
+from functions.ingest.labels import known_to, narrowed, observe, sidecar_etag
+from functions.ingest.pipeline import is_current, synchronise
+from functions.ingest.resync import resync
 from headrace.errors import SupersededError
 from headrace.types import Document, DocumentKey, DocumentState
 
@@ -21,17 +23,17 @@ REASON = (
 )
 
 
-async def give_up(key: DocumentKey, parts: IngestParts) -> None:
+async def give_up(key: DocumentKey, deps: IngestDependencies) -> None:
     """Leave the document `failed`, unless it is done, gone or says so already. An old version stays searchable."""
-    seen = await look(key, parts.bucket)
+    seen = await observe(key, deps.bucket)
     if seen is None:
-        await synchronise(key, parts)
+        await synchronise(key, deps)
         return
-    attempt = await parts.registry.begin(key, embedding_model=parts.embedder.model)
-    known = await parts.registry.get(key) or Document(key.key, DocumentState.QUEUED)
-    if is_current(known, seen, parts.recipe):
+    attempt = await deps.registry.begin(key, embedding_model=deps.embedder.model)
+    known = await deps.registry.get(key) or Document(key.key, DocumentState.QUEUED)
+    if is_current(known, seen, deps.recipe):
         # What the try that ended the function has left behind.
-        await parts.store.retire(key, before=known.generation or attempt.number)
+        await deps.store.delete_older(key, before=known.generation or attempt.number)
         return
     if known.state == DocumentState.FAILED and known.etag == seen.etag:
         return
@@ -49,12 +51,12 @@ async def give_up(key: DocumentKey, parts: IngestParts) -> None:
     )
     # Whoever began after us is at work on it: it is not given up.
     with suppress(SupersededError):
-        await parts.registry.save(with_history(given_up), attempt)
+        await deps.registry.save(with_history(given_up), attempt)
 
 
-async def redrive(tenant: str, parts: IngestParts) -> int:
+async def redrive(tenant: str, deps: IngestDependencies) -> int:
     """Put every document of the tenant that was given up into the queue once more; returns how many."""
-    documents = await parts.registry.documents(tenant)
+    documents = await deps.registry.documents(tenant)
     lost = [document.key for document in documents if document.state == DocumentState.FAILED and not document.pipeline]
-    await look_again(lost, parts, queue=parts.queue)
+    await resync(lost, deps, queue=deps.queue)
     return len(lost)

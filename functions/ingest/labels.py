@@ -8,13 +8,13 @@ from typing import Any
 
 from headrace.errors import DocumentError
 from headrace.protocols import Bucket
-from headrace.types import NOBODY, SIDECAR_SUFFIX, Document, DocumentKey, ObjectVersion, Sidecar, read_names
+from headrace.types import NO_READERS, SIDECAR_SUFFIX, Document, DocumentKey, ObjectVersion, Sidecar, read_names
 
 MAX_SIDECAR_BYTES = 100_000
 MAX_NAMES = 100
 
 
-async def look(key: DocumentKey, bucket: Bucket) -> ObjectVersion | None:
+async def observe(key: DocumentKey, bucket: Bucket) -> ObjectVersion | None:
     """What the bucket holds of a document now, its sidecar included; None when it holds nothing."""
     seen = await bucket.head(key.key)
     return None if seen is None else replace(seen, sidecar=await read_sidecar(key, bucket))
@@ -58,7 +58,7 @@ def known_to(version: ObjectVersion) -> tuple[str, ...]:
         return readers_of(version)
     except DocumentError:
         # Where a sidecar says who, but nobody can read what, nobody is to know.
-        return tuple(sorted({group for groups in _given(version) for group in groups})) or NOBODY
+        return tuple(sorted({group for groups in _given(version) for group in groups})) or NO_READERS
 
 
 def tags_of(version: ObjectVersion) -> tuple[str, ...]:

@@ -11,13 +11,14 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from functions.ingest.dead_letters import give_up
+from functions.ingest.dependencies import PIPELINE_VERSION, IngestDependencies
 from functions.ingest.events import changed_documents
-from functions.ingest.pipeline import PIPELINE_VERSION, IngestParts, synchronise
+from functions.ingest.pipeline import synchronise
 from functions.ingest.rebuild import rebuild
 from headrace import wiring
+from headrace.concurrency.handler_loop import HandlerLoop
 from headrace.errors import InvalidInputError, UnavailableError
-from headrace.messages import tenant_to_rebuild
-from headrace.sandbox import Sandbox
+from headrace.queues.messages import tenant_to_rebuild
 from headrace.settings import Settings
 
 # The queue's redrive policy in template.yaml: at this receipt a message goes to the dead-letter queue.
@@ -30,19 +31,19 @@ logger = Logger(service="ingest")
 
 
 @asynccontextmanager
-async def open_parts() -> AsyncIterator[IngestParts]:
+async def open_dependencies() -> AsyncIterator[IngestDependencies]:
     """The real parts, from the environment."""
     settings = Settings.from_env(os.environ)
     logger.setLevel(settings.log_level)
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(wiring.open_redis(settings))
-        yield IngestParts(
+        yield IngestDependencies(
             bucket=await stack.enter_async_context(wiring.open_bucket(settings)),
             parser=await stack.enter_async_context(wiring.open_parser(settings)),
             embedder=await stack.enter_async_context(wiring.open_embedder(settings)),
             store=await stack.enter_async_context(wiring.open_store(settings)),
             registry=wiring.registry_on(redis),
-            watch=wiring.watch_on(redis, settings),
+            planner=wiring.invalidation_planner_on(redis, settings),
             max_document_bytes=settings.max_document_bytes,
             queue=await stack.enter_async_context(wiring.open_queue(settings)),
             dead_letters_arn=settings.dead_letters_arn,
@@ -58,17 +59,17 @@ def recipe_of(settings: Settings) -> str:
     return ", ".join([PIPELINE_VERSION, *parser, *contexts])
 
 
-sandbox = Sandbox(open_parts)
+handler_loop = HandlerLoop(open_dependencies)
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Handle one SQS batch; answers with the messages that are to come again."""
     seconds = context.get_remaining_time_in_millis() / 1000 - DEADLINE_MARGIN_SECONDS
-    return sandbox.run(lambda parts: handle_batch(event, parts, deadline_seconds=max(seconds, 0.0)))
+    return handler_loop.run(lambda deps: handle_batch(event, deps, deadline_seconds=max(seconds, 0.0)))
 
 
 async def handle_batch(
-    event: dict[str, Any], parts: IngestParts, *, deadline_seconds: float | None = None
+    event: dict[str, Any], deps: IngestDependencies, *, deadline_seconds: float | None = None
 ) -> dict[str, Any]:
     """Synchronise every document that the batch speaks of, a few at once.
 
@@ -82,7 +83,7 @@ async def handle_batch(
     async def handled(record: dict[str, Any]) -> bool:
         async with gate:
             left_seconds = None if deadline is None else max(deadline - loop.time(), 0.0)
-            return await _handle_record(record, parts, left_seconds)
+            return await _handle_record(record, deps, left_seconds)
 
     records = event["Records"]
     done = await asyncio.gather(*(handled(record) for record in records))
@@ -90,23 +91,23 @@ async def handle_batch(
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in again]}
 
 
-async def _handle_record(record: dict[str, Any], parts: IngestParts, deadline_seconds: float | None) -> bool:
+async def _handle_record(record: dict[str, Any], deps: IngestDependencies, deadline_seconds: float | None) -> bool:
     """True when the message is done with, False when it is to come again."""
     last_try = int(record.get("attributes", {}).get("ApproximateReceiveCount", 1)) >= MAX_RECEIVES
-    settled = True
+    fresh = True
     try:
         tenant = tenant_to_rebuild(record["body"])
         if tenant is not None:
-            await _rebuild(tenant, parts, deadline_seconds)
+            await _rebuild(tenant, deps, deadline_seconds)
             return True
         for key in changed_documents(record["body"]):
-            if record.get("eventSourceARN") == parts.dead_letters_arn:
-                await give_up(key, parts)
+            if record.get("eventSourceARN") == deps.dead_letters_arn:
+                await give_up(key, deps)
                 logger.warning("given up", document=key.key)
                 continue
-            done = await synchronise(key, parts, deadline_seconds=deadline_seconds, last_try=last_try)
+            done = await synchronise(key, deps, deadline_seconds=deadline_seconds, last_try=last_try)
             logger.info("synchronised" if done else "another attempt is at it", document=key.key)
-            settled &= done
+            fresh &= done
     except InvalidInputError as error:
         logger.warning("ignored a message", reason=str(error))
     except UnavailableError as error:
@@ -115,14 +116,14 @@ async def _handle_record(record: dict[str, Any], parts: IngestParts, deadline_se
     except Exception:
         logger.exception("failed unexpectedly; will be tried again", last_try=last_try)
         return False
-    return settled
+    return fresh
 
 
-async def _rebuild(tenant: str, parts: IngestParts, deadline_seconds: float | None) -> None:
+async def _rebuild(tenant: str, deps: IngestDependencies, deadline_seconds: float | None) -> None:
     """Raises UnavailableError when the time is up; what was recovered by then is found so by the next try."""
     try:
         async with asyncio.timeout(deadline_seconds):
-            report = await rebuild(tenant, parts, queue=parts.queue, say=logger.info)
+            report = await rebuild(tenant, deps, queue=deps.queue, report_progress=logger.info)
     except TimeoutError as error:
         raise UnavailableError(f"Rebuilding the registry of {tenant!r} takes more than one invocation.") from error
     logger.info("rebuilt", tenant=tenant, recovered=report.recovered, read_anew=report.read_anew)

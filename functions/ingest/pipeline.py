@@ -12,21 +12,24 @@ import asyncio
 import hashlib
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from functions.ingest.chunk import TokenLimit, chunk_blocks
+from functions.ingest.delays import record_delay
+from functions.ingest.dependencies import IngestDependencies
 from functions.ingest.flip import flip
-from functions.ingest.labels import known_to, look, narrowed, readers_of, sidecar_etag, tags_of
+from functions.ingest.history import with_history
+from functions.ingest.labels import known_to, narrowed, observe, readers_of, sidecar_etag, tags_of
 from functions.ingest.reuse import Reuse
-from functions.ingest.write import WINDOW, OutOfTime, Pace, Report, Writer, Written
+from functions.ingest.tenants import open_tenant
+from functions.ingest.write import OutOfTime, Pace, Report, Writer, Written
 from headrace.errors import DocumentError, HeadraceError, SupersededError, UnavailableError
-from headrace.messages import object_changed
-from headrace.protocols import AnswerWatch, Bucket, ChatModel, DocumentRegistry, Embedder, Parser, Queue, VectorStore
+from headrace.protocols import ChatModel
+from headrace.queues.messages import object_changed
 from headrace.types import (
-    NOBODY,
     Attempt,
     Chunk,
     Document,
@@ -35,133 +38,100 @@ from headrace.types import (
     ObjectVersion,
     ParsedFile,
     Step,
-    tenant_prefix,
 )
 
-# Raise it when parsing or chunking changes, and documents are made anew.
-PIPELINE_VERSION = "3"
-# How long a first document's neighbours may have been there for their tenant to be new.
-NEW_SECONDS = 900.0
-HISTORY_STEPS = 20
-PATIENCE_SECONDS = 240.0
-LOOK_SECONDS = 0.5
+POLL_SECONDS = 0.5
 TOO_LONG = "Reading the file takes longer than one invocation may. Split it into smaller files."
 
 
-@dataclass(frozen=True, slots=True)
-class IngestParts:
-    """What the pipeline works with.
-
-    `recipe` names how chunks are made: a document that was made otherwise is made anew. `context_model` writes what each
-    chunk is about, if anything does. `watch` knows the cached answers that a new version puts an end to. `dead_letters_arn` is where messages come from that were given up. `window` is how
-    many chunks are embedded and written at a time, and `clock`, in seconds, what tells whether there is time for another. An attempt
-    that was overtaken waits `patience_seconds` for the other one.
-    """
-
-    bucket: Bucket
-    parser: Parser
-    embedder: Embedder
-    store: VectorStore
-    registry: DocumentRegistry
-    max_document_bytes: int
-    queue: Queue | None = None
-    dead_letters_arn: str = "none"
-    context_model: ChatModel | None = None
-    watch: AnswerWatch | None = None
-    recipe: str = PIPELINE_VERSION
-    window: int = WINDOW
-    clock: Callable[[], float] = time.monotonic
-    patience_seconds: float = PATIENCE_SECONDS
-
-
 async def synchronise(
-    key: DocumentKey, parts: IngestParts, *, deadline_seconds: float | None = None, last_try: bool = False
+    key: DocumentKey, deps: IngestDependencies, *, deadline_seconds: float | None = None, last_try: bool = False
 ) -> bool:
     """Make registry and store agree with the bucket about one document.
 
-    False when another attempt has taken over, and is not done: whoever holds the message looks again, for that one may
-    die.
+    Returns False when another attempt has taken over and is not done: the message has to come again, for that attempt
+    may die.
 
     A document that can't be read ends as `failed`, with the reason. One that takes longer than the deadline goes on from
     where it stands with the next message, which is put into the queue. What else goes wrong is raised, so that it is
     tried again, after the record says so; on the last try it is left `failed`, with the old version searchable if there
     is one.
     """
-    deadline = None if deadline_seconds is None else parts.clock() + deadline_seconds
-    attempt = await parts.registry.begin(key, embedding_model=parts.embedder.model)
+    deadline = None if deadline_seconds is None else deps.clock() + deadline_seconds
+    attempt = await deps.registry.begin(key, embedding_model=deps.embedder.model)
     try:
         async with asyncio.timeout(deadline_seconds):
-            await _Attempt(attempt, parts, deadline).run()
+            await _Attempt(attempt, deps, deadline).run()
     except SupersededError:
-        await parts.store.discard(key, generation=attempt.number)
-        return await _until_settled(key, parts, deadline)
+        await deps.store.delete_generation(key, generation=attempt.number)
+        return await _wait_until_final(key, deps, deadline)
     except TimeoutError as error:
         late = UnavailableError(TOO_LONG)
-        await _record_delay(attempt, parts, str(late), last_try=last_try)
+        await record_delay(attempt, deps, str(late), last_try=last_try)
         raise late from error
     except Exception as error:
         known = isinstance(error, HeadraceError)
         reason = (
             str(error) if known else f"Something unforeseen went wrong ({type(error).__name__}); the log says more."
         )
-        await _record_delay(attempt, parts, reason, last_try=last_try)
+        await record_delay(attempt, deps, reason, last_try=last_try)
         raise
     return True
 
 
-async def _until_settled(key: DocumentKey, parts: IngestParts, deadline: float | None) -> bool:
-    """Wait for the attempt that has taken over: coming again while it is at work would only overtake it in turn."""
+async def _wait_until_final(key: DocumentKey, deps: IngestDependencies, deadline: float | None) -> bool:
+    """Wait for the attempt that has taken over: another one now would only overtake it in turn."""
     waited_seconds = 0.0
-    while not await _is_settled(key, parts):
-        is_late = deadline is not None and parts.clock() >= deadline
-        if is_late or waited_seconds >= parts.patience_seconds:
+    while not await _is_final(key, deps):
+        is_late = deadline is not None and deps.clock() >= deadline
+        if is_late or waited_seconds >= deps.wait_seconds:
             return False
-        await asyncio.sleep(LOOK_SECONDS)
-        waited_seconds += LOOK_SECONDS
+        await asyncio.sleep(POLL_SECONDS)
+        waited_seconds += POLL_SECONDS
     return True
 
 
-async def _is_settled(key: DocumentKey, parts: IngestParts) -> bool:
-    """Whether the registry says of the document all there is to say."""
-    known = await parts.registry.get(key)
-    seen = await look(key, parts.bucket)
+async def _is_final(key: DocumentKey, deps: IngestDependencies) -> bool:
+    """Whether the registry has the document as the bucket has it."""
+    known = await deps.registry.get(key)
+    seen = await observe(key, deps.bucket)
     if seen is None or known is None:
         return seen is None and known is None
-    return is_current(known, seen, parts.recipe)
+    return is_current(known, seen, deps.recipe)
 
 
 class _Attempt:
     """One attempt at one document."""
 
-    def __init__(self, attempt: Attempt, parts: IngestParts, deadline: float | None) -> None:
+    def __init__(self, attempt: Attempt, deps: IngestDependencies, deadline: float | None) -> None:
         self._attempt = attempt
         self._key = attempt.key
         self._number = attempt.number
-        self._parts = parts
+        self._deps = deps
         self._deadline = deadline
         self._history: tuple[Step, ...] = ()
-        self._was_settled = False
+        self._was_final = False
 
     async def run(self) -> None:
-        await open_tenant(self._key, self._parts)
-        known = await self._parts.registry.get(self._key)
-        self._was_settled = known is not None and bool(known.pipeline)
-        seen = await look(self._key, self._parts.bucket)
+        await open_tenant(self._key, self._deps)
+        known = await self._deps.registry.get(self._key)
+        self._was_final = known is not None and bool(known.pipeline)
+        seen = await observe(self._key, self._deps.bucket)
         if seen is None:
             await self._forget()
-        elif known and is_current(known, seen, self._parts.recipe):
+        elif known and is_current(known, seen, self._deps.recipe):
             if known.state is DocumentState.READY and known.reason:
-                # A reason why it was late, which it is no longer.
+                # The reason why it was late holds no longer.
                 await self._save(replace(known, reason=""))
-            # What an attempt that died has left behind.
-            await self._parts.store.retire(self._key, before=known.generation or self._number)
+            # An attempt that died may have left chunks behind.
+            await self._deps.store.delete_older(self._key, before=known.generation or self._number)
         else:
             await self._ingest(known, seen)
 
     async def _ingest(self, known: Document | None, seen: ObjectVersion) -> None:
         document = await self._save(_queued(seen, known))
         # Its generation was made from these very bytes: what is new can only be its labels.
-        same = known is not None and (known.pipeline, known.etag) == (self._parts.recipe, seen.etag)
+        same = known is not None and (known.pipeline, known.etag) == (self._deps.recipe, seen.etag)
         try:
             if same and await self._relabel(document, seen):
                 return
@@ -171,19 +141,19 @@ class _Attempt:
             await self._fail(document, seen, str(error))
 
     async def _read(self, document: Document, seen: ObjectVersion, path: Path) -> None:
-        parts = self._parts
-        version = await parts.bucket.fetch(self._key.key, path, max_bytes=parts.max_document_bytes)
+        deps = self._deps
+        version = await deps.bucket.fetch(self._key.key, path, max_bytes=deps.max_document_bytes)
         if version is None:
             await self._forget()
             return
         version = replace(version, sidecar=seen.sidecar)
         document = replace(_queued(version, document), started_at=time.time())
         readers = readers_of(version)
-        content = await asyncio.to_thread(_content, path, parts.recipe)
+        content = await asyncio.to_thread(_content, path, deps.recipe)
         if content == document.content and await self._relabel(document, version):
             return
         document = await self._save(replace(document, state=DocumentState.PARSING))
-        parsed = await parts.parser.parse(path, name=Path(document.name).name, content_type=version.content_type)
+        parsed = await deps.parser.parse(path, name=Path(document.name).name, content_type=version.content_type)
         chunks = await asyncio.to_thread(self._chunks, parsed, version)
         if not chunks:
             raise DocumentError("No text was found in the file.")
@@ -193,7 +163,7 @@ class _Attempt:
 
     def _chunks(self, parsed: ParsedFile, version: ObjectVersion) -> list[Chunk]:
         """Blocks the thread that it runs in: the tokenizer reads every chunk."""
-        embedder = self._parts.embedder
+        embedder = self._deps.embedder
         limit = TokenLimit(embedder.max_tokens, embedder.count_tokens)
         made = chunk_blocks(parsed.blocks, document_key=self._key.key, generation=self._number, limit=limit)
         readers, tags = readers_of(version), tags_of(version)
@@ -204,10 +174,10 @@ class _Attempt:
 
     async def _write(self, document: Document, new: Document, chunks: list[Chunk]) -> None:
         """Write the chunks of `new`; what is done by the deadline becomes a draft, and is kept for the next message."""
-        parts = self._parts
-        reuse = Reuse(parts.store, self._key)
+        deps = self._deps
+        reuse = Reuse(deps.store, self._key)
         # What another recipe made is not what this one would make.
-        is_alike = document.generation is None or document.content.endswith(_suffix(parts.recipe))
+        is_alike = document.generation is None or document.content.endswith(_suffix(deps.recipe))
         await reuse.add((document.generation, document.draft) if is_alike else ())
 
         async def report(progress: float, tokens: int, *, is_draft: bool) -> None:
@@ -216,13 +186,13 @@ class _Attempt:
             spent = new.context_tokens + tokens
             document = await self._save(replace(document, progress=progress, draft=draft, context_tokens=spent))
 
-        writer = self._writer(parts.context_model, report)
+        writer = self._writer(deps.context_model, report)
         try:
             written = await writer.write(chunks, reuse)
         except OutOfTime:
-            if parts.queue is None:
+            if deps.queue is None:
                 raise UnavailableError(TOO_LONG) from None
-            await parts.queue.send([object_changed(self._key.key)])
+            await deps.queue.send([object_changed(self._key.key)])
             return
         spent = new.context_tokens + written.tokens
         done = replace(new, chunks=len(chunks), generation=self._number, context_tokens=spent)
@@ -234,14 +204,14 @@ class _Attempt:
         before = document.generation
         if before is None:
             return False
-        reuse = Reuse(self._parts.store, self._key)
+        reuse = Reuse(self._deps.store, self._key)
         found = await reuse.all(before)
         if len(found) != document.chunks:
             return False
         labels = {(chunk.groups, chunk.tags, chunk.etag) for chunk in found}
         done = replace(document, groups=readers, tags=tags)
         # An attempt in between may have left chunks of a later generation: then a new one is written, and all others go.
-        if self._was_settled and labels == {(readers, tags, version.etag)}:
+        if self._was_final and labels == {(readers, tags, version.etag)}:
             await self._finish(done)
             return True
         chunks = [
@@ -252,98 +222,45 @@ class _Attempt:
         return True
 
     def _writer(self, context_model: ChatModel | None, report: Report | None) -> Writer:
-        parts = self._parts
-        pace = Pace(parts.clock, deadline=self._deadline if report else None, window=parts.window)
-        return Writer(parts.embedder, parts.store, context_model, pace=pace, report=report)
+        deps = self._deps
+        pace = Pace(deps.clock, deadline=self._deadline if report else None, window=deps.window)
+        return Writer(deps.embedder, deps.store, context_model, pace=pace, report=report)
 
     async def _finish(self, document: Document, written: Written | None = None) -> None:
         """Make the document current, with what was written for it; nothing when its chunks are what they were."""
-        ready = replace(document, state=DocumentState.READY, reason="", pipeline=self._parts.recipe)
-        done = self._told(replace(ready, draft=None, progress=None, ready_at=time.time()))
-        registry, watch = self._parts.registry, self._parts.watch
-        await flip(done, self._attempt, written or Written(), registry=registry, watch=watch)
-        await self._parts.store.retire(self._key, before=document.generation or self._number)
+        ready = replace(document, state=DocumentState.READY, reason="", pipeline=self._deps.recipe)
+        done = self._with_history(replace(ready, draft=None, progress=None, ready_at=time.time()))
+        registry, planner = self._deps.registry, self._deps.planner
+        await flip(done, self._attempt, written or Written(), registry=registry, planner=planner)
+        await self._deps.store.delete_older(self._key, before=document.generation or self._number)
 
     async def _fail(self, document: Document, version: ObjectVersion, reason: str) -> None:
         # The old version is not the file any longer: nothing of it may be quoted.
         nothing = replace(document, chunks=0, generation=None, content="", draft=None, progress=None)
         failed = replace(nothing, state=DocumentState.FAILED, reason=reason, groups=known_to(version))
-        await self._save(replace(failed, tags=tags_of(version), pipeline=self._parts.recipe))
-        await self._parts.store.retire(self._key, before=self._number + 1)
+        await self._save(replace(failed, tags=tags_of(version), pipeline=self._deps.recipe))
+        await self._deps.store.delete_older(self._key, before=self._number + 1)
 
     async def _forget(self) -> None:
         try:
-            await self._parts.registry.remove(self._attempt)
+            await self._deps.registry.remove(self._attempt)
         except SupersededError:
             # A removal whose reply was lost, and that was sent again, is told so, too.
-            if await self._parts.registry.get(self._key) is None:
-                await self._parts.store.retire(self._key, before=self._number)
+            if await self._deps.registry.get(self._key) is None:
+                await self._deps.store.delete_older(self._key, before=self._number)
             raise
-        await self._parts.store.retire(self._key, before=self._number + 1)
+        await self._deps.store.delete_older(self._key, before=self._number + 1)
 
     async def _save(self, document: Document) -> Document:
-        document = self._told(document)
-        await self._parts.registry.save(document, self._attempt)
+        document = self._with_history(document)
+        await self._deps.registry.save(document, self._attempt)
         return document
 
-    def _told(self, document: Document) -> Document:
-        """The document with all of its history."""
+    def _with_history(self, document: Document) -> Document:
+        """The document with this attempt's history."""
         document = with_history(replace(document, updated_at=time.time(), history=self._history or document.history))
         self._history = document.history
         return document
-
-
-def with_history(document: Document) -> Document:
-    """The document with its present state in its history, if that is news."""
-    now = document.updated_at or time.time()
-    *_, last = (None, *document.history)
-    if last is not None and (last.state, last.reason) == (document.state, document.reason):
-        return document
-    steps = (*document.history, Step(now, document.state, document.reason))
-    return replace(document, history=steps[-HISTORY_STEPS:])
-
-
-async def open_tenant(key: DocumentKey, parts: IngestParts) -> None:
-    """Begin the registry of a tenant who is new. One that was lost is not whole until it is rebuilt.
-
-    New is who has no chunks, and no other object that has been there for long: registry and store may be lost together.
-    """
-    tenant = key.tenant
-    if (await parts.registry.standing(tenant)).epoch or await parts.store.count(tenant):
-        return
-    async for version in documents_in_bucket(tenant, parts):
-        if version.key != key.key and version.modified_at < time.time() - NEW_SECONDS:
-            return
-    await parts.registry.open_epoch(tenant)
-
-
-async def documents_in_bucket(tenant: str, parts: IngestParts) -> AsyncIterator[ObjectVersion]:
-    """The newest version of each document that the tenant has in the bucket."""
-    async for version in parts.bucket.objects(tenant_prefix(tenant)):
-        key = DocumentKey(version.key)
-        if key.is_document and key.tenant == tenant:
-            yield version
-
-
-async def _record_delay(attempt: Attempt, parts: IngestParts, reason: str, *, last_try: bool) -> None:
-    """Say in the document's record why it is late; if even that can't be said, the retry still comes."""
-    said = f"Given up after several tries: {reason}" if last_try else f"{reason} It will be tried again by itself."
-    try:
-        unknown = Document(attempt.key.key, DocumentState.QUEUED, groups=NOBODY)
-        document = await parts.registry.get(attempt.key) or unknown
-        match document.state:
-            case DocumentState.FAILED:
-                return
-            case DocumentState.READY:
-                # What is searchable is an older version, or the same: it stays, and the reason stands beside it.
-                late = replace(document, reason=said)
-            case _ if last_try:
-                late = replace(document, state=DocumentState.FAILED, reason=said, progress=None)
-            case _:
-                late = replace(document, state=DocumentState.QUEUED, reason=said)
-        await parts.registry.save(with_history(replace(late, updated_at=time.time())), attempt)
-    except (SupersededError, UnavailableError):
-        return
 
 
 @asynccontextmanager
@@ -356,9 +273,9 @@ async def _temporary_folder() -> AsyncIterator[Path]:
 
 
 def is_current(known: Document, seen: ObjectVersion, recipe: str) -> bool:
-    """Whether a record says all there is to say of an object version."""
-    settled = (known.pipeline, known.etag, known.sidecar, known.groups, known.tags)
-    return settled == (recipe, seen.etag, sidecar_etag(seen), known_to(seen), tags_of(seen))
+    """Whether a record is of this object version, made by this recipe, for these readers and tags."""
+    fresh = (known.pipeline, known.etag, known.sidecar, known.groups, known.tags)
+    return fresh == (recipe, seen.etag, sidecar_etag(seen), known_to(seen), tags_of(seen))
 
 
 def _queued(version: ObjectVersion, known: Document | None) -> Document:

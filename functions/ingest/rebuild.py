@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from functions.ingest.again import Say, look_again
-from functions.ingest.labels import known_to, look, readers_of, sidecar_etag, tags_of
-from functions.ingest.pipeline import IngestParts, documents_in_bucket, is_current
-from functions.ingest.stored import StoredGeneration, stored_generations
+from functions.ingest.dependencies import IngestDependencies
+from functions.ingest.inventory import StoredGeneration, inventory_of
+from functions.ingest.labels import known_to, observe, readers_of, sidecar_etag, tags_of
+from functions.ingest.pipeline import is_current
+from functions.ingest.resync import ReportProgress, resync
+from functions.ingest.tenants import documents_in_bucket
 from headrace.errors import DocumentError, SupersededError
 from headrace.protocols import Queue
 from headrace.types import ChunkId, Document, DocumentKey, DocumentState, ObjectVersion
@@ -31,43 +33,45 @@ class RebuildReport:
     read_anew: int
 
 
-async def rebuild(tenant: str, parts: IngestParts, *, queue: Queue | None, say: Say) -> RebuildReport:
+async def rebuild(
+    tenant: str, deps: IngestDependencies, *, queue: Queue | None, report_progress: ReportProgress
+) -> RebuildReport:
     """Make the tenant's registry whole. What has to be read anew goes into the queue, or is read here without one."""
-    stored = await stored_generations(tenant, parts.store)
-    keys = {version.key async for version in documents_in_bucket(tenant, parts)}
-    known = {document.key for document in await parts.registry.documents(tenant)}
-    say(f"{tenant}: {len(keys)} documents in the bucket, {len(stored)} in the store")
+    stored = await inventory_of(tenant, deps.store)
+    keys = {version.key async for version in documents_in_bucket(tenant, deps)}
+    known = {document.key for document in await deps.registry.documents(tenant)}
+    report_progress(f"{tenant}: {len(keys)} documents in the bucket, {len(stored)} in the store")
     left = []
     for number, key in enumerate(sorted(keys | known | stored.keys()), 1):
-        if not await _recover(DocumentKey(key), stored.get(key, {}), parts):
+        if not await _recover(DocumentKey(key), stored.get(key, {}), deps):
             left.append(key)
         if number % 100 == 0:
-            say(f"{tenant}: {number} documents looked at")
+            report_progress(f"{tenant}: {number} documents looked at")
     for key in left:
-        await disown(DocumentKey(key), parts)
-    await look_again(left, parts, queue=queue, say=say)
-    await parts.registry.open_epoch(tenant)
+        await requeue(DocumentKey(key), deps)
+    await resync(left, deps, queue=queue, report_progress=report_progress)
+    await deps.registry.open_epoch(tenant)
     return RebuildReport(len(keys | known | stored.keys()) - len(left), len(left))
 
 
-async def _recover(key: DocumentKey, stored: Mapping[int, StoredGeneration], parts: IngestParts) -> bool:
+async def _recover(key: DocumentKey, stored: Mapping[int, StoredGeneration], deps: IngestDependencies) -> bool:
     """Write the record of a document that the store has as the bucket has it; False when that is not so.
 
     What was stored may be old news: an attempt is begun, and ends every other, only when there is something to save.
     """
-    seen = await look(key, parts.bucket)
-    known = await parts.registry.get(key)
+    seen = await observe(key, deps.bucket)
+    known = await deps.registry.get(key)
     if seen is None:
         return False
-    if known is not None and is_current(known, seen, parts.recipe):
-        return known.generation is None or await _is_whole(key, known.generation, known.chunks, parts)
+    if known is not None and is_current(known, seen, deps.recipe):
+        return known.generation is None or await _is_whole(key, known.generation, known.chunks, deps)
     whole = [generation for generation, found in stored.items() if _is_of(found, seen)]
     if not whole:
         return False
     generation = max(whole)
-    attempt = await parts.registry.begin(key, embedding_model=parts.embedder.model)
-    same = (await look(key, parts.bucket), await parts.registry.get(key)) == (seen, known)
-    if not same or not await _is_whole(key, generation, stored[generation].first.total, parts):
+    attempt = await deps.registry.begin(key, embedding_model=deps.embedder.model)
+    same = (await observe(key, deps.bucket), await deps.registry.get(key)) == (seen, known)
+    if not same or not await _is_whole(key, generation, stored[generation].first.total, deps):
         return False
     now = time.time()
     document = Document(
@@ -79,7 +83,7 @@ async def _recover(key: DocumentKey, stored: Mapping[int, StoredGeneration], par
         etag=seen.etag,
         version_id=seen.version_id,
         sidecar=sidecar_etag(seen),
-        pipeline=parts.recipe,
+        pipeline=deps.recipe,
         groups=stored[generation].first.groups,
         tags=stored[generation].first.tags,
         language=stored[generation].first.language,
@@ -88,20 +92,20 @@ async def _recover(key: DocumentKey, stored: Mapping[int, StoredGeneration], par
         ready_at=now,
     )
     try:
-        await parts.registry.save(document, attempt)
+        await deps.registry.save(document, attempt)
     except SupersededError:
         # Somebody else has begun on it after us, and sees what we see.
         return True
     for other in stored.keys() - {generation}:
-        await parts.store.discard(key, generation=other)
+        await deps.store.delete_generation(key, generation=other)
     return True
 
 
-async def _is_whole(key: DocumentKey, generation: int, total: int, parts: IngestParts) -> bool:
+async def _is_whole(key: DocumentKey, generation: int, total: int, deps: IngestDependencies) -> bool:
     """Whether the store has every chunk of a generation now."""
     wanted = [ChunkId(key.key, generation, position) for position in range(total)]
     pages = [wanted[start : start + CHUNKS_PAGE] for start in range(0, total, CHUNKS_PAGE)]
-    return sum([len(await parts.store.chunks(key.tenant, page)) for page in pages]) == total > 0
+    return sum([len(await deps.store.chunks(key.tenant, page)) for page in pages]) == total > 0
 
 
 def _is_of(stored: StoredGeneration, seen: ObjectVersion) -> bool:
@@ -114,12 +118,12 @@ def _is_of(stored: StoredGeneration, seen: ObjectVersion) -> bool:
     return stored.is_whole and (first.etag, first.groups, first.tags) == (seen.etag, known_to(seen), tags_of(seen))
 
 
-async def disown(key: DocumentKey, parts: IngestParts) -> None:
+async def requeue(key: DocumentKey, deps: IngestDependencies) -> None:
     """Take back that a document is ready, or else the next attempt would believe it. It is not in the store."""
-    known = await parts.registry.get(key)
+    known = await deps.registry.get(key)
     if known is None or not known.pipeline:
         return
-    attempt = await parts.registry.begin(key, embedding_model=parts.embedder.model)
+    attempt = await deps.registry.begin(key, embedding_model=deps.embedder.model)
     lost = replace(known, state=DocumentState.QUEUED, generation=None, chunks=0, content="", pipeline="")
     with suppress(SupersededError):
-        await parts.registry.save(lost, attempt)
+        await deps.registry.save(lost, attempt)

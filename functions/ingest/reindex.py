@@ -15,14 +15,14 @@ from headrace.errors import ConfigurationError, UnavailableError
 from headrace.protocols import DocumentRegistry, Embedder, VectorStore
 from headrace.types import Chunk, DocumentKey, EmbeddedChunk
 
-Say = Callable[[str], None]
+ReportProgress = Callable[[str], None]
 
 BATCH = 256
 PASSES = 20
 
 
 @dataclass(frozen=True, slots=True)
-class ReindexParts:
+class ReindexDependencies:
     """Where chunks come from and go to, and who embeds them."""
 
     source: VectorStore
@@ -31,62 +31,64 @@ class ReindexParts:
     registry: DocumentRegistry
 
 
-async def reindex(tenant: str, parts: ReindexParts, *, say: Say) -> int:
+async def reindex(tenant: str, deps: ReindexDependencies, *, report_progress: ReportProgress) -> int:
     """Copy what is current, then switch; returns how many chunks were embedded.
 
     Raises UnavailableError, and ConfigurationError when the old collection has not all that is current.
     A document that changes meanwhile is copied in the next pass.
     """
-    copied = mark = 0
+    copied = watermark = 0
     for _ in range(PASSES):
-        revision = await parts.registry.revision(tenant)
-        missing = await _missing(tenant, parts)
+        revision = await deps.registry.revision(tenant)
+        missing = await _missing(tenant, deps)
         if missing:
-            written, seen = await _copy(tenant, missing, parts, say)
-            if not written and revision == await parts.registry.revision(tenant):
+            written, seen = await _copy(tenant, missing, deps, report_progress)
+            if not written and revision == await deps.registry.revision(tenant):
                 raise ConfigurationError(
                     f"The old collection lacks the chunks of {len(missing)} documents of {tenant!r}, {min(missing)!r} "
                     "among them. Run `make rebuild` with the old model first, then `make reindex` again."
                 )
-            copied, mark = copied + written, max(mark, seen)
-        elif await parts.registry.switch_model(tenant, parts.embedder.model, revision=revision, mark=mark):
-            say(f"{tenant}: switched to {parts.embedder.model}; {copied} chunks were embedded")
+            copied, watermark = copied + written, max(watermark, seen)
+        elif await deps.registry.switch_model(tenant, deps.embedder.model, revision=revision, watermark=watermark):
+            report_progress(f"{tenant}: switched to {deps.embedder.model}; {copied} chunks were embedded")
             return copied
     raise UnavailableError(f"The documents of {tenant!r} change faster than they are copied. Run it when it is quiet.")
 
 
-async def _missing(tenant: str, parts: ReindexParts) -> dict[str, int]:
+async def _missing(tenant: str, deps: ReindexDependencies) -> dict[str, int]:
     """The current generation of each document that the new collection lacks, or has in part."""
     current = {
-        d.key: (d.generation, d.chunks) for d in await parts.registry.documents(tenant) if d.generation is not None
+        d.key: (d.generation, d.chunks) for d in await deps.registry.documents(tenant) if d.generation is not None
     }
     held: dict[tuple[str, int], int] = defaultdict(int)
-    async for chunk in parts.target.scan(tenant):
+    async for chunk in deps.target.scan(tenant):
         held[chunk.document_key, chunk.generation] += 1
     for key, generation in held:
         if current.get(key, (None, 0))[0] != generation:
-            await parts.target.discard(DocumentKey(key), generation=generation)
+            await deps.target.delete_generation(DocumentKey(key), generation=generation)
     return {key: generation for key, (generation, count) in current.items() if held.get((key, generation), 0) != count}
 
 
-async def _copy(tenant: str, missing: dict[str, int], parts: ReindexParts, say: Say) -> tuple[int, int]:
+async def _copy(
+    tenant: str, missing: dict[str, int], deps: ReindexDependencies, report_progress: ReportProgress
+) -> tuple[int, int]:
     """How many chunks were written, and the mark to find them by."""
     batch: list[Chunk] = []
-    written = mark = 0
-    async for chunk in parts.source.scan(tenant):
+    written = watermark = 0
+    async for chunk in deps.source.scan(tenant):
         if missing.get(chunk.document_key) == chunk.generation:
             batch.append(chunk)
         if len(batch) == BATCH:
-            mark = max(mark, await _write(batch, parts))
+            watermark = max(watermark, await _write(batch, deps))
             written += len(batch)
-            say(f"{tenant}: {written} chunks")
+            report_progress(f"{tenant}: {written} chunks")
             batch = []
     if batch:
-        mark = max(mark, await _write(batch, parts))
-    return written + len(batch), mark
+        watermark = max(watermark, await _write(batch, deps))
+    return written + len(batch), watermark
 
 
-async def _write(chunks: Sequence[Chunk], parts: ReindexParts) -> int:
-    vectors = await parts.embedder.embed([chunk.text_to_embed for chunk in chunks])
-    await parts.target.ensure(len(vectors[0]))
-    return await parts.target.upsert([EmbeddedChunk(c, v) for c, v in zip(chunks, vectors, strict=True)])
+async def _write(chunks: Sequence[Chunk], deps: ReindexDependencies) -> int:
+    vectors = await deps.embedder.embed([chunk.text_to_embed for chunk in chunks])
+    await deps.target.ensure(len(vectors[0]))
+    return await deps.target.upsert([EmbeddedChunk(c, v) for c, v in zip(chunks, vectors, strict=True)])

@@ -18,7 +18,7 @@ class Reuse:
     def __init__(self, store: VectorStore, key: DocumentKey) -> None:
         self._store = store
         self._key = key
-        self._places: dict[bytes, ChunkId] = {}
+        self._identities: dict[bytes, ChunkId] = {}
 
     async def add(self, generations: Iterable[int | None]) -> None:
         """Look through these generations, as far as they go; a draft ends anywhere."""
@@ -29,23 +29,24 @@ class Reuse:
         """The chunks that the store has of a generation, from the first one on, in order."""
         chunks: list[Chunk] = []
         while True:
-            page = [ChunkId(self._key.key, generation, len(chunks) + place) for place in range(PAGE)]
+            page = [ChunkId(self._key.key, generation, len(chunks) + number) for number in range(PAGE)]
             found = await self._store.chunks(self._key.tenant, page)
-            self._places.update((_says(chunk), chunk.identity) for chunk in found)
+            self._identities.update((_says(chunk), chunk.identity) for chunk in found)
             chunks += found
             if len(found) < PAGE:
                 return chunks
 
     async def take(self, chunks: Sequence[Chunk]) -> list[EmbeddedChunk | None]:
         """For each chunk, itself with the embedding and the context that it had before, or None."""
-        places = [self._places.get(_says(chunk)) for chunk in chunks]
-        wanted = sorted({place for place in places if place is not None})
+        identities = [self._identities.get(_says(chunk)) for chunk in chunks]
+        wanted = sorted({identity for identity in identities if identity is not None})
         held: dict[ChunkId, EmbeddedChunk] = {}
         for start in range(0, len(wanted), PAGE):
             found = await self._store.embedded(self._key.tenant, wanted[start : start + PAGE])
             held |= {each.chunk.identity: each for each in found}
         return [
-            _taken_over(chunk, held.get(place)) if place else None for chunk, place in zip(chunks, places, strict=True)
+            _taken_over(chunk, held.get(identity)) if identity else None
+            for chunk, identity in zip(chunks, identities, strict=True)
         ]
 
 

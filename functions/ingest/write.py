@@ -24,7 +24,7 @@ class OutOfTime(Exception):  # noqa: N818 - no fault
 
 
 class Report(Protocol):
-    """Hears of what has been written: the share of it from 0 to 1, and a language model's tokens."""
+    """Is told what has been written: the share of it from 0 to 1, and a language model's tokens."""
 
     async def __call__(self, progress: float, tokens: int, *, is_draft: bool) -> None:
         """`is_draft` when the generation holds more than what it took over from others."""
@@ -32,9 +32,9 @@ class Report(Protocol):
 
 @dataclass(slots=True)
 class Written:
-    """What was written, the mark by which searches see it, and a language model's tokens for it."""
+    """What was written, the watermark from which searches see it, and a language model's tokens for it."""
 
-    mark: int = 0
+    watermark: int = 0
     tokens: int = 0
     chunks: list[EmbeddedChunk] = field(default_factory=list)
 
@@ -111,7 +111,7 @@ class Writer:
         fresh = map(EmbeddedChunk, new, vectors)
         embedded = [old or next(fresh) for old in ready]
         await self._store.ensure(len(embedded[0].vector))
-        written.mark = max(written.mark, await self._store.upsert(embedded))
+        written.watermark = max(written.watermark, await self._store.upsert(embedded))
         # Kept for the flip, in an eighth of the room.
         written.chunks += [EmbeddedChunk(each.chunk, array("f", each.vector)) for each in embedded]
         return bool(new)

@@ -1,177 +1,136 @@
-"""Asks a cache of one half of the facts for the other, by rules and thresholds, and counts right and wrong hits."""
+"""Asks a cache of each family's facts for all of their questions, and counts which answers are given rightly.
+
+Every question is asked of two caches: one that knows all facts of the family, each by its first question, and one that
+lacks the question's own fact, so that each hit there is wrong.
+"""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from headrace.answering.recall import Thresholds, Verdict, compare, has_same_context
-from headrace.lexical import blend, overlap
-from headrace.protocols import Embedder
-from headrace.types import Basis, CachedAnswer, Chunk, Found, Passage, PassagesEvent
+from headrace.answering.cached import CANDIDATES
+from headrace.answering.judge import verdict_in_time
+from headrace.protocols import AnswerJudge, Embedder
+from headrace.text.codes import codes_of
+from headrace.types import CachedAnswer, CacheEntry, Provenance, TokenEvent, normalise_question
 from infra.calibration.families import Fact, Family
 
-LIMIT = 6
-DENSE_WEIGHT = 0.6
-BATCH = 32
-
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """Facts of one document; so many of their passages share a chunk."""
-
-    name: str
-    facts: tuple[Fact, ...]
-    together: int
-
-
-def groups_of(families: Sequence[Family]) -> list[Group]:
-    """Every fact of each family."""
-    return [Group(family.name, tuple(family.facts()), family.together) for family in families]
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A question with its fact, its embedding, and what is retrieved for it."""
+class Trial:
+    """A question that is asked of a cache: the entries that it has, nearest first, and which one is right, if any."""
 
     question: str
-    fact: str
-    vector: Sequence[float]
-    passages: tuple[Passage, ...]
+    entries: tuple[CacheEntry, ...]
+    right: str | None
 
-
-@dataclass(frozen=True, slots=True)
-class LabelledSet:
-    """Questions that are in the cache, and questions that come: some of them of facts that are not."""
-
-    cached: tuple[Asked, ...]
-    coming: tuple[Asked, ...]
-
-    def paraphrases(self) -> int:
-        """How many of the coming questions have an answer in the cache."""
-        known = {asked.fact for asked in self.cached}
-        return sum(asked.fact in known for asked in self.coming)
+    def candidates(self, at_least: float) -> tuple[CacheEntry, ...]:
+        """The entries that a judge reads: as near as that, of the same numbers and codes, a few."""
+        codes = codes_of(self.question)
+        near = (entry for entry in self.entries if entry.similarity >= at_least)
+        return tuple(entry for entry in near if codes_of(entry.question) == codes)[:CANDIDATES]
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Of all hits, how many are right; of all questions whose answer is there, how many are hit rightly."""
+    """How often an answer was given, rightly and wrongly, of so many questions whose answer was there.
 
-    right: int
-    wrong: int
-    paraphrases: int
+    `verdicts` counts the judge's calls, `tokens` and `seconds` what they took, `missing` those without a verdict.
+    """
+
+    known: int
+    right: int = 0
+    wrong: int = 0
+    verdicts: int = 0
+    missing: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
 
     @property
-    def precision(self) -> float:
-        return self.right / (self.right + self.wrong) if self.right + self.wrong else 1.0
+    def precision(self) -> float | None:
+        """The share of hits that are right; None where there are no hits."""
+        return self.right / (self.right + self.wrong) if self.right + self.wrong else None
 
     @property
     def hit_rate(self) -> float:
-        return self.right / self.paraphrases
+        """The share of questions, of those whose answer was there, that got it."""
+        return self.right / self.known if self.known else 0.0
 
 
 def total(scores: Iterable[Score]) -> Score:
     """All of them together."""
     found = list(scores)
-    return Score(
-        sum(score.right for score in found),
-        sum(score.wrong for score in found),
-        sum(score.paraphrases for score in found),
-    )
+    names = ("known", "right", "wrong", "verdicts", "missing", "tokens", "seconds")
+    return Score(*(sum(getattr(score, name) for score in found) for name in names))
 
 
-Choose = Callable[[Asked, Sequence[tuple[float, Asked]]], Asked | None]
+async def trials_of(family: Family, embedder: Embedder) -> tuple[Trial, ...]:
+    """Every question of the family but those that the cache was asked first, on both caches."""
+    questions = [question for fact in family.facts for question in fact.questions]
+    vectors = dict(zip(questions, await embedder.embed(questions), strict=True))
+    return tuple(_trials(family, vectors))
 
 
-async def make_set(groups: Sequence[Group], embedder: Embedder, *, seed: int = 0) -> LabelledSet:
-    """Two thirds of each group's facts are in the cache, each by one of its wordings; every other wording comes."""
-    generator = random.Random(seed)  # noqa: S311 - no secret
-    chunks = list(_chunks(groups))
-    vectors = await _embed(embedder, [chunk.text_to_embed for chunk in chunks])
-    cached, coming = [], []
-    for group in groups:
-        facts = list(group.facts)
-        generator.shuffle(facts)
-        known = {fact.name for fact in facts[: max(1, len(facts) * 2 // 3)]}
-        for fact in facts:
-            questions = list(fact.questions)
-            generator.shuffle(questions)
-            if fact.name in known:
-                cached.append((questions.pop(), fact))
-            coming += [(question, fact) for question in questions]
-    floor = blend(embedder.relevance_floor, 0.0, DENSE_WEIGHT)
-
-    async def asked(pairs: Sequence[tuple[str, Fact]]) -> tuple[Asked, ...]:
-        found = await _embed(embedder, [question for question, _ in pairs])
-        return tuple(
-            Asked(question, fact.name, vector, _retrieved(question, vector, chunks, vectors, floor))
-            for (question, fact), vector in zip(pairs, found, strict=True)
-        )
-
-    return LabelledSet(await asked(cached), await asked(coming))
+def by_threshold(trials: Sequence[Trial], at_least: float) -> Score:
+    """What most caches do: the nearest entry, if it is near enough."""
+    hits = [(trial, trial.entries[0]) for trial in trials if trial.entries and trial.entries[0].similarity >= at_least]
+    return Score(_known(trials), *_right_and_wrong(hits))
 
 
-def measure(labelled: LabelledSet, choose: Choose, *, near: float) -> Score:
-    """Let `choose` pick from the nearest cached questions, nearest first, for each question that comes."""
-    right = wrong = 0
-    for asked in labelled.coming:
-        found = sorted(((cosine(asked.vector, held.vector), held) for held in labelled.cached), key=lambda p: -p[0])
-        hit = choose(asked, [pair for pair in found[:8] if pair[0] >= near])
-        right += hit is not None and hit.fact == asked.fact
-        wrong += hit is not None and hit.fact != asked.fact
-    return Score(right, wrong, labelled.paraphrases())
+def found_among_candidates(trials: Sequence[Trial], at_least: float) -> Score:
+    """How many hits there would be if a judge never erred."""
+    hits = [(trial, entry) for trial in trials for entry in trial.candidates(at_least) if entry.id == trial.right]
+    return Score(_known(trials), *_right_and_wrong(hits))
 
 
-def by_threshold(_: Asked, near: Sequence[tuple[float, Asked]]) -> Asked | None:
-    """What most caches do: the nearest, if it is near enough."""
-    return near[0][1] if near else None
+async def by_judge(trials: Sequence[Trial], judge: AnswerJudge, *, at_least: float, timeout_seconds: float) -> Score:
+    """What the answer cache does: the entry that the judge accepts, of the candidates. No verdict in time is a miss."""
+    hits: list[tuple[Trial, CacheEntry]] = []
+    verdicts = missing = tokens = 0
+    seconds = 0.0
+    for trial in trials:
+        if not (candidates := trial.candidates(at_least)):
+            continue
+        started = time.monotonic()
+        verdict = await verdict_in_time(judge, trial.question, candidates, timeout_seconds=timeout_seconds)
+        seconds += time.monotonic() - started
+        verdicts += 1
+        missing += verdict is None
+        tokens += 0 if verdict is None else verdict.usage.total_tokens
+        if verdict is not None and verdict.choice is not None:
+            hits.append((trial, candidates[verdict.choice]))
+    return Score(_known(trials), *_right_and_wrong(hits), verdicts, missing, tokens, seconds)
 
 
-def by_rules(thresholds: Thresholds) -> Choose:
-    """What the answer cache does: rules, and the retrieved context where they leave doubt."""
-
-    def choose(asked: Asked, near: Sequence[tuple[float, Asked]]) -> Asked | None:
-        for similarity, held in near:
-            verdict = compare(asked.question, held.question, similarity, thresholds)
-            if verdict is Verdict.SAME:
-                return held
-            if verdict is Verdict.NEAR:
-                answer = CachedAnswer(0, 0.0, (PassagesEvent(held.passages),), Basis((), 0.0, {}))
-                found = Found("", held.question, answer, settled=True, similarity=similarity)
-                if has_same_context(asked.question, found, asked.passages, thresholds):
-                    return held
-        return None
-
-    return choose
+def _known(trials: Sequence[Trial]) -> int:
+    return sum(trial.right is not None for trial in trials)
 
 
-def cosine(some: Sequence[float], other: Sequence[float]) -> float:
-    """Of unit-length vectors."""
-    return sum(a * b for a, b in zip(some, other, strict=True))
+def _right_and_wrong(hits: Sequence[tuple[Trial, CacheEntry]]) -> tuple[int, int]:
+    right = sum(entry.id == trial.right for trial, entry in hits)
+    return right, len(hits) - right
 
 
-def _chunks(groups: Sequence[Group]) -> Iterator[Chunk]:
-    for group in groups:
-        passages = [fact.passage for fact in group.facts]
-        for start in range(0, len(passages), group.together):
-            text = " ".join(passages[start : start + group.together])
-            yield Chunk(f"documents/{group.name}.txt", 1, start, text)
+def _trials(family: Family, vectors: Mapping[str, Sequence[float]]) -> Iterator[Trial]:
+    for fact in family.facts:
+        others = [other for other in family.facts if other is not fact]
+        for question in fact.questions:
+            if normalise_question(question) != normalise_question(fact.questions[0]):
+                yield Trial(question, _entries(question, family.facts, vectors), _id(fact))
+            yield Trial(question, _entries(question, others, vectors), None)
 
 
-def _retrieved(
-    question: str, vector: Sequence[float], chunks: Sequence[Chunk], vectors: Sequence[Sequence[float]], floor: float
-) -> tuple[Passage, ...]:
-    found = []
-    for chunk, held in zip(chunks, vectors, strict=True):
-        similarity = cosine(vector, held)
-        score = blend(similarity, overlap(question, chunk.text_to_embed), DENSE_WEIGHT)
-        if score >= floor:
-            found.append(Passage(chunk, score, similarity))
-    return tuple(sorted(found, key=lambda passage: -passage.score)[:LIMIT])
+def _entries(question: str, facts: Sequence[Fact], vectors: Mapping[str, Sequence[float]]) -> tuple[CacheEntry, ...]:
+    entries = []
+    for fact in facts:
+        cached = fact.questions[0]
+        similarity = sum(a * b for a, b in zip(vectors[question], vectors[cached], strict=True))
+        answer = CachedAnswer(0, 0.0, (TokenEvent(f"{fact.answer} [1]."),), Provenance((), 0.0, {}))
+        entries.append(CacheEntry(_id(fact), cached, answer, fresh=True, similarity=similarity))
+    return tuple(sorted(entries, key=lambda entry: -entry.similarity))
 
 
-async def _embed(embedder: Embedder, texts: Sequence[str]) -> list[Sequence[float]]:
-    return [
-        vector for start in range(0, len(texts), BATCH) for vector in await embedder.embed(texts[start : start + BATCH])
-    ]
+def _id(fact: Fact) -> str:
+    return fact.questions[0]

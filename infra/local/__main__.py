@@ -54,7 +54,7 @@ async def _serve(options: StackOptions) -> int:
 
 
 async def _until_death(options: StackOptions) -> None:
-    async with run_stack(options, environ=os.environ, say=Progress()) as stack:
+    async with run_stack(options, environ=os.environ, report=Progress()) as stack:
         print(_addresses(stack), flush=True)
         child = await stack.processes.any_death()
         raise StackError(f"{child.name} ended unexpectedly; so everything ends. See {child.log}.")

@@ -14,9 +14,9 @@ from botocore.exceptions import ClientError
 
 from headrace import wiring
 from headrace.buckets.s3 import THREADS, S3Bucket
-from headrace.messages import object_changed
+from headrace.concurrency.threads import open_threads
+from headrace.queues.messages import object_changed
 from headrace.settings import Settings
-from headrace.threads import open_threads
 from headrace.types import DOCUMENTS_PREFIX, tenant_prefix
 
 QUEUE = "headrace-ingest"
@@ -77,15 +77,17 @@ class LocalBucket:
 
         The emulator's queue forgets at a restart what AWS's would keep: nobody is at work on what is on its way.
         """
-        from functions.ingest.differences import missed
         from functions.ingest.main import recipe_of
+        from functions.ingest.reconcile import find_behind
 
         async with wiring.open_redis(settings) as redis, open_threads(THREADS, "s3") as executor:
             registry, bucket = wiring.registry_on(redis), S3Bucket(self._s3, self._bucket, executor)
             place: dict[str, Any] = {"bucket": bucket, "registry": registry, "recipe": recipe_of(settings)}
             tenants = {*await bucket.tenants(), *await registry.tenants()}
             found = [
-                d for name in sorted(tenants) for d in await missed(name, tenant_prefix(name), **place, after_seconds=0)
+                d
+                for name in sorted(tenants)
+                for d in await find_behind(name, tenant_prefix(name), **place, after_seconds=0)
             ]
         for difference in found:
             message = {"QueueUrl": self.queue_url, "MessageBody": object_changed(difference.key)}

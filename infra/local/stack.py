@@ -32,7 +32,7 @@ ADDRESS_VARIABLES = (
 )  # fmt: skip
 
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Stack:
 
 
 @asynccontextmanager
-async def run_stack(options: StackOptions, *, environ: Mapping[str, str], say: Say) -> AsyncIterator[Stack]:
+async def run_stack(options: StackOptions, *, environ: Mapping[str, str], report: Report) -> AsyncIterator[Stack]:
     """Start everything, yield when questions can be asked, end everything. Raises StackError with a sentence."""
     options.folder.mkdir(parents=True, exist_ok=True)
     with _only_one(options.folder):
@@ -78,18 +78,18 @@ async def run_stack(options: StackOptions, *, environ: Mapping[str, str], say: S
             environment["REDIS_URL"] = redis_url
             await _check_redis(redis_url)
             await _check_model(Settings.from_env(environment))
-            say("Redis is up")
+            report("Redis is up")
             environment["QDRANT_URL"] = await _start_qdrant(options, processes, environment)
-            say("the vector engine is up")
+            report("the vector engine is up")
             bucket = await _start_aws(options, processes, environment)
             await asyncio.to_thread(bucket.set_up)
             environment |= {"QUEUE_URL": bucket.queue_url, "DEAD_LETTERS_ARN": DEAD_LETTERS_ARN}
-            say("S3 and SQS are up")
+            report("S3 and SQS are up")
             await _start_functions(options, processes, environment, bucket.dead_letters_url)
-            say("the functions are up: chat, ingest, cache maintenance")
+            report("the functions are up: chat, ingest, cache maintenance")
             settings = Settings.from_env(environment)
             with _addresses_kept(options.folder, environment):
-                await processes.unless_death(_fill(bucket, settings, options.folder / "filled", say))
+                await processes.unless_death(_fill(bucket, settings, options.folder / "filled", report))
                 yield Stack(options, settings, environment, processes)
 
 
@@ -205,15 +205,15 @@ async def _start_functions(
     await processes.until_ready(chat, partial(answers_http, f"http://127.0.0.1:{options.port}/readyz"))
 
 
-async def _fill(bucket: LocalBucket, settings: Settings, filled: Path, say: Say) -> None:
+async def _fill(bucket: LocalBucket, settings: Settings, filled: Path, report: Report) -> None:
     if filled.exists():
         behind = await bucket.enqueue_differences(settings)
-        say(f"the bucket is kept from the last run; {behind} documents to catch up with")
+        report(f"the bucket is kept from the last run; {behind} documents to catch up with")
         return
     keys = await asyncio.to_thread(bucket.upload, SAMPLES)
-    say(f"{len(keys)} sample documents uploaded")
+    report(f"{len(keys)} sample documents uploaded")
     failed = await _settled(settings, set(keys))
-    say(f"{len(keys) - failed} sample documents are ready" + (f", {failed} failed" if failed else ""))
+    report(f"{len(keys) - failed} sample documents are ready" + (f", {failed} failed" if failed else ""))
     filled.touch()
 
 
@@ -223,7 +223,7 @@ async def _settled(settings: Settings, keys: set[str]) -> int:
         registry = wiring.registry_on(redis)
         while True:
             documents = await registry.documents(DEFAULT_TENANT)
-            done = [d.state for d in documents if d.key in keys and d.state.is_settled]
+            done = [d.state for d in documents if d.key in keys and d.state.is_final]
             if len(done) == len(keys):
                 return done.count(DocumentState.FAILED)
             await asyncio.sleep(0.1)
@@ -245,7 +245,7 @@ async def _check_model(settings: Settings) -> None:
     async with wiring.open_redis(settings) as redis:
         registry = wiring.registry_on(redis)
         for tenant in await registry.tenants():
-            indexed = (await registry.standing(tenant)).embedding_model
+            indexed = (await registry.snapshot(tenant)).embedding_model
             if indexed not in {"", settings.embedding_model}:
                 raise StackError(
                     f"The documents kept here are indexed with {indexed!r}, but EMBEDDING_MODEL is "

@@ -1,14 +1,25 @@
-"""Headrace's shared layer. The map, from the ground up; an arrow never points upward.
+"""Headrace's shared layer. The map, from the ground up: a room imports from floors below its own, or from itself.
 
-types, errors      the words and the tree of faults (standard library only)
-sentences, lexical what texts say in words: sentences, stems, and how much a question and a chunk share
-protocols          every seam on one page
-filters, ranking   the portable filter language; from what a store measured to passages in order
-settings           the only reader of the environment
-stores, registries, caches, conversations, models, embedders, rerankers, parsers, buckets, queues
-                   the adapters: one vendor a module (redis_client, openai_client and http_json stand under them)
-retrieval          from a question to the passages that may answer it
-wiring             settings in, protocols out: the only place that chooses a vendor
-langchain          the retriever as LangChain's
-lambda_runtime     the streaming ASGI runtime; knows nothing of the rest
+0  types              the domain's values: documents, questions, passages, events, what the cache keeps
+   errors             the tree of faults, each with its HTTP status and a sentence for the reader
+   text               sentences, stems, and codes of texts in any language
+   vectors            8-bit vectors and their cosines
+   lambda_runtime     the streaming ASGI runtime for Lambda; it imports nothing else of Headrace
+1  protocols          every seam: documents, retrieval, generation, cache
+   concurrency        helpers of asyncio: threads, gathering, retries, batches, the handler's event loop
+   filters            the portable filter language
+   ranking            from what a store measured to passages in order
+   settings           the only reader of the environment
+2  clients            connections that adapters share: Redis, OpenAI, HTTP
+   buckets, queues    S3 and SQS
+   retrieval          from a question to the passages that may answer it
+   single_flight      equal questions at one time are answered once
+3  stores             vector stores: Qdrant, Pinecone, Redis, embedded
+   redis_state        registry, answer cache, conversations and relay: one hash and its scripts
+   models, embedders  language models, and what makes vectors of texts
+   rerankers          what orders passages anew
+   parsers            what reads files into elements
+4  answering          from a question to its answer's events: cache, search, language model
+5  wiring             settings in, protocols out: the only place that chooses a vendor
+6  langchain          the retriever as LangChain's
 """

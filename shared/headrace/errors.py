@@ -17,6 +17,7 @@ HeadraceError
     ├── RelayUnavailableError
     ├── ParserUnavailableError
     └── ModelUnavailableError
+        └── ModelProtocolError  the model's server answered what its protocol, or the request, rules out
 """
 
 
@@ -134,3 +135,9 @@ class ModelUnavailableError(UnavailableError):
     """The language model does not answer, or broke off in the middle."""
 
     code = "model_unavailable"
+
+
+class ModelProtocolError(ModelUnavailableError):
+    """The language model's server answered something that its protocol, or the request, rules out."""
+
+    code = "model_protocol_error"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from headrace.lexical import blend, overlap, question_weights
+from headrace.text.lexical import blend, overlap, question_weights
 from headrace.types import Chunk, ChunkId, Passage, Query, SearchRequest
 
 # Stores compute in single precision: a difference behind this place is none.

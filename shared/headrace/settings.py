@@ -15,7 +15,8 @@ CHOICES = {
     "vector_store": ("qdrant", "pinecone", "redis", "embedded"),
     "openai_provider": ("openai", "bedrock"),
     "parser": ("unstructured", "unstructured-api"),
-    "cache_index": ("mirror", "search"),
+    "cache_index": ("local", "server"),
+    "cache_judge": ("on", "off"),
     "redis_mode": ("standalone", "cluster"),
 }
 
@@ -48,13 +49,15 @@ class Settings:
     answer_deadline_seconds: float = 120.0
     cache_ttl_seconds: int = 86_400
     cache_timeout_seconds: float = 0.05
-    cache_index: str = "mirror"
-    cache_same_similarity: float | None = None
-    cache_near_similarity: float | None = None
+    cache_index: str = "local"
+    cache_judge: str = "on"
+    judge_model: str = ""
+    cache_judge_timeout_seconds: float = 2.0
+    cache_candidate_similarity: float = 0.75
     cache_tenant_bytes: int = 64 * 1024 * 1024
     cache_tenant_entries: int = 20_000
     cache_answer_bytes: int = 256 * 1024
-    cache_mirror_bytes: int = 128 * 1024 * 1024
+    cache_local_index_bytes: int = 128 * 1024 * 1024
     cache_warm_answers: int = 20
     token_price_per_million: float = 0.0
     conversation_ttl_seconds: int = 86_400
@@ -96,6 +99,10 @@ class Settings:
                 raise ConfigurationError(
                     f"{name.upper()} is {getattr(self, name)!r}; it can be {', '.join(choices)}. Correct it and start again."
                 )
+        if self.chunk_context_model == EXTRACTIVE_MODEL:
+            raise ConfigurationError(
+                "CHUNK_CONTEXT_MODEL is 'extractive', which writes nothing of its own. Name a language model, or none."
+            )
         if not 0 < self.retrieval_dense_weight <= 1:
             raise ConfigurationError(
                 f"RETRIEVAL_DENSE_WEIGHT is {self.retrieval_dense_weight:g}; it must be above 0 and at most 1. "

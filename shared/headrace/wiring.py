@@ -6,27 +6,25 @@ import hashlib
 import re
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headrace.settings import Settings
+from headrace.settings import EXTRACTIVE_MODEL, Settings
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis  # noqa: TID251 - the type only
 
-    from headrace.answering.answer import AnswerParts
-    from headrace.answering.flights import Flights
-    from headrace.answering.recall import Thresholds
+    from headrace.answering.dependencies import AnswerDependencies, NearQuestions
     from headrace.protocols import (
         AnswerCache,
-        AnswerWatch,
+        Answerer,
         Bucket,
-        CacheUpkeep,
+        CacheMaintenance,
         ChatModel,
         Conversations,
         DocumentRegistry,
         Embedder,
+        InvalidationPlanner,
         Parser,
         Queue,
         Reranker,
@@ -35,6 +33,7 @@ if TYPE_CHECKING:
         VectorStore,
     )
     from headrace.retrieval.retriever import Retriever
+    from headrace.single_flight.flight import SingleFlight
 
 
 def collection_of(settings: Settings) -> str:
@@ -50,11 +49,11 @@ def open_store(settings: Settings) -> AbstractAsyncContextManager[VectorStore]:
     collection = collection_of(settings)
     match settings.vector_store:
         case "pinecone":
-            from headrace.stores.pinecone import PineconePlace, open_pinecone_store
+            from headrace.stores.pinecone import PineconeRegion, open_pinecone_store
 
-            place = PineconePlace(settings.pinecone_cloud, settings.pinecone_region)
+            region = PineconeRegion(settings.pinecone_cloud, settings.pinecone_region)
             return open_pinecone_store(
-                settings.pinecone_url, api_key=settings.pinecone_api_key, collection=collection, place=place
+                settings.pinecone_url, api_key=settings.pinecone_api_key, collection=collection, region=region
             )
         case "redis":
             from headrace.stores.redis import open_redis_store
@@ -81,23 +80,21 @@ def open_reranker(settings: Settings) -> AbstractAsyncContextManager[Reranker | 
 
 def open_redis(settings: Settings) -> AbstractAsyncContextManager[Redis]:
     """The connection that registry, cache and conversations share."""
-    from headrace.redis_client import open_redis
+    from headrace.clients.redis import open_redis
 
     return open_redis(settings.redis_url, mode=settings.redis_mode)
 
 
 def registry_on(client: Redis) -> DocumentRegistry:
     """The document registry."""
-    from headrace.registries.redis import RedisRegistry
+    from headrace.redis_state.registry import RedisRegistry
 
     return RedisRegistry(client)
 
 
 def cache_on(client: Redis, settings: Settings) -> AnswerCache:
     """The answer cache."""
-    from headrace.caches.indexes import MirrorIndex
-    from headrace.caches.redis import CacheLimits, RedisCache
-    from headrace.caches.search import SearchIndex
+    from headrace.redis_state.answer_cache.cache import CacheLimits, RedisCache
 
     limits = CacheLimits(
         ttl_seconds=settings.cache_ttl_seconds,
@@ -106,70 +103,98 @@ def cache_on(client: Redis, settings: Settings) -> AnswerCache:
         tenant_entries=settings.cache_tenant_entries,
         answer_bytes=settings.cache_answer_bytes,
     )
-    if settings.cache_index == "search":
-        return RedisCache(client, SearchIndex(client), limits)
-    return RedisCache(client, MirrorIndex(client, most_bytes=settings.cache_mirror_bytes), limits)
+    if settings.cache_index == "server":
+        from headrace.redis_state.answer_cache.server_index import ServerQuestionIndex
+
+        return RedisCache(client, ServerQuestionIndex(client), limits)
+    from headrace.redis_state.answer_cache.question_index import LocalQuestionIndex
+
+    return RedisCache(client, LocalQuestionIndex(client, most_bytes=settings.cache_local_index_bytes), limits)
 
 
-def watch_on(client: Redis, settings: Settings) -> AnswerWatch:
-    """Who knows the cached answers that a new version puts an end to."""
-    from headrace.caches.indexes import MirrorIndex
-    from headrace.caches.watch import RedisWatch
+def invalidation_planner_on(client: Redis, settings: Settings) -> InvalidationPlanner:
+    """What finds the cached answers that a new version of a document invalidates."""
+    from headrace.redis_state.answer_cache.invalidation import RedisInvalidationPlanner
+    from headrace.redis_state.answer_cache.question_index import LocalQuestionIndex
 
-    return RedisWatch(client, MirrorIndex(client, most_bytes=settings.cache_mirror_bytes))
-
-
-def flights_on(client: Redis, listening: Redis) -> Flights:
-    """Where equal questions in flight meet; who follows one waits on a connection of the client for `listening`."""
-    from headrace.answering.flights import Flights
-    from headrace.flights.redis import RedisRelay
-
-    return Flights(RedisRelay(client, listening))
+    index = LocalQuestionIndex(client, most_bytes=settings.cache_local_index_bytes)
+    return RedisInvalidationPlanner(client, index)
 
 
-def upkeep_of(client: Redis, settings: Settings) -> CacheUpkeep:
+def single_flight_on(client: Redis, listening: Redis) -> SingleFlight:
+    """Where equal questions meet; a follower waits on a connection of the client for `listening`."""
+    from headrace.redis_state.relay import RedisRelay
+    from headrace.single_flight.flight import SingleFlight
+
+    return SingleFlight(RedisRelay(client, listening))
+
+
+def cache_maintenance_on(client: Redis, settings: Settings) -> CacheMaintenance:
     """What keeps the answer cache in order."""
-    from headrace.caches.upkeep import RedisUpkeep
+    from headrace.redis_state.answer_cache.maintenance import RedisCacheMaintenance
 
-    return RedisUpkeep(client, tenant_bytes=settings.cache_tenant_bytes, tenant_entries=settings.cache_tenant_entries)
+    return RedisCacheMaintenance(
+        client, tenant_bytes=settings.cache_tenant_bytes, tenant_entries=settings.cache_tenant_entries
+    )
 
 
 @asynccontextmanager
-async def open_answering(settings: Settings, client: Redis) -> AsyncIterator[AnswerParts]:
-    """All that an answer takes."""
-    from headrace.answering.answer import AnswerParts
+async def open_answering(settings: Settings, client: Redis) -> AsyncIterator[AnswerDependencies]:
+    """All that answering takes."""
+    from headrace.answering.dependencies import AnswerDependencies
 
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings))
         embedder = await stack.enter_async_context(open_embedder(settings))
-        model = await stack.enter_async_context(open_chat_model(settings))
+        answerer = await stack.enter_async_context(open_answerer(settings))
+        near_questions = await stack.enter_async_context(open_near_questions(settings))
         reranker = await stack.enter_async_context(open_reranker(settings))
         registry = registry_on(client)
-        yield AnswerParts(
+        yield AnswerDependencies(
             retriever=retriever_on(settings, embedder, store, registry, reranker),
             registry=registry,
             cache=cache_on(client, settings),
-            flights=flights_on(client, await stack.enter_async_context(open_redis(settings))),
+            single_flight=single_flight_on(client, await stack.enter_async_context(open_redis(settings))),
             conversations=conversations_on(client, settings),
-            model=model,
-            max_tokens=settings.answer_max_tokens,
-            thresholds=thresholds_of(settings),
-            checks={"registry": registry, "store": store, "embedder": embedder, "model": model},
+            answerer=answerer,
+            near_questions=near_questions,
+            checks={"registry": registry, "store": store, "embedder": embedder, "model": answerer},
         )
 
 
-def thresholds_of(settings: Settings) -> Thresholds:
-    """How near two questions must be to share an answer."""
-    from headrace.answering.recall import CALIBRATED, UNCALIBRATED, Thresholds
+@asynccontextmanager
+async def open_answerer(settings: Settings) -> AsyncIterator[Answerer]:
+    """What makes answers: a language model, or quotes from the documents."""
+    if settings.chat_model == EXTRACTIVE_MODEL:
+        from headrace.answering.extractive import ExtractiveAnswerer
 
-    known = CALIBRATED.get(settings.embedding_model, UNCALIBRATED)
-    same, near = settings.cache_same_similarity, settings.cache_near_similarity
-    return Thresholds(known.same if same is None else same, known.near if near is None else near)
+        yield ExtractiveAnswerer()
+        return
+    from headrace.answering.generation import LanguageModelAnswerer
+
+    async with open_chat_model(settings, settings.chat_model) as model:
+        yield LanguageModelAnswerer(model, max_tokens=settings.answer_max_tokens)
+
+
+@asynccontextmanager
+async def open_near_questions(settings: Settings) -> AsyncIterator[NearQuestions | None]:
+    """The judge of cached answers to near questions; none where answers cost nothing, or where it is turned off."""
+    judge_model = settings.judge_model or settings.chat_model
+    if settings.cache_judge == "off" or EXTRACTIVE_MODEL in {settings.chat_model, judge_model}:
+        yield None
+        return
+    from headrace.answering.dependencies import NearQuestions
+    from headrace.answering.judge import ModelJudge
+
+    async with open_chat_model(settings, judge_model) as model:
+        yield NearQuestions(
+            ModelJudge(model), settings.cache_judge_timeout_seconds, settings.cache_candidate_similarity
+        )
 
 
 def conversations_on(client: Redis, settings: Settings) -> Conversations:
     """The conversations."""
-    from headrace.conversations.redis import RedisConversations
+    from headrace.redis_state.conversations import RedisConversations
 
     return RedisConversations(client, ttl_seconds=settings.conversation_ttl_seconds)
 
@@ -194,22 +219,16 @@ def retriever_on(
     return Retriever(embedder=embedder, store=store, registry=registry, options=options, reranker=reranker)
 
 
-def open_chat_model(settings: Settings) -> AbstractAsyncContextManager[ChatModel]:
-    """The chat model: extractive, or any behind OpenAI's API."""
-    match settings.chat_model:
-        case "extractive":
-            from headrace.models.extractive import ExtractiveModel
+def open_chat_model(settings: Settings, model: str) -> AbstractAsyncContextManager[ChatModel]:
+    """A language model behind OpenAI's API."""
+    from headrace.models.openai import open_openai_model
 
-            return nullcontext(ExtractiveModel())
-        case model:
-            from headrace.models.openai import open_openai_model
-
-            return open_openai_model(
-                api_key=settings.openai_api_key,
-                base_url=settings.openai_base_url,
-                model=model,
-                provider=settings.openai_provider,
-            )
+    return open_openai_model(
+        api_key=settings.openai_api_key,
+        base_url=settings.openai_base_url,
+        model=model,
+        provider=settings.openai_provider,
+    )
 
 
 def open_embedder(settings: Settings) -> AbstractAsyncContextManager[Embedder]:
@@ -254,7 +273,7 @@ def open_context_model(settings: Settings) -> AbstractAsyncContextManager[ChatMo
     """The model that writes what each chunk is about, if one is configured."""
     if not settings.chunk_context_model:
         return nullcontext()
-    return open_chat_model(replace(settings, chat_model=settings.chunk_context_model))
+    return open_chat_model(settings, settings.chunk_context_model)
 
 
 def open_bucket(settings: Settings) -> AbstractAsyncContextManager[Bucket]:

@@ -1,6 +1,6 @@
 """`make bench`: runs each bench by name, or all. A bench prints a table and asserts nothing.
 
-python -m tests.bench [chat runtime stores ingest upload quality cache cache_quality flight]
+python -m tests.bench [chat runtime stores ingest upload quality cache judge single_flight]
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import asyncio
 import sys
 from importlib import import_module
 
-BENCHES = ("chat", "runtime", "stores", "ingest", "upload", "quality", "cache", "cache_quality", "flight")
+BENCHES = ("chat", "runtime", "stores", "ingest", "upload", "quality", "cache", "judge", "single_flight")
 
 
 def main() -> int:

@@ -38,7 +38,10 @@ async def run() -> None:
         print(f"{'':16}" + "".join(f"{column:>17}" for column in COLUMNS))
         for name, found in rounds.items():
             print(f"{name:16}" + "".join(f"{_median(found, column):17.2f}" for column in COLUMNS))
-        for column, what in (("hits_a_second", "in other words"), ("repeats_a_second", "word for word")):
+        for column, what in (
+            ("hits_a_second", "in other words (candidates for the judge)"),
+            ("repeats_a_second", "word for word"),
+        ):
             ratios = (f"{_ratio(rounds['headrace'], rounds[name], column):.1f} times {name}" for name in sorted(PEERS))
             print(f"Headrace's throughput at 100 concurrent, asked {what}:", ", ".join(ratios))
 

@@ -2,7 +2,8 @@
 
     python -m tests.bench.cache_client NAME URL ENTRIES FOLDER
 
-All caches get the same vectors, so that no embedding is measured. Prints one JSON value when the cache is filled, and one
+All caches get the same vectors, so that no embedding is measured; a hit in other words is, in ours, the lookup of the
+candidates that a judge would read. Prints one JSON value when the cache is filled, and one
 for each line of its input, the seed of a round. Runs in our environment, or in that of the peers, which has none of
 Headrace's packages.
 """
@@ -50,21 +51,25 @@ def near(known: Any, seed: int) -> Any:
 
 
 async def ours(url: str, known: Any, *, search: bool) -> tuple[Check, dict[str, float]]:
-    from headrace.answering.recall import Thresholds, recall
-    from headrace.caches.indexes import MirrorIndex
-    from headrace.caches.redis import CacheLimits, RedisCache
-    from headrace.caches.search import SearchIndex
-    from headrace.caches.upkeep import RedisUpkeep
-    from headrace.redis_client import open_redis
-    from headrace.registries.redis import RedisRegistry
+    from headrace.answering.cached import CANDIDATES
+    from headrace.clients.redis import open_redis
+    from headrace.redis_state.answer_cache.cache import CacheLimits, RedisCache
+    from headrace.redis_state.answer_cache.maintenance import RedisCacheMaintenance
+    from headrace.redis_state.answer_cache.question_index import LocalQuestionIndex
+    from headrace.redis_state.answer_cache.server_index import ServerQuestionIndex
+    from headrace.redis_state.registry import RedisRegistry
+    from headrace.text.codes import codes_of
     from headrace.types import (
         AnswerMode,
-        Basis,
         CachedAnswer,
+        CacheEntry,
         CacheKey,
         DoneEvent,
+        FinishReason,
         Partition,
+        Provenance,
         Scope,
+        Stage,
         StatusEvent,
         TokenEvent,
         Usage,
@@ -77,7 +82,9 @@ async def ours(url: str, known: Any, *, search: bool) -> tuple[Check, dict[str, 
     limits = CacheLimits(timeout_seconds=30.0, tenant_entries=10**6, tenant_bytes=10**10)
 
     def make() -> RedisCache:
-        return RedisCache(redis, SearchIndex(redis) if search else MirrorIndex(redis, most_bytes=10**9), limits)
+        return RedisCache(
+            redis, ServerQuestionIndex(redis) if search else LocalQuestionIndex(redis, most_bytes=10**9), limits
+        )
 
     cache, started = make(), time.perf_counter()
     for start in range(0, len(known), CONCURRENT):
@@ -88,30 +95,39 @@ async def ours(url: str, known: Any, *, search: bool) -> tuple[Check, dict[str, 
                     CachedAnswer(
                         0, 1.0,
                         (
-                            StatusEvent("answering", AnswerMode.GENERATED), TokenEvent(f"answer {number}"),
-                            UsageEvent(Usage(100, 20)), DoneEvent(AnswerMode.GENERATED, "stop"),
+                            StatusEvent(Stage.ANSWERING, AnswerMode.GENERATED), TokenEvent(f"answer {number}"),
+                            UsageEvent(Usage(100, 20)), DoneEvent(AnswerMode.GENERATED, FinishReason.STOP),
                         ),
-                        Basis(known[number].tolist(), 0.5, {}),
+                        Provenance(known[number].tolist(), 0.5, {}),
                     ),
                 )
                 for number in range(start, min(start + CONCURRENT, len(known)))
             )
         )  # fmt: skip
     filled = time.perf_counter() - started
-    await RedisUpkeep(redis, tenant_bytes=10**10, tenant_entries=10**6).settle("acme", dry_run=False)
-    thresholds = Thresholds(THRESHOLD, THRESHOLD)
+    await RedisCacheMaintenance(redis, tenant_bytes=10**10, tenant_entries=10**6).compact("acme", dry_run=False)
     cache = make()
     await cache.find(CacheKey(partition, "cold"))
+
+    async def candidates(question: str, vector: Sequence[float]) -> tuple[CacheEntry, ...]:
+        codes = codes_of(question)
+        lookup = await cache.candidates(
+            CacheKey(partition, question),
+            vector,
+            at_least=THRESHOLD,
+            limit=CANDIDATES,
+            plausible=lambda other: codes_of(other) == codes,
+        )
+        return lookup.candidates
+
     started = time.perf_counter()
-    await cache.nearest(partition, known[0].tolist(), at_least=THRESHOLD)
+    await candidates("cold", known[0].tolist())
     cold = time.perf_counter() - started
 
     async def check(question: str, vector: Sequence[float]) -> str | None:
-        found = (await cache.find(CacheKey(partition, question))).found
-        if found is not None and found.settled:
-            return next(event.text for event in found.answer.events if isinstance(event, TokenEvent))
-        found, _ = await recall(cache, partition, question, vector, thresholds)
-        return None if found is None else next(e.text for e in found.answer.events if isinstance(e, TokenEvent))
+        own = (await cache.find(CacheKey(partition, question))).entry
+        found = (own,) if own is not None else await candidates(question, vector)
+        return next((e.text for entry in found for e in entry.answer.events if isinstance(e, TokenEvent)), None)
 
     return check, {"fill_seconds": filled, "cold_ms": 1000 * cold}
 
@@ -184,10 +200,10 @@ async def gptcache(folder: str, known: Any) -> tuple[Check, dict[str, float]]:
     return check, {"fill_seconds": filled}
 
 
-async def measure(check: Check, known: Any, *, together: int, seed: int) -> dict[str, float]:
+async def measure(check: Check, known: Any, *, asked: int, seed: int) -> dict[str, float]:
     """Hits and misses of one asker, and hits of a hundred."""
     count = len(known)
-    picked = np.random.default_rng(seed).integers(0, count, together)
+    picked = np.random.default_rng(seed).integers(0, count, asked)
     turned = near(known[picked], seed + 1)
     others = vectors(ALONE, seed + 2)
     right = 0
@@ -204,14 +220,14 @@ async def measure(check: Check, known: Any, *, together: int, seed: int) -> dict
     for place in range(20):
         await ask(place)
     right = 0
-    alone = [await ask(place) for place in range(min(ALONE, together))]
+    alone = [await ask(place) for place in range(min(ALONE, asked))]
     recall = right / len(alone)
     misses = []
     for place, other in enumerate(others):
         vector, started = other.tolist(), time.perf_counter()
         assert await check(f"something else {seed} {place}", vector) is None
         misses.append(time.perf_counter() - started)
-    places = iter(range(together))
+    places = iter(range(asked))
     taken: list[float] = []
 
     async def asker() -> None:
@@ -227,16 +243,16 @@ async def measure(check: Check, known: Any, *, together: int, seed: int) -> dict
             found = await check(f"Which question has number {picked[place]}?", known[picked[place]].tolist())
             assert found == f"answer {picked[place]}", found
 
-    repeats = iter(range(together))
+    repeats = iter(range(asked))
     started = time.perf_counter()
     await asyncio.gather(*(repeater() for _ in range(CONCURRENT)))
     repeated = time.perf_counter() - started
     return {
-        "repeats_a_second": together / repeated,
+        "repeats_a_second": asked / repeated,
         "hit_p50_ms": 1000 * float(np.percentile(alone, 50)), "hit_p99_ms": 1000 * float(np.percentile(alone, 99)),
         "miss_p50_ms": 1000 * float(np.percentile(misses, 50)), "miss_p99_ms": 1000 * float(np.percentile(misses, 99)),
-        "hits_a_second": together / wall, "at_100_p99_ms": 1000 * float(np.percentile(taken, 99)),
-        "recall": min(recall, right / together),
+        "hits_a_second": asked / wall, "at_100_p99_ms": 1000 * float(np.percentile(taken, 99)),
+        "recall": min(recall, right / asked),
     }  # fmt: skip
 
 
@@ -263,7 +279,7 @@ async def main(name: str, url: str, entries: int, folder: str) -> None:
     gc.freeze()
     gc.set_threshold(10_000)
     while line := await asyncio.to_thread(sys.stdin.readline):
-        figures = await measure(check, known, together=TOGETHER.get(name, TOGETHER_ELSE), seed=int(line))
+        figures = await measure(check, known, asked=TOGETHER.get(name, TOGETHER_ELSE), seed=int(line))
         print(json.dumps({**figures, "process_mb": (_resident() - before) / 1e6}), flush=True)
     await OPENED.aclose()
 

@@ -24,7 +24,7 @@ async def run() -> None:
     with tempfile.TemporaryDirectory() as folder:
         options = StackOptions(Path(folder), port=free_port(), s3_port=free_port())
         started = time.perf_counter()
-        async with run_stack(options, environ=os.environ, say=lambda _: None) as stack:
+        async with run_stack(options, environ=os.environ, report=lambda _: None) as stack:
             async with aiohttp.ClientSession(stack.url, connector=aiohttp.TCPConnector(limit=0)) as session:
                 await _first_bytes(session, REPEATED)
                 print(f"\nfirst start to first answer: {time.perf_counter() - started:.1f} s (packages installed)\n")

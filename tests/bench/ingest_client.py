@@ -21,18 +21,19 @@ DIMENSIONS = 384
 async def headrace(folder: Path, embeddings: str, qdrant: str, redis_url: str, collection: str) -> int:
     from contextlib import AsyncExitStack
 
-    from functions.ingest.pipeline import IngestParts, synchronise
+    from functions.ingest.dependencies import IngestDependencies
+    from functions.ingest.pipeline import synchronise
+    from headrace.clients.redis import open_redis
     from headrace.embedders.openai import open_openai_embedder
     from headrace.parsers.process import open_process_parser
-    from headrace.redis_client import open_redis
-    from headrace.registries.redis import RedisRegistry
+    from headrace.redis_state.registry import RedisRegistry
     from headrace.stores.qdrant import open_qdrant_store
     from headrace.types import DocumentKey
     from tests.bench.folder_bucket import DiskBucket
 
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(open_redis(redis_url))
-        parts = IngestParts(
+        deps = IngestDependencies(
             bucket=DiskBucket(folder, collection),
             parser=await stack.enter_async_context(open_process_parser(timeout_seconds=240, memory_bytes=2 * 1024**3)),
             embedder=await stack.enter_async_context(
@@ -46,12 +47,12 @@ async def headrace(folder: Path, embeddings: str, qdrant: str, redis_url: str, c
 
         async def one(path: Path) -> None:
             async with gate:
-                await synchronise(DocumentKey(f"documents/{collection}/{path.name}"), parts)
+                await synchronise(DocumentKey(f"documents/{collection}/{path.name}"), deps)
 
         await asyncio.gather(*(one(path) for path in sorted(folder.iterdir())))
-        failed = [d for d in await parts.registry.documents(collection) if d.state != "ready"]
+        failed = [d for d in await deps.registry.documents(collection) if d.state != "ready"]
         assert not failed, failed[0]
-        return await parts.store.count(collection)
+        return await deps.store.count(collection)
 
 
 async def langchain(folder: Path, embeddings: str, qdrant: str, _redis_url: str, collection: str) -> int:

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from headrace.embedders.minilm import load_minilm
-from headrace.lexical import K1, USUAL_TERMS, B, chunk_weights, question_weights, terms
 from headrace.settings import Settings
 from headrace.stores.edge import open_embedded_store
+from headrace.text.lexical import K1, USUAL_TERMS, B, chunk_weights, question_weights, terms
 from headrace.types import Chunk, EmbeddedChunk, Query, Scope, SearchRequest
 from infra.local.processes import ROOT
 from tests.bench import corpus

@@ -30,9 +30,9 @@ async def headrace_qdrant(url: str) -> Search:
 
 
 async def headrace_pinecone(url: str) -> Search:
-    from headrace.stores.pinecone import PineconePlace, open_pinecone_store
+    from headrace.stores.pinecone import PineconeRegion, open_pinecone_store
 
-    return await _ours(open_pinecone_store(url, api_key="k", collection="c", place=PineconePlace()))
+    return await _ours(open_pinecone_store(url, api_key="k", collection="c", region=PineconeRegion()))
 
 
 async def _ours(opening: Any) -> Search:
@@ -138,14 +138,14 @@ async def _round(search: Search) -> dict[str, float]:
     blocked = 0.0
     done = False
 
-    async def watch() -> None:
+    async def planner() -> None:
         nonlocal blocked
         while not done:
             before = time.perf_counter()
             await asyncio.sleep(TICK_SECONDS)
             blocked = max(blocked, time.perf_counter() - before - TICK_SECONDS)
 
-    watching = asyncio.create_task(watch())
+    watching = asyncio.create_task(planner())
     await asyncio.sleep(0.01)
     cpu, wall = time.process_time(), time.perf_counter()
     answers = await asyncio.gather(*(search() for _ in range(CONCURRENT)), return_exceptions=True)
@@ -163,5 +163,5 @@ async def _round(search: Search) -> dict[str, float]:
 if __name__ == "__main__":
     if sys.argv[4:] == ["chat"]:
         import functions.chat.main  # noqa: F401 - likewise
-        import headrace.redis_client  # noqa: F401 - what wiring opens beside the store
+        import headrace.clients.redis  # noqa: F401 - what wiring opens beside the store
     print(json.dumps(asyncio.run(measure(sys.argv[1], sys.argv[2], int(sys.argv[3])))))

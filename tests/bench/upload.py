@@ -28,7 +28,7 @@ async def run() -> None:
     """Print the table."""
     with tempfile.TemporaryDirectory() as folder:
         options = StackOptions(Path(folder), port=free_port(), s3_port=free_port(), maintenance_seconds=900.0)
-        async with run_stack(options, environ=os.environ, say=lambda _: None) as stack:
+        async with run_stack(options, environ=os.environ, report=lambda _: None) as stack:
             async with wiring.open_redis(stack.settings) as redis:
                 await _measure(stack, wiring.registry_on(redis))
 

@@ -13,7 +13,7 @@ import pytest
 
 from headrace.protocols import VectorStore
 from headrace.stores.edge import open_embedded_store
-from headrace.stores.pinecone import PineconePlace, open_pinecone_store
+from headrace.stores.pinecone import PineconeRegion, open_pinecone_store
 from headrace.stores.qdrant import open_qdrant_store
 from headrace.stores.redis import open_redis_store
 from infra.local.qdrant_server import QdrantServer
@@ -76,7 +76,7 @@ async def open_store(
             lag_seconds = 0.03 if is_late else 0.0
             knobs = Knobs(lag_seconds=lag_seconds, replica_lag_seconds=lag_seconds, faults=faults)
             double = await stack.enter_async_context(pinecone_double(knobs))
-            opening = open_pinecone_store(double.url, api_key="key", collection=collection, place=PineconePlace())
+            opening = open_pinecone_store(double.url, api_key="key", collection=collection, region=PineconeRegion())
             return await stack.enter_async_context(opening)
         case "redis":
             faults.kinds = (*CUTS, "slow")

@@ -11,40 +11,43 @@ from typing import Any, cast
 import pytest
 from redis.asyncio import Redis
 
-from headrace.cache_layout import entry_key, ledger_keys, partition_key
-from headrace.caches.indexes import MirrorIndex, QuestionIndex
-from headrace.caches.lookups import Lookups
-from headrace.caches.redis import CacheLimits, RedisCache
-from headrace.caches.scripts import NEWS
-from headrace.caches.search import SearchIndex
-from headrace.caches.upkeep import RedisUpkeep
-from headrace.redis_client import open_redis
-from headrace.registries.redis import RedisRegistry
+from headrace.clients.redis import open_redis
+from headrace.redis_state.answer_cache.cache import MOST_ALIASES, CacheLimits, RedisCache
+from headrace.redis_state.answer_cache.lookups import Lookups
+from headrace.redis_state.answer_cache.maintenance import RedisCacheMaintenance
+from headrace.redis_state.answer_cache.question_index import LocalQuestionIndex, QuestionIndex
+from headrace.redis_state.answer_cache.server_index import ServerQuestionIndex
+from headrace.redis_state.layout import counters_key, entry_key, partition_key, refused_key, warm_key
+from headrace.redis_state.registry import RedisRegistry
+from headrace.redis_state.scripts import script
 from headrace.types import (
     AnswerMode,
-    Basis,
     CachedAnswer,
+    CacheEntry,
+    CacheInvalidation,
     CacheKey,
     Chunk,
     Citation,
     CitationEvent,
-    Clearance,
     Document,
     DocumentKey,
     DocumentState,
     DoneEvent,
-    Found,
+    FinishReason,
+    InvalidationReason,
     Partition,
     Passage,
     PassagesEvent,
-    Retired,
+    Provenance,
     Scope,
+    Stage,
     StatusEvent,
     TokenEvent,
     Usage,
     UsageEvent,
 )
 from infra.local.processes import free_port
+from tests.support.answer_cache import neighbours
 from tests.support.chunks import vector
 from tests.support.faults import silent
 from tests.support.processes import redis_cluster, search_redis_server
@@ -64,11 +67,11 @@ def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["mirror", "search", "cluster"])
+@pytest.fixture(params=["local", "search", "cluster"])
 async def client(
     request: pytest.FixtureRequest, redis_url: str, search_url: str, cluster_url: str
 ) -> AsyncIterator[Redis]:
-    url = {"mirror": redis_url, "search": search_url, "cluster": cluster_url}[request.param]
+    url = {"local": redis_url, "search": search_url, "cluster": cluster_url}[request.param]
     async with open_redis(url, mode="cluster" if request.param == "cluster" else "standalone") as opened:
         yield opened
 
@@ -76,7 +79,7 @@ async def client(
 @pytest.fixture
 def make_index(request: pytest.FixtureRequest, client: Redis) -> QuestionIndex:
     kind = request.node.callspec.params["client"]
-    return SearchIndex(client) if kind == "search" else MirrorIndex(client, most_bytes=10**7)
+    return ServerQuestionIndex(client) if kind == "search" else LocalQuestionIndex(client, most_bytes=10**7)
 
 
 @pytest.fixture
@@ -100,15 +103,15 @@ def answer(
 ) -> CachedAnswer:
     chunk = Chunk("documents/a.txt", 1, 2, "26 weeks “of” leave", page=3, section=("A", "B"))
     events = (
-        StatusEvent("answering", AnswerMode.EXTRACTIVE, "quotes"),
+        StatusEvent(Stage.ANSWERING, AnswerMode.EXTRACTIVE, "quotes"),
         PassagesEvent((Passage(chunk, 0.5),)),
         TokenEvent("26 weeks"),
         TokenEvent(" [1]"),
         CitationEvent(Citation(1, chunk, "26 weeks", 0, 8)),
         UsageEvent(Usage(7, 9)),
-        DoneEvent(AnswerMode.EXTRACTIVE, "stop"),
+        DoneEvent(AnswerMode.EXTRACTIVE, FinishReason.STOP),
     )
-    return CachedAnswer(revision, time.time(), events, Basis(vector(asked), 0.25, documents or {}))
+    return CachedAnswer(revision, time.time(), events, Provenance(vector(asked), 0.25, documents or {}))
 
 
 async def put(
@@ -117,18 +120,18 @@ async def put(
     name: str,
     *,
     groups: tuple[str, ...] = (),
-    clearance: Clearance | None = None,
+    invalidation: CacheInvalidation | None = None,
 ) -> tuple[str, tuple[int, tuple[str, ...]]]:
     """Make a new version of a document current; gives its key and what an answer made from it rests on."""
     document = DocumentKey(f"documents/{tenant}/{name}")
     attempt = await registry.begin(document, embedding_model="m")
     state = Document(document.key, DocumentState.READY, generation=attempt.number, groups=groups)
-    assert await registry.save(state, attempt, clearance=clearance)
+    assert await registry.save(state, attempt, invalidation=invalidation)
     return document.key, (attempt.number, groups)
 
 
-async def found(cache: RedisCache, key: CacheKey) -> Found | None:
-    return (await cache.find(key)).found
+async def found(cache: RedisCache, key: CacheKey) -> CacheEntry | None:
+    return (await cache.find(key)).entry
 
 
 async def test_an_answer_comes_back_event_for_event(any_cache: RedisCache, key: CacheKey) -> None:
@@ -139,7 +142,7 @@ async def test_an_answer_comes_back_event_for_event(any_cache: RedisCache, key: 
         held = await found(any_cache, key)
         assert held is not None
         assert (held.answer.events, held.answer.created_at) == (remembered.events, remembered.created_at)
-        assert (held.id, held.question, held.settled, held.similarity) == (key.id, key.question, True, 1.0)
+        assert (held.id, held.question, held.fresh, held.similarity) == (key.id, key.question, True, 1.0)
 
 
 async def test_equal_questions_are_one_question(any_cache: RedisCache, key: CacheKey) -> None:
@@ -153,36 +156,129 @@ async def test_a_near_question_is_found_by_its_embedding(any_cache: RedisCache, 
     await any_cache.remember(key, answer())
     await any_cache.remember(other, answer(asked="oil"))
     await any_cache.find(key)
-    (near,) = await any_cache.nearest(key.partition, vector("leave"), at_least=0.9)
+    (near,) = await neighbours(any_cache, key.partition, vector("leave"), at_least=0.9)
     assert (near.id, near.question) == (key.id, key.question)
     assert near.similarity == pytest.approx(1.0, abs=0.01)
-    held = await any_cache.read(key.partition, near, count=True)
-    assert held is not None
-    assert held.similarity == near.similarity
-    both = await any_cache.nearest(key.partition, vector("leave"), at_least=-1.0)
+    assert near.answer.events == answer().events
+    both = await neighbours(any_cache, key.partition, vector("leave"), at_least=-1.0)
     assert [n.id for n in both] == [key.id, other.id]
 
 
-async def test_a_question_of_the_same_words_is_found_by_them(
-    any_cache: RedisCache, make_index: QuestionIndex, key: CacheKey
+async def entry_for(cache: RedisCache, key: CacheKey, asked: CacheKey) -> CacheEntry:
+    """The entry under the key, as a candidate for another question."""
+    await cache.find(asked, counted=False)
+    lookup = await cache.candidates(asked, vector("leave"), at_least=0.9, limit=3, plausible=lambda _: True)
+    (entry,) = lookup.candidates
+    assert entry.id == key.id
+    return entry
+
+
+async def test_what_a_judge_accepts_is_another_key_of_the_same_entry_and_leaves_with_it(
+    any_cache: RedisCache, client: Redis, make_index: QuestionIndex, key: CacheKey
 ) -> None:
+    tenant, asked = key.partition.scope.tenant, replace(key, question="May I ask how long the leave is?")
+    elsewhere = RedisCache(client, make_index, LIMITS)
+    for change in ("invalidated", "replaced", "flushed"):
+        await any_cache.remember(key, answer())
+        assert await found(any_cache, asked) is None
+        assert await any_cache.accept(asked, await entry_for(any_cache, key, asked), Usage(40, 1))
+        for cache in (any_cache, elsewhere, elsewhere):
+            held = await found(cache, asked)
+            assert held is not None
+            assert (held.id, held.question, held.fresh) == (key.id, key.question, True)
+            assert held.similarity == pytest.approx(1.0, abs=0.01)
+        if change == "invalidated":
+            assert await any_cache.invalidate(tenant, [key.answer_id], InvalidationReason.WRONG) == 1
+        elif change == "replaced":
+            await any_cache.remember(key, answer())
+        else:
+            maintenance = RedisCacheMaintenance(client, tenant_bytes=10**7, tenant_entries=100)
+            assert await maintenance.flush(tenant, dry_run=False) == 1
+        assert await found(any_cache, asked) is None, change
+        assert await found(elsewhere, asked) is None, change
+    stats = await RedisCacheMaintenance(client, tenant_bytes=1, tenant_entries=1).stats(tenant)
+    assert (stats.semantic_hits, stats.judged, stats.judge_tokens) == (3, 3, 123)
+    assert (stats.lookups, stats.exact_hits) == (18, 9)
+
+
+async def test_what_a_judge_accepts_leaves_when_a_document_of_its_answer_changes(
+    any_cache: RedisCache, registry: RedisRegistry, key: CacheKey
+) -> None:
+    tenant, asked = key.partition.scope.tenant, replace(key, question="May I ask how long the leave is?")
+    documents = dict([await put(registry, tenant, "a.txt")])
+    await any_cache.remember(key, answer(await registry.revision(tenant), documents=documents))
+    entry = await entry_for(any_cache, key, asked)
+    assert await any_cache.accept(asked, entry, Usage())
+    assert await found(any_cache, asked) is not None
+    await put(registry, tenant, "a.txt")
+    assert await found(any_cache, asked) is None
+    assert not await any_cache.accept(asked, entry, Usage()), "it was judged, but stands no more"
+    assert await found(any_cache, asked) is None
+
+
+async def test_a_verdict_on_an_answer_that_needs_revalidation_is_not_taken(
+    any_cache: RedisCache, registry: RedisRegistry, key: CacheKey
+) -> None:
+    tenant, asked = key.partition.scope.tenant, replace(key, question="May I ask how long the leave is?")
+    await any_cache.remember(key, answer(await registry.revision(tenant)))
+    entry = await entry_for(any_cache, key, asked)
+    await put(registry, tenant, "new.txt")
+    assert not await any_cache.accept(asked, entry, Usage())
+    lookup = await any_cache.candidates(asked, vector("leave"), at_least=0.9, limit=3, plausible=lambda _: True)
+    assert lookup.candidates == ()
+
+
+async def test_a_question_that_gets_an_answer_of_its_own_is_no_other_key_any_more(
+    any_cache: RedisCache, client: Redis, make_index: QuestionIndex, key: CacheKey
+) -> None:
+    asked = replace(key, question="May I ask how long the leave is?")
     await any_cache.remember(key, answer())
-    await any_cache.remember(replace(key, question="What is the oil for?"), answer())
-    await any_cache.find(key)
-    for asked, there in (
-        ("Please tell me how long the leave is.", True),
-        ("Leave: how long?", True),
-        ("How long is the other leave?", False),
-        ("How long is it?", False),
-    ):
-        near = await any_cache.worded(key.partition, asked, vector("leave"), at_least=0.9)
-        # A server's own index does not know of words: all who are near enough are looked through.
-        known = there and make_index.kind == "mirror"
-        assert [each.question for each in near or ()] == ([key.question] if known else [])
-        assert await any_cache.worded(key.partition, asked, vector("oil"), at_least=0.9) == []
-    await any_cache.retire(key.partition.scope.tenant, [key.answer_id], Retired.WRONG)
-    await any_cache.find(key)
-    assert await any_cache.worded(key.partition, key.question, vector("leave"), at_least=0.9) == []
+    assert await any_cache.accept(asked, await entry_for(any_cache, key, asked), Usage())
+    assert await found(any_cache, asked) is not None
+    await RedisCache(client, make_index, LIMITS).remember(asked, answer(asked="else"))
+    held = await found(any_cache, asked)
+    assert held is not None
+    assert (held.id, held.question) == (asked.id, asked.question)
+
+
+async def test_an_entry_has_only_so_many_other_keys(any_cache: RedisCache, key: CacheKey) -> None:
+    await any_cache.remember(key, answer())
+    others = [replace(key, question=f"Wording number {number} of it?") for number in range(MOST_ALIASES + 2)]
+    for asked in others:
+        assert await any_cache.accept(asked, await entry_for(any_cache, key, asked), Usage())
+    kept = [await found(any_cache, asked) is not None for asked in others]
+    assert kept == [False, False] + [True] * MOST_ALIASES, "the oldest ones made room"
+
+
+async def test_what_a_judge_refuses_is_no_candidate_for_that_question_again(
+    any_cache: RedisCache, client: Redis, key: CacheKey
+) -> None:
+    asked = replace(key, question="How long is the notice?")
+    another = replace(key, question="How short is the leave?")
+    await any_cache.remember(key, answer())
+    await any_cache.refuse(asked, [await entry_for(any_cache, key, asked)], Usage(40, 1))
+    lookup = await any_cache.candidates(asked, vector("leave"), at_least=0.9, limit=3, plausible=lambda _: True)
+    assert lookup.candidates == ()
+    assert await entry_for(any_cache, key, another), "for another question it still is one"
+    await any_cache.remember(key, answer())
+    assert await entry_for(any_cache, key, asked), "another answer to that question was not judged"
+    tenant = key.partition.scope.tenant
+    assert await client.zcard(refused_key(tenant)) == 1
+    assert 0 < await client.ttl(refused_key(tenant)) <= 60
+
+
+async def test_a_question_that_is_not_plausible_is_no_candidate(any_cache: RedisCache, key: CacheKey) -> None:
+    await any_cache.remember(key, answer())
+    asked = replace(key, question="How long is the notice?")
+    heard: list[str] = []
+
+    def plausible(text: str) -> bool:
+        heard.append(text)
+        return False
+
+    await any_cache.find(asked)
+    lookup = await any_cache.candidates(asked, vector("leave"), at_least=0.9, limit=3, plausible=plausible)
+    assert (lookup.candidates, heard) == ((), [key.question])
 
 
 async def test_nothing_crosses_a_partition(any_cache: RedisCache, registry: RedisRegistry, key: CacheKey) -> None:
@@ -199,7 +295,7 @@ async def test_nothing_crosses_a_partition(any_cache: RedisCache, registry: Redi
     )
     for other in others:
         assert await found(any_cache, CacheKey(other, key.question)) is None
-        assert await any_cache.nearest(other, vector("leave"), at_least=-1.0) == []
+        assert await neighbours(any_cache, other, vector("leave"), at_least=-1.0) == []
 
 
 async def test_an_answer_whose_document_changed_is_gone(
@@ -211,7 +307,7 @@ async def test_an_answer_whose_document_changed_is_gone(
         await any_cache.remember(key, answer(await registry.revision(tenant), documents=documents))
         held = await found(any_cache, key)
         assert held is not None
-        assert held.answer.basis.documents == documents
+        assert held.answer.provenance.documents == documents
         attempt = await registry.begin(DocumentKey(f"documents/{tenant}/b.txt"), embedding_model="m")
         assert await found(any_cache, key) is not None, "until the flip, the answer is right"
         if change == "removed":
@@ -222,9 +318,9 @@ async def test_an_answer_whose_document_changed_is_gone(
             state = Document(attempt.key.key, DocumentState.READY, generation=number, groups=groups)
             await registry.save(state, attempt)
         assert await found(any_cache, key) is None, change
-        assert await any_cache.nearest(key.partition, vector("leave"), at_least=0.9) == []
-    tally = await client.hgetall(ledger_keys(tenant)[1])
-    assert (tally[b"retired:changed"], tally[b"entries"], tally[b"bytes"]) == (b"3", b"0", b"0")
+        assert await neighbours(any_cache, key.partition, vector("leave"), at_least=0.9) == []
+    tally = await client.hgetall(counters_key(tenant))
+    assert (tally[b"invalidated:changed"], tally[b"entries"], tally[b"bytes"]) == (b"3", b"0", b"0")
 
 
 async def test_a_document_that_comes_puts_answers_in_doubt_until_somebody_looks(
@@ -234,17 +330,17 @@ async def test_a_document_that_comes_puts_answers_in_doubt_until_somebody_looks(
     await any_cache.remember(key, answer(await registry.revision(tenant)))
     await put(registry, tenant, "new.txt")
     lookup = await any_cache.find(key)
-    assert lookup.found is not None
+    assert lookup.entry is not None
     assert lookup.revision == await registry.revision(tenant)
-    assert not lookup.found.settled
-    assert await any_cache.confirm(key, lookup.found, revision=lookup.revision)
-    settled = await found(any_cache, key)
-    assert settled is not None
-    assert settled.settled
+    assert not lookup.entry.fresh
+    assert await any_cache.revalidate(key, lookup.entry, revision=lookup.revision)
+    fresh = await found(any_cache, key)
+    assert fresh is not None
+    assert fresh.fresh
     await put(registry, tenant, "newer.txt")
     doubted = await found(any_cache, key)
     assert doubted is not None
-    assert not doubted.settled
+    assert not doubted.fresh
 
 
 async def test_a_document_that_goes_puts_no_other_answer_in_doubt(
@@ -256,7 +352,7 @@ async def test_a_document_that_goes_puts_no_other_answer_in_doubt(
     await registry.remove(await registry.begin(DocumentKey(document), embedding_model="m"))
     held = await found(any_cache, key)
     assert held is not None
-    assert held.settled
+    assert held.fresh
 
 
 async def test_a_flip_with_a_clearance_takes_out_the_doomed_and_leaves_the_rest_settled(
@@ -270,17 +366,19 @@ async def test_a_flip_with_a_clearance_takes_out_the_doomed_and_leaves_the_rest_
     attempt = await registry.begin(document, embedding_model="m")
     state = Document(document.key, DocumentState.READY, generation=attempt.number)
     doomed = ((key.partition.name, key.id),)
-    assert not await registry.save(state, attempt, clearance=Clearance(1, doomed)), "two answers have come in"
+    assert not await registry.save(state, attempt, invalidation=CacheInvalidation(1, doomed)), (
+        "two answers have come in"
+    )
     assert await registry.revision(tenant) == revision
     assert await found(any_cache, key) is not None
-    assert await registry.save(state, attempt, clearance=Clearance(2, doomed))
-    assert await registry.save(state, attempt, clearance=Clearance(2, doomed)), "sent again, it took effect"
+    assert await registry.save(state, attempt, invalidation=CacheInvalidation(2, doomed))
+    assert await registry.save(state, attempt, invalidation=CacheInvalidation(2, doomed)), "sent again, it took effect"
     assert await found(any_cache, key) is None
     held = await found(any_cache, other)
     assert held is not None
-    assert held.settled
-    assert [n.id for n in await any_cache.nearest(key.partition, vector("leave"), at_least=-1.0)] == [other.id]
-    assert await client.hget(ledger_keys(tenant)[1], "retired:superseded") == b"1"
+    assert held.fresh
+    assert [n.id for n in await neighbours(any_cache, key.partition, vector("leave"), at_least=-1.0)] == [other.id]
+    assert await client.hget(counters_key(tenant), "invalidated:superseded") == b"1"
 
 
 async def test_an_answer_made_before_a_change_is_not_taken_in_after_it(
@@ -301,12 +399,12 @@ async def test_nothing_is_served_while_the_registry_is_not_whole(
     tenant = key.partition.scope.tenant
     await any_cache.remember(key, answer(await registry.revision(tenant)))
     await registry.distrust(tenant)
-    assert (await any_cache.find(key)).found is None
+    assert (await any_cache.find(key)).entry is None
     assert await any_cache.remember(key, answer(await registry.revision(tenant))), "nothing to be done about it"
     await registry.open_epoch(tenant)
     held = await found(any_cache, key)
     assert held is not None
-    assert not held.settled, "what was made before the doubt is not believed after it"
+    assert not held.fresh, "what was made before the doubt is not believed after it"
 
 
 async def test_a_retired_answer_is_gone_at_once_and_worth_asking_again(
@@ -315,14 +413,19 @@ async def test_a_retired_answer_is_gone_at_once_and_worth_asking_again(
     tenant = key.partition.scope.tenant
     await any_cache.remember(key, answer())
     assert await found(any_cache, key) is not None
-    assert await any_cache.retire(tenant, [key.answer_id, f"{key.partition.name}-{'0' * 24}"], Retired.WRONG) == 1
+    assert (
+        await any_cache.invalidate(
+            tenant, [key.answer_id, f"{key.partition.name}-{'0' * 24}"], InvalidationReason.WRONG
+        )
+        == 1
+    )
     assert await found(any_cache, key) is None
-    assert await any_cache.nearest(key.partition, vector("leave"), at_least=-1.0) == []
-    assert await any_cache.retire(tenant, [key.answer_id], Retired.WRONG) == 0
+    assert await neighbours(any_cache, key.partition, vector("leave"), at_least=-1.0) == []
+    assert await any_cache.invalidate(tenant, [key.answer_id], InvalidationReason.WRONG) == 0
     await any_cache.remember(key, answer())
     assert await found(any_cache, key) is not None
-    await any_cache.retire(tenant, [key.answer_id], Retired.SUPERSEDED, again=True)
-    (member,) = cast("list[bytes]", await client.zrange(ledger_keys(tenant)[2], 0, -1))
+    await any_cache.invalidate(tenant, [key.answer_id], InvalidationReason.SUPERSEDED, warm=True)
+    (member,) = cast("list[bytes]", await client.zrange(warm_key(tenant), 0, -1))
     assert member.decode().endswith("\n" + key.question)
 
 
@@ -358,11 +461,11 @@ async def test_what_is_worth_least_makes_room(client: Redis, make_index: Questio
             await cache.find(each)
     kept = [number for number in range(4) if await found(cache, replace(key, question=f"q{number}"))]
     assert kept == [0, 1, 2], "the one that nobody asked for again"
-    tally = await client.hgetall(ledger_keys(tenant)[1])
-    assert (tally[b"entries"], tally[b"retired:evicted"]) == (b"3", b"1")
+    tally = await client.hgetall(counters_key(tenant))
+    assert (tally[b"entries"], tally[b"invalidated:evicted"]) == (b"3", b"1")
     small = RedisCache(client, make_index, replace(LIMITS, tenant_bytes=int(tally[b"bytes"]) - 1))
     await small.remember(replace(key, question="q5"), answer(asked="q5"))
-    assert int(await client.hget(ledger_keys(tenant)[1], "bytes") or 0) < int(tally[b"bytes"])
+    assert int(await client.hget(counters_key(tenant), "bytes") or 0) < int(tally[b"bytes"])
     tiny = RedisCache(client, make_index, replace(LIMITS, answer_bytes=100))
     await tiny.remember(replace(key, question="q6"), answer(asked="q6"))
     assert await found(tiny, replace(key, question="q6")) is None
@@ -377,58 +480,60 @@ async def test_an_answer_that_is_made_again_takes_the_place_of_the_old_one(
         held = await found(any_cache, key)
         assert held is not None
         assert held.answer.created_at == last.created_at
-    assert len(await any_cache.nearest(key.partition, vector("leave"), at_least=-1.0)) == 1
-    assert await client.hget(ledger_keys(key.partition.scope.tenant)[1], "entries") == b"1"
+    assert len(await neighbours(any_cache, key.partition, vector("leave"), at_least=-1.0)) == 1
+    assert await client.hget(counters_key(key.partition.scope.tenant), "entries") == b"1"
 
 
 async def test_processes_see_each_others_answers(client: Redis, make_index: QuestionIndex, key: CacheKey) -> None:
     one = RedisCache(client, make_index, LIMITS)
-    fresh = MirrorIndex(client, most_bytes=1) if make_index.kind == "mirror" else SearchIndex(client)
+    fresh = LocalQuestionIndex(client, most_bytes=1) if make_index.kind == "local" else ServerQuestionIndex(client)
     other = RedisCache(client, fresh, LIMITS)
     for number in range(40):
         each = replace(key, question=f"question {number}")
         await one.remember(each, answer(asked=f"q{number}"))
         if number % 3 == 0:
-            await one.retire(key.partition.scope.tenant, [each.answer_id], Retired.WRONG)
+            await one.invalidate(key.partition.scope.tenant, [each.answer_id], InvalidationReason.WRONG)
         if number % 7 == 0:
             await other.find(key)
-            near = await other.nearest(key.partition, vector(f"q{number}"), at_least=0.99)
+            near = await neighbours(other, key.partition, vector(f"q{number}"), at_least=0.99)
             assert [n.question for n in near] == ([] if number % 3 == 0 else [each.question])
 
 
-@pytest.mark.parametrize("client", ["mirror", "cluster"], indirect=True)
+@pytest.mark.parametrize("client", ["local", "cluster"], indirect=True)
 async def test_a_server_that_lost_its_last_writes_is_not_taken_for_what_it_was(
     client: Redis, make_index: QuestionIndex, key: CacheKey
 ) -> None:
-    one, other = (RedisCache(client, index, LIMITS) for index in (make_index, MirrorIndex(client, most_bytes=10**7)))
+    one, other = (
+        RedisCache(client, index, LIMITS) for index in (make_index, LocalQuestionIndex(client, most_bytes=10**7))
+    )
     first, lost, later = (replace(key, question=f"question {number}") for number in range(3))
     place = partition_key(key.partition.scope.tenant, key.partition.name)
     await one.remember(first, answer(asked="q0"))
     before = cast("dict[bytes, bytes]", await client.hgetall(place))
     await one.remember(lost, answer(asked="q1"))
     await other.find(key)
-    assert len(await other.nearest(key.partition, vector("q1"), at_least=-1.0)) == 2
+    assert len(await neighbours(other, key.partition, vector("q1"), at_least=-1.0)) == 2
     # A replica takes over that never heard of the second answer.
     await client.delete(place, entry_key(key.partition.scope.tenant, key.partition.name, lost.id))
     await client.hset(place, mapping=before)  # type: ignore[arg-type]
     await one.remember(later, answer(asked="q2"))
     await other.find(key)
-    near = await other.nearest(key.partition, vector("q2"), at_least=-1.0)
+    near = await neighbours(other, key.partition, vector("q2"), at_least=-1.0)
     assert {each.question for each in near} == {first.question, later.question}
 
 
-@pytest.mark.parametrize("client", ["mirror", "cluster"], indirect=True)
+@pytest.mark.parametrize("client", ["local", "cluster"], indirect=True)
 async def test_a_process_holds_no_more_partitions_than_it_may(client: Redis, key: CacheKey) -> None:
-    index = MirrorIndex(client, most_bytes=20_000)
+    index = LocalQuestionIndex(client, most_bytes=20_000)
     cache = RedisCache(client, index, LIMITS)
     for number in range(40):
         each = replace(key, partition=replace(key.partition, filter={"page": number}), question="q" * 3_000)
         await cache.remember(each, answer())
         await cache.find(each)
-        (near,) = await cache.nearest(each.partition, vector("leave"), at_least=0.9)
+        (near,) = await neighbours(cache, each.partition, vector("leave"), at_least=0.9)
         assert near.question == each.question
         assert index.size <= 20_000
-    assert (await cache.find(key)).found is None
+    assert (await cache.find(key)).entry is None
 
 
 async def test_lookups_of_one_moment_do_not_mix(any_cache: RedisCache, key: CacheKey) -> None:
@@ -444,17 +549,17 @@ async def test_lookups_of_one_moment_do_not_mix(any_cache: RedisCache, key: Cach
 async def test_decoded_answers_are_held_to_so_many_bytes(
     any_cache: RedisCache, make_index: QuestionIndex, client: Redis, key: CacheKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headrace.caches.lookups.KNOWN_BYTES", 20_000)
+    monkeypatch.setattr("headrace.redis_state.answer_cache.lookups.DECODED_BYTES", 20_000)
     lookups = Lookups(client, make_index, timeout_seconds=5.0)
     keys = [replace(key, question=f"q{number}") for number in range(20)]
     for each in keys:
         await any_cache.remember(each, answer(asked=each.question))
     for _ in range(2):
         looks = [lookups.find(key.partition, each.id, kind="exact") for each in keys]
-        assert all(look.found for look in await asyncio.gather(*looks))
+        assert all(look.entry for look in await asyncio.gather(*looks))
         assert 0 < lookups.size <= 20_000
         for each in keys:
-            assert (await lookups.find(key.partition, each.id, kind="exact")).found
+            assert (await lookups.find(key.partition, each.id, kind="exact")).entry
 
 
 async def test_an_entry_that_can_not_be_read_is_nobody_elses_fault(
@@ -463,17 +568,17 @@ async def test_an_entry_that_can_not_be_read_is_nobody_elses_fault(
     other = replace(key, question="Another?")
     for each in (key, other):
         await any_cache.remember(each, answer())
-    await client.hset(entry_key(key.partition.scope.tenant, key.partition.name, key.id), "bar", b"not ours")
+    await client.hset(entry_key(key.partition.scope.tenant, key.partition.name, key.id), "admission_score", b"not ours")
     broken, whole = await asyncio.gather(found(any_cache, key), found(any_cache, other))
     assert broken is None
     assert whole is not None
 
 
-@pytest.mark.parametrize("client", ["mirror", "cluster"], indirect=True)
+@pytest.mark.parametrize("client", ["local", "cluster"], indirect=True)
 async def test_lookups_that_are_answered_in_another_order_cost_no_reading_anew(client: Redis, key: CacheKey) -> None:
     reads = 0
 
-    class Counting(MirrorIndex):
+    class Counting(LocalQuestionIndex):
         async def _fill(self, key: str, held: Any) -> None:
             nonlocal reads
             reads += 1
@@ -484,19 +589,19 @@ async def test_lookups_that_are_answered_in_another_order_cost_no_reading_anew(c
     tenant, place = key.partition.scope.tenant, partition_key(key.partition.scope.tenant, key.partition.name)
     await cache.remember(key, answer())
     await cache.find(key)
-    await cache.nearest(key.partition, vector("leave"), at_least=0.9)
-    start, news = index.known(key.partition), client.register_script(NEWS)
+    await neighbours(cache, key.partition, vector("leave"), at_least=0.9)
+    start, news = index.known(key.partition), script(client, "log_since")
     heard = []
     for number in range(2):
         await cache.remember(replace(key, question=f"q{number}"), answer(asked=f"q{number}"))
         heard.append(await news(keys=[place], args=list(start)))
     for late in reversed(heard):
         index.learn(key.partition, start, late)
-    assert len(await cache.nearest(key.partition, vector("q1"), at_least=-1.0)) == 3
+    assert len(await neighbours(cache, key.partition, vector("q1"), at_least=-1.0)) == 3
     assert reads <= 1, tenant
 
 
-@pytest.mark.parametrize("client", ["mirror", "cluster"], indirect=True)
+@pytest.mark.parametrize("client", ["local", "cluster"], indirect=True)
 async def test_what_is_heard_while_a_partition_is_read_is_not_forgotten(client: Redis, key: CacheKey) -> None:
     class Slow:
         """The client, whose replies to HGETALL take their time."""
@@ -511,36 +616,36 @@ async def test_what_is_heard_while_a_partition_is_read_is_not_forgotten(client: 
             return fields
 
     filled, going_on = asyncio.Event(), asyncio.Event()
-    writer = RedisCache(client, MirrorIndex(client, most_bytes=10**7), LIMITS)
-    reader = RedisCache(client, MirrorIndex(cast("Redis", Slow()), most_bytes=10**7), LIMITS)
+    writer = RedisCache(client, LocalQuestionIndex(client, most_bytes=10**7), LIMITS)
+    reader = RedisCache(client, LocalQuestionIndex(cast("Redis", Slow()), most_bytes=10**7), LIMITS)
     await writer.remember(key, answer())
     await reader.find(key)
-    reading = asyncio.create_task(reader.nearest(key.partition, vector("oil"), at_least=-1.0))
+    reading = asyncio.create_task(neighbours(reader, key.partition, vector("oil"), at_least=-1.0))
     await filled.wait()
     await writer.remember(replace(key, question="What is the oil for?"), answer(asked="oil"))
     await reader.find(key)
     going_on.set()
     assert len(await reading) == 2
-    assert len(await reader.nearest(key.partition, vector("oil"), at_least=-1.0)) == 2
+    assert len(await neighbours(reader, key.partition, vector("oil"), at_least=-1.0)) == 2
 
 
-@pytest.mark.parametrize("client", ["mirror", "cluster"], indirect=True)
+@pytest.mark.parametrize("client", ["local", "cluster"], indirect=True)
 async def test_an_index_of_another_release_is_taken_out(
     client: Redis, make_index: QuestionIndex, key: CacheKey
 ) -> None:
     cache = RedisCache(client, make_index, LIMITS)
     await cache.remember(key, answer())
     place = partition_key(key.partition.scope.tenant, key.partition.name)
-    await client.hdel(place, "mark", "packed_mark")
+    await client.hdel(place, "checksum", "packed_checksum")
     assert await found(cache, key) is not None
-    assert await cache.nearest(key.partition, vector("leave"), at_least=0.9) == []
-    upkeep = RedisUpkeep(client, tenant_bytes=10**7, tenant_entries=100)
-    assert (await upkeep.settle(key.partition.scope.tenant, dry_run=False))["packed"] == 1
+    assert await neighbours(cache, key.partition, vector("leave"), at_least=0.9) == []
+    maintenance = RedisCacheMaintenance(client, tenant_bytes=10**7, tenant_entries=100)
+    assert (await maintenance.compact(key.partition.scope.tenant, dry_run=False))["packed"] == 1
     assert not await client.exists(place)
     assert await found(cache, key) is None
     await cache.remember(key, answer())
     assert await found(cache, key) is not None
-    assert await cache.nearest(key.partition, vector("leave"), at_least=0.9)
+    assert await neighbours(cache, key.partition, vector("leave"), at_least=0.9)
 
 
 async def test_a_server_that_is_gone_or_silent_is_a_miss_and_no_fault(key: CacheKey) -> None:
@@ -548,20 +653,20 @@ async def test_a_server_that_is_gone_or_silent_is_a_miss_and_no_fault(key: Cache
         for url in (silent_url, f"redis://127.0.0.1:{free_port()}/0"):
             async with open_redis(url) as client:
                 limits = replace(LIMITS, timeout_seconds=0.05)
-                cache = RedisCache(client, MirrorIndex(client, most_bytes=1), limits)
+                cache = RedisCache(client, LocalQuestionIndex(client, most_bytes=1), limits)
                 await cache.remember(key, answer())
                 started = time.monotonic()
                 for _ in range(20):
                     lookup = await cache.find(key)
-                    assert (lookup.found, lookup.revision) == (None, None)
+                    assert (lookup.entry, lookup.revision) == (None, None)
                 assert time.monotonic() - started < 0.5, "after some failures, nobody waits"
-                assert await cache.retire("t", [key.answer_id], Retired.WRONG) is None, "nobody knows"
+                assert await cache.invalidate("t", [key.answer_id], InvalidationReason.WRONG) is None, "nobody knows"
 
 
 async def test_a_tenant_has_only_so_many_partitions(
     client: Redis, any_cache: RedisCache, key: CacheKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headrace.caches.redis.MOST_PARTITIONS_TEXT", 60)
+    monkeypatch.setattr("headrace.redis_state.answer_cache.cache.MOST_PARTITIONS_TEXT", 60)
     tenant = key.partition.scope.tenant
     kept = 0
     for number in range(6):

@@ -1,26 +1,21 @@
-"""What every chat model promises, and how the one behind OpenAI's API takes a failing server."""
+"""What a chat model promises, and how the one behind OpenAI's API takes a server that fails, or does what nobody asked for."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack, aclosing
+from typing import Any
 
 import pytest
 
-from headrace.errors import ConfigurationError, HeadraceError, ModelUnavailableError
-from headrace.models.extractive import ExtractiveModel
+from headrace.errors import ConfigurationError, HeadraceError, ModelProtocolError, ModelUnavailableError
 from headrace.models.openai import OpenAIModel, open_openai_model
 from headrace.protocols import ChatModel
-from headrace.types import ChatRequest, Chunk, Message, ModelChunk, Passage, Usage
+from headrace.types import Choice, FinishReason, Message, ModelChunk, ToolCall, ToolSpec, Usage
 from tests.support.openai_server import STATUS_FAILURES, STREAM_FAILURES, Script
 
-TEXT = "The pump is red. It takes 18 litres of oil. Oil is changed every two years."
-REQUEST = ChatRequest(
-    "How many litres of oil does the pump take?",
-    [Passage(Chunk("documents/manual.txt", 1, 0, TEXT), 0.6)],
-    [Message("system", "Be brief."), Message("user", "How many litres of oil?")],
-    max_tokens=100,
-)
+MESSAGES = [Message("system", "Be brief."), Message("user", "How many litres of oil?")]
+TOOL = ToolSpec("search", "Finds documents.", {"type": "object", "properties": {"text": {"type": "string"}}})
 
 
 @pytest.fixture
@@ -28,37 +23,97 @@ async def openai_model(openai_url: str, stack: AsyncExitStack) -> OpenAIModel:
     return await stack.enter_async_context(open_openai_model(api_key="k", base_url=openai_url, model="test-model"))
 
 
-@pytest.fixture(params=["extractive", "openai"])
-def any_model(request: pytest.FixtureRequest, openai_model: OpenAIModel, script: Script) -> ChatModel:
-    script.reply = lambda _: "It takes 18 litres of oil [1]."
-    models: dict[str, ChatModel] = {"extractive": ExtractiveModel(), "openai": openai_model}
-    return models[request.param]
-
-
-async def written(model: ChatModel) -> list[ModelChunk]:
-    async with aclosing(model.stream(REQUEST)) as chunks:
+async def written(model: ChatModel, **more: Any) -> list[ModelChunk]:
+    async with aclosing(model.stream(MESSAGES, max_tokens=100, **more)) as chunks:
         return [chunk async for chunk in chunks]
 
 
-async def test_it_writes_in_pieces_cites_its_passage_and_ends_with_the_usage(any_model: ChatModel) -> None:
-    chunks = await written(any_model)
-    text = "".join(chunk.text for chunk in chunks)
-    assert "18 litres of oil" in text
-    assert "[1]" in text
+async def test_it_writes_in_pieces_and_ends_with_usage_and_finish_reason(
+    openai_model: OpenAIModel, script: Script
+) -> None:
+    script.reply = lambda _: "It takes 18 litres of oil [1]."
+    chunks = await written(openai_model)
+    assert "".join(chunk.text for chunk in chunks) == "It takes 18 litres of oil [1]."
     assert sum(bool(chunk.text) for chunk in chunks) > 3
     assert [chunk.usage is not None for chunk in chunks].count(True) == 1
-    assert chunks[-1].usage is not None
+    assert chunks[-1].finish_reason is FinishReason.STOP
 
 
-async def test_it_is_ready(any_model: ChatModel) -> None:
-    await any_model.check()
+async def test_it_is_ready(openai_model: OpenAIModel) -> None:
+    await openai_model.check()
 
 
-async def test_the_extractive_model_quotes_word_for_word() -> None:
-    text = "".join(chunk.text for chunk in await written(ExtractiveModel()))
-    quotes = text.split("“")[1:]
-    assert quotes
-    assert all(quote.split("”")[0] in TEXT for quote in quotes)
+async def test_what_shapes_the_text_reaches_the_server(openai_model: OpenAIModel, script: Script) -> None:
+    await written(openai_model, stop=("END",), temperature=0.0, tools=(TOOL,))
+    (request,) = script.requests
+    assert (request["stop"], request["temperature"]) == (["END"], 0.0)
+    assert request["tools"][0]["function"]["name"] == "search"
+    script.requests.clear()
+    await written(openai_model)
+    assert not script.requests[0].keys() & {"stop", "temperature", "tools", "response_format"}
+
+
+async def test_a_tool_call_comes_in_pieces_under_its_own_finish_reason(
+    openai_model: OpenAIModel, script: Script
+) -> None:
+    script.tool_call = ("search", '{"text": "oil"}')
+    chunks = await written(openai_model, tools=(TOOL,))
+    calls = [call for chunk in chunks for call in chunk.tool_calls]
+    assert (calls[0].name, calls[0].index, bool(calls[0].id)) == ("search", 0, True)
+    assert "".join(call.arguments for call in calls) == '{"text": "oil"}'
+    assert len(calls) > 2
+    assert chunks[-1].finish_reason is FinishReason.TOOL_CALLS
+    turn = Message("assistant", "", tool_calls=(ToolCall(calls[0].id, "search", "{}"),))
+    result = Message("tool", "18 litres", tool_call_id=calls[0].id)
+    script.tool_call = None
+    async with aclosing(openai_model.stream([*MESSAGES, turn, result], max_tokens=9, tools=(TOOL,))) as stream:
+        assert [chunk async for chunk in stream]
+    sent = script.requests[-1]["messages"]
+    assert sent[-2]["tool_calls"][0]["function"] == {"name": "search", "arguments": "{}"}
+    assert sent[-1]["tool_call_id"] == calls[0].id
+
+
+async def test_a_tool_call_that_nobody_asked_for_is_a_fault(openai_model: OpenAIModel, script: Script) -> None:
+    script.tool_call = ("search", "{}")
+    with pytest.raises(ModelProtocolError, match="was given none"):
+        await written(openai_model)
+
+
+@pytest.mark.parametrize("reason", ["tool_calls", "function_call", "eos", "refused"])
+async def test_a_finish_reason_that_nobody_asked_for_is_a_fault_and_never_a_stop(
+    openai_model: OpenAIModel, script: Script, reason: str
+) -> None:
+    script.finish_reason = reason
+    with pytest.raises(ModelProtocolError, match=reason):
+        await written(openai_model)
+
+
+async def test_a_choice_is_one_of_its_options_and_nothing_else(openai_model: OpenAIModel, script: Script) -> None:
+    options = Choice(("A", "none"))
+    script.choose = lambda _: "A"
+    chunks = await written(openai_model, constraint=options)
+    assert [chunk.text for chunk in chunks if chunk.text] == ["A"]
+    schema = script.requests[0]["response_format"]["json_schema"]
+    assert schema["strict"] is True
+    assert schema["schema"]["properties"]["choice"]["enum"] == ["A", "none"]
+    script.choose = lambda _: "B"
+    with pytest.raises(ModelProtocolError, match="A, none"):
+        await written(openai_model, constraint=options)
+
+
+async def test_a_server_without_schemas_is_asked_once_and_believed_only_within_the_options(
+    openai_model: OpenAIModel, script: Script
+) -> None:
+    script.refused_fields = {"response_format", "temperature"}
+    script.reply = lambda _: " none.\n"
+    for _ in range(2):
+        chunks = await written(openai_model, constraint=Choice(("A", "none")), temperature=0.0)
+        assert [chunk.text for chunk in chunks if chunk.text] == ["none"]
+    refused = [request.keys() & script.refused_fields for request in script.requests]
+    assert [len(names) for names in refused] == [2, 1, 0, 0], "each field was refused once, by name"
+    script.reply = lambda _: "I would say none."
+    with pytest.raises(ModelProtocolError):
+        await written(openai_model, constraint=Choice(("A", "none")))
 
 
 async def test_the_usage_is_the_servers(openai_model: OpenAIModel) -> None:
@@ -109,7 +164,7 @@ async def test_an_older_name_of_the_token_limit_is_learnt_once(openai_model: Ope
 async def test_leaving_the_stream_ends_the_upstream(openai_model: OpenAIModel, script: Script) -> None:
     script.reply = lambda _: "word " * 1000
     script.token_gap_seconds = 0.01
-    async with aclosing(openai_model.stream(REQUEST)) as chunks:
+    async with aclosing(openai_model.stream(MESSAGES, max_tokens=2000)) as chunks:
         await anext(chunks)
         assert script.open_streams == 1
     async with asyncio.timeout(5):

@@ -8,14 +8,14 @@ from typing import Any, cast
 import pytest
 from redis.asyncio import Redis
 
-from headrace.caches.indexes import MirrorIndex
-from headrace.caches.redis import RedisCache
-from headrace.caches.upkeep import RedisUpkeep
-from headrace.caches.watch import RedisWatch
-from headrace.conversations.redis import RedisConversations
-from headrace.flights.redis import RedisRelay
-from headrace.redis_client import open_redis
-from headrace.registries.redis import RedisRegistry
+from headrace.clients.redis import open_redis
+from headrace.redis_state.answer_cache.cache import RedisCache
+from headrace.redis_state.answer_cache.invalidation import RedisInvalidationPlanner
+from headrace.redis_state.answer_cache.maintenance import RedisCacheMaintenance
+from headrace.redis_state.answer_cache.question_index import LocalQuestionIndex
+from headrace.redis_state.conversations import RedisConversations
+from headrace.redis_state.registry import RedisRegistry
+from headrace.redis_state.relay import RedisRelay
 from headrace.types import (
     CacheKey,
     Chunk,
@@ -28,6 +28,7 @@ from headrace.types import (
     Scope,
 )
 from tests.contract.test_caches import LIMITS, answer
+from tests.support.answer_cache import neighbours
 from tests.support.chunks import vector
 from tests.support.processes import redis_cluster
 
@@ -52,9 +53,12 @@ async def test_documents_answers_flights_and_conversations_live_on_a_cluster(clu
         RedisConversations(cluster, ttl_seconds=60),
         RedisRelay(cluster),
     )
-    index = MirrorIndex(cluster, most_bytes=10**7)
-    cache, watch = RedisCache(cluster, index, LIMITS), RedisWatch(cluster, MirrorIndex(cluster, most_bytes=10**7))
-    upkeep = RedisUpkeep(cluster, tenant_bytes=10**7, tenant_entries=100)
+    index = LocalQuestionIndex(cluster, most_bytes=10**7)
+    cache, planner = (
+        RedisCache(cluster, index, LIMITS),
+        RedisInvalidationPlanner(cluster, LocalQuestionIndex(cluster, most_bytes=10**7)),
+    )
+    maintenance = RedisCacheMaintenance(cluster, tenant_bytes=10**7, tenant_entries=100)
     for tenant in TENANTS:
         await registry.open_epoch(tenant)
         key = CacheKey(Partition(Scope(tenant), "f", "m", 0.6), "What is the oil for?")
@@ -63,21 +67,21 @@ async def test_documents_answers_flights_and_conversations_live_on_a_cluster(clu
         await cache.remember(other, answer(asked="plants"))
         document = DocumentKey(f"documents/{tenant}/oil.txt")
         chunk = EmbeddedChunk(Chunk(document.key, 1, 0, "oil"), vector("oil"))
-        clearance = await watch.clearance(tenant, [chunk], "m")
-        assert clearance is not None
-        assert clearance.doomed == ((key.partition.name, key.id),)
+        invalidation = await planner.plan(tenant, [chunk], "m")
+        assert invalidation is not None
+        assert invalidation.entries == ((key.partition.name, key.id),)
         attempt = await registry.begin(document, embedding_model="m")
         state = Document(document.key, DocumentState.READY, generation=attempt.number)
-        assert await registry.save(state, attempt, clearance=clearance)
-        assert (await cache.find(key)).found is None
-        left = (await cache.find(other)).found
+        assert await registry.save(state, attempt, invalidation=invalidation)
+        assert (await cache.find(key)).entry is None
+        left = (await cache.find(other)).entry
         assert left is not None
-        assert left.settled
-        (near,) = await cache.nearest(key.partition, vector("plants"), at_least=0.9)
+        assert left.fresh
+        (near,) = await neighbours(cache, key.partition, vector("plants"), at_least=0.9)
         assert near.id == other.id
-        cursor, found = await upkeep.sweep(tenant, 0, embedding_model="m", dry_run=False)
-        assert (cursor, found) == (0, {"settled": 1})
-        assert (await upkeep.stats(tenant)).entries == 1
+        cursor, found = await maintenance.sweep(tenant, 0, embedding_model="m", dry_run=False)
+        assert (cursor, found) == (0, {"fresh": 1})
+        assert (await maintenance.stats(tenant)).entries == 1
         await conversations.append(tenant, "c", [Message("user", "hello")])
         assert [turn.content for turn in await conversations.history(tenant, "c")] == ["hello"]
         lease = await relay.lead(f"{tenant}/q")
@@ -86,7 +90,7 @@ async def test_documents_answers_flights_and_conversations_live_on_a_cluster(clu
         assert await relay.send(f"{tenant}/q", lease, [b"one", b"two"], sent=0, ends=True)
         _, messages = await relay.receive(f"{tenant}/q", "", wait_seconds=0.1)
         assert messages == [b"one", b"two"]
-        assert await upkeep.flush(tenant, dry_run=False) == 1
+        assert await maintenance.flush(tenant, dry_run=False) == 1
     assert set(TENANTS) <= set(await registry.tenants())
     nodes = cast("Any", cluster).get_primaries()
     sizes = [await cast("Any", cluster).dbsize(target_nodes=node) for node in nodes]

@@ -51,9 +51,9 @@ async def test_no_texts_no_vectors(any_embedder: Embedder) -> None:
 
 
 async def test_a_batch_does_not_change_a_vector(any_embedder: Embedder) -> None:
-    together = await any_embedder.embed(TEXTS[:6])
+    gather_all = await any_embedder.embed(TEXTS[:6])
     (alone,) = await any_embedder.embed(TEXTS[:1])
-    assert cosine(alone, together[0]) > 0.99999
+    assert cosine(alone, gather_all[0]) > 0.99999
 
 
 async def test_minilm_agrees_with_the_published_model(embedder: MiniLMEmbedder) -> None:

@@ -8,7 +8,7 @@ import pytest
 from pinecone import AsyncIndex, AsyncPinecone
 from pinecone.errors import PineconeError
 
-from headrace.stores.pinecone import PineconePlace, PineconeStore, open_pinecone_store
+from headrace.stores.pinecone import PineconeRegion, PineconeStore, open_pinecone_store
 from headrace.stores.pinecone_wire import namespace_of
 from headrace.types import DocumentKey
 from tests.support.chunks import DIMENSIONS, ask, chunks, vector
@@ -27,7 +27,7 @@ async def double(stack: AsyncExitStack, knobs: Knobs) -> PineconeDouble:
 
 @pytest.fixture
 async def store(double: PineconeDouble, stack: AsyncExitStack) -> PineconeStore:
-    opening = open_pinecone_store(double.url, api_key="key", collection="headrace-test", place=PineconePlace())
+    opening = open_pinecone_store(double.url, api_key="key", collection="headrace-test", region=PineconeRegion())
     opened = await stack.enter_async_context(opening)
     await opened.ensure(DIMENSIONS)
     return opened
@@ -108,10 +108,10 @@ async def test_writes_are_seen_late_and_headrace_waits_for_them(
     values = list(vector("x"))
     await index.upsert(vectors=[{"id": "v", "values": values}], namespace=namespace)
     assert (await index.query(vector=values, top_k=1, namespace=namespace)).matches == []
-    mark = await store.upsert(chunks(tenant))
+    watermark = await store.upsert(chunks(tenant))
     result = await store.search(ask(tenant, "x", limit=9))
-    assert (len(result.passages), result.mark) == (3, mark)
-    await store.retire(DocumentKey(f"documents/{tenant}/a.txt"), before=2)
+    assert (len(result.passages), result.watermark) == (3, watermark)
+    await store.delete_older(DocumentKey(f"documents/{tenant}/a.txt"), before=2)
     assert await store.count(tenant) == 1, "the vendor's record alone"
 
 

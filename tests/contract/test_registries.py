@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from redis.asyncio import Redis
 
+from headrace.clients.redis import open_redis, tenant_key
 from headrace.errors import IndexMismatchError, RegistryUnavailableError, SupersededError
 from headrace.protocols import DocumentRegistry
-from headrace.redis_client import open_redis, tenant_key
-from headrace.registries.redis import RedisRegistry
+from headrace.redis_state.registry import RedisRegistry
 from headrace.types import Attempt, Document, DocumentKey, DocumentState
 from infra.local.processes import free_port
 
@@ -40,7 +40,7 @@ async def begun(registry: DocumentRegistry, key: DocumentKey) -> Attempt:
 
 
 async def current(registry: DocumentRegistry, key: DocumentKey) -> tuple[int, tuple[str, ...]] | None:
-    return (await registry.standing(key.tenant, [key.key])).current.get(key.key)
+    return (await registry.snapshot(key.tenant, [key.key])).current.get(key.key)
 
 
 async def test_a_record_comes_back_as_it_was_written(any_registry: DocumentRegistry, key: DocumentKey) -> None:
@@ -104,19 +104,19 @@ async def test_the_standing_tells_what_may_be_shown_and_how_fresh_a_search_must_
 ) -> None:
     other = DocumentKey(f"documents/{key.tenant}/other")
     attempt = await begun(any_registry, key)
-    await any_registry.save(ready(key, attempt.number, ("hr",)), attempt, mark=7)
-    await any_registry.save(ready(other, 5), await begun(any_registry, other), mark=3)
-    standing = await any_registry.standing(key.tenant, [key.key, other.key, "documents/none"])
-    assert standing.current == {key.key: (attempt.number, ("hr",)), other.key: (5, ())}
-    assert standing.newest_attempt > attempt.number
-    assert (standing.mark, standing.embedding_model, standing.epoch) == (7, MODEL, "")
+    await any_registry.save(ready(key, attempt.number, ("hr",)), attempt, watermark=7)
+    await any_registry.save(ready(other, 5), await begun(any_registry, other), watermark=3)
+    snapshot = await any_registry.snapshot(key.tenant, [key.key, other.key, "documents/none"])
+    assert snapshot.current == {key.key: (attempt.number, ("hr",)), other.key: (5, ())}
+    assert snapshot.newest_attempt > attempt.number
+    assert (snapshot.watermark, snapshot.embedding_model, snapshot.epoch) == (7, MODEL, "")
 
 
 async def test_an_epoch_is_opened_once_and_ends_with_doubt_or_loss(
     any_registry: DocumentRegistry, redis: Redis, key: DocumentKey
 ) -> None:
     async def epoch() -> str:
-        return (await any_registry.standing(key.tenant)).epoch
+        return (await any_registry.snapshot(key.tenant)).epoch
 
     await any_registry.save(ready(key), await begun(any_registry, key))
     assert await epoch() == ""
@@ -150,7 +150,7 @@ async def test_another_embedding_model_is_refused_until_the_tenant_is_switched(
     await any_registry.save(ready(key), attempt)
     assert not await any_registry.switch_model(key.tenant, "model-b", revision=revision), "a document has changed"
     revision = await any_registry.revision(key.tenant)
-    assert await any_registry.switch_model(key.tenant, "model-b", revision=revision, mark=2)
+    assert await any_registry.switch_model(key.tenant, "model-b", revision=revision, watermark=2)
     assert await any_registry.revision(key.tenant) > revision, "cached answers came from other passages"
     with pytest.raises(IndexMismatchError):
         await any_registry.save(ready(key, 2), attempt)
@@ -161,14 +161,14 @@ async def test_tenants_are_apart(any_registry: DocumentRegistry, key: DocumentKe
     await any_registry.save(ready(key), await begun(any_registry, key))
     stranger = f"{key.tenant}x"
     assert await any_registry.documents(stranger) == []
-    assert (await any_registry.standing(stranger, [key.key])).current == {}
+    assert (await any_registry.snapshot(stranger, [key.key])).current == {}
     assert await any_registry.revision(stranger) == 0
 
 
 async def test_a_server_that_is_gone_is_unavailable(key: DocumentKey) -> None:
     async with open_redis(f"redis://127.0.0.1:{free_port()}/0") as client:
         registry = RedisRegistry(client)
-        for call in (registry.check(), begun(registry, key), registry.get(key), registry.standing("t")):
+        for call in (registry.check(), begun(registry, key), registry.get(key), registry.snapshot("t")):
             with pytest.raises(RegistryUnavailableError, match="REDIS_URL"):
                 await call
 

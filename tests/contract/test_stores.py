@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from headrace.errors import ConfigurationError, StoreUnavailableError
-from headrace.lexical import overlap
 from headrace.protocols import VectorStore
 from headrace.ranking import with_similarity
-from headrace.stores.pinecone import PineconePlace, open_pinecone_store
+from headrace.stores.pinecone import PineconeRegion, open_pinecone_store
 from headrace.stores.qdrant import open_qdrant_store
 from headrace.stores.redis import open_redis_store
+from headrace.text.lexical import overlap
 from headrace.types import Chunk, ChunkId, DocumentKey, EmbeddedChunk, Query, Scope, SearchRequest
 from infra.local.processes import free_port
 from tests.support.chunks import DIMENSIONS, ask, chunks, cosine, embedded, vector
@@ -30,7 +30,7 @@ async def test_before_any_document_there_is_nothing(any_store: VectorStore, tena
     assert await any_store.count(tenant) == 0
     assert await any_store.chunks(tenant, [ChunkId(f"documents/{tenant}/a", 1, 0)]) == []
     assert [chunk async for chunk in any_store.scan(tenant)] == []
-    await any_store.retire(DocumentKey(f"documents/{tenant}/a"), before=9)
+    await any_store.delete_older(DocumentKey(f"documents/{tenant}/a"), before=9)
     await any_store.drop()
 
 
@@ -112,7 +112,7 @@ async def test_nothing_crosses_from_one_tenant_to_another(any_store: VectorStore
         assert (await any_store.search(ask(stranger, "text 1 of a.txt 1", dense_weight=0.5))).passages == ()
         assert await any_store.chunks(stranger, [made[0].chunk.identity]) == []
         assert [chunk async for chunk in any_store.scan(stranger)] == []
-        await any_store.retire(DocumentKey(f"documents/{stranger}/a.txt"), before=99)
+        await any_store.delete_older(DocumentKey(f"documents/{stranger}/a.txt"), before=99)
     assert await any_store.count(tenant) == 3
 
 
@@ -138,9 +138,9 @@ async def test_retiring_takes_the_older_generations_of_one_document(any_store: V
     for made in (chunks(tenant), chunks(tenant, generation=latest, count=4), chunks(tenant, "b.txt")):
         await any_store.upsert(made)
     key = DocumentKey(f"documents/{tenant}/a.txt")
-    await any_store.retire(key, before=latest)
+    await any_store.delete_older(key, before=latest)
     assert await any_store.count(tenant, document_key=key.key) == 4
-    await any_store.retire(key, before=latest + 1)
+    await any_store.delete_older(key, before=latest + 1)
     assert await any_store.count(tenant, document_key=key.key) == 0
     assert await any_store.count(tenant) == 3
 
@@ -149,7 +149,7 @@ async def test_discarding_takes_one_generation_alone(any_store: VectorStore, ten
     await any_store.ensure(DIMENSIONS)
     for generation in (5, 6, 7):
         await any_store.upsert(chunks(tenant, generation=generation))
-    await any_store.discard(DocumentKey(f"documents/{tenant}/a.txt"), generation=6)
+    await any_store.delete_generation(DocumentKey(f"documents/{tenant}/a.txt"), generation=6)
     found = [chunk async for chunk in any_store.scan(tenant)]
     assert {chunk.generation for chunk in found} == {5, 7}
 
@@ -245,10 +245,10 @@ async def test_a_server_that_keeps_failing_is_unavailable(calm_store: VectorStor
 
 async def test_a_server_that_is_gone_is_unavailable() -> None:
     gone = f"127.0.0.1:{free_port()}"
-    place = PineconePlace()
+    region = PineconeRegion()
     for opening in (
         open_qdrant_store(f"http://{gone}", api_key="", collection="c"),
-        open_pinecone_store(f"http://{gone}", api_key="k", collection="c", place=place),
+        open_pinecone_store(f"http://{gone}", api_key="k", collection="c", region=region),
         open_redis_store(f"redis://{gone}/0", collection="c"),
     ):
         async with opening as store:

@@ -13,7 +13,7 @@ import pytest
 
 from functions.ingest.chunk import chunk_blocks
 from headrace.embedders.openai import open_openai_embedder
-from headrace.registries.redis import RedisRegistry
+from headrace.redis_state.registry import RedisRegistry
 from headrace.settings import Settings
 from headrace.stores.qdrant import open_qdrant_store
 from headrace.types import Block, Document, DocumentKey, DocumentState, EmbeddedChunk

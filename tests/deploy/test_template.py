@@ -107,7 +107,7 @@ def test_a_function_imports_from_its_layers_alone(artifacts: dict[str, Path], fu
         f"import json, sys; sys.path[:0] = {[str(ROOT), *map(str, used)]!r}; "
         f"import functions.{function}.main; from headrace import wiring; from headrace.settings import Settings; "
         "s = Settings(chat_model='x', embedding_model='y'); "
-        "import simsimd, hiredis; wiring.open_store(s); wiring.open_redis(s); wiring.open_chat_model(s); wiring.open_embedder(s); "
+        'import simsimd, hiredis; wiring.open_store(s); wiring.open_redis(s); wiring.open_chat_model(s, "x"); wiring.open_embedder(s); '
         + (
             "import headrace.parsers.unstructured, headrace.parsers.pdf, openpyxl; import unstructured.partition.docx; "
             "import unstructured.partition.pptx, unstructured.partition.html, unstructured.partition.md; "

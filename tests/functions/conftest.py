@@ -10,21 +10,23 @@ import pytest
 from redis.asyncio import Redis
 
 from functions.chat.app import create_app
-from functions.chat.parts import ChatParts
-from functions.ingest.pipeline import IngestParts
-from headrace.answering.answer import AnswerParts
-from headrace.answering.flights import Flights
-from headrace.answering.recall import CALIBRATED
-from headrace.caches.indexes import MirrorIndex
-from headrace.caches.redis import CacheLimits, RedisCache
-from headrace.caches.upkeep import RedisUpkeep
-from headrace.conversations.redis import RedisConversations
+from functions.chat.dependencies import ChatDependencies
+from functions.chat.metrics import Report
+from functions.ingest.dependencies import IngestDependencies
+from headrace.answering.dependencies import AnswerDependencies, NearQuestions
+from headrace.answering.extractive import ExtractiveAnswerer
+from headrace.answering.generation import LanguageModelAnswerer
+from headrace.answering.judge import ModelJudge
 from headrace.embedders.minilm import MiniLMEmbedder
-from headrace.flights.redis import RedisRelay
-from headrace.models.extractive import ExtractiveModel
 from headrace.protocols import ChatModel, Uploads
-from headrace.registries.redis import RedisRegistry
+from headrace.redis_state.answer_cache.cache import CacheLimits, RedisCache
+from headrace.redis_state.answer_cache.maintenance import RedisCacheMaintenance
+from headrace.redis_state.answer_cache.question_index import LocalQuestionIndex
+from headrace.redis_state.conversations import RedisConversations
+from headrace.redis_state.registry import RedisRegistry
+from headrace.redis_state.relay import RedisRelay
 from headrace.retrieval.retriever import RetrievalOptions, Retriever
+from headrace.single_flight.flight import SingleFlight
 from headrace.stores.qdrant import QdrantStore
 from headrace.types import Principal
 from tests.support.ingest import FolderBucket, LineParser
@@ -37,28 +39,30 @@ def library(tenant: str, embedder: MiniLMEmbedder, store: QdrantStore, registry:
 
 
 @pytest.fixture
-def answer_parts(
+def answer_deps(
     embedder: MiniLMEmbedder, store: QdrantStore, registry: RedisRegistry, redis: Redis
-) -> Callable[..., AnswerParts]:
-    def make(model: ChatModel | None = None) -> AnswerParts:
+) -> Callable[..., AnswerDependencies]:
+    """Makes what answering works with: a model writes, or without one the documents are quoted; a model may judge."""
+
+    def make(model: ChatModel | None = None, *, judge: ChatModel | None = None) -> AnswerDependencies:
         options = RetrievalOptions(min_similarity=embedder.relevance_floor, context_tokens=1000)
-        return AnswerParts(
+        answerer = ExtractiveAnswerer() if model is None else LanguageModelAnswerer(model, max_tokens=100)
+        return AnswerDependencies(
             retriever=Retriever(embedder=embedder, store=store, registry=registry, options=options),
             registry=registry,
-            cache=RedisCache(redis, MirrorIndex(redis, most_bytes=10**8), CacheLimits(60, 5.0)),
-            flights=Flights(RedisRelay(redis)),
-            thresholds=CALIBRATED[embedder.model],
-            checks={"registry": registry, "model": model or ExtractiveModel()},
+            cache=RedisCache(redis, LocalQuestionIndex(redis, most_bytes=10**8), CacheLimits(60, 5.0)),
+            single_flight=SingleFlight(RedisRelay(redis)),
+            checks={"registry": registry, "model": answerer},
             conversations=RedisConversations(redis, ttl_seconds=60),
-            model=model or ExtractiveModel(),
-            max_tokens=100,
+            answerer=answerer,
+            near_questions=None if judge is None else NearQuestions(ModelJudge(judge), timeout_seconds=1.0),
         )
 
     return make
 
 
 @pytest.fixture
-def chat_app(answer_parts: Callable[..., AnswerParts], tenant: str, redis: Redis) -> Callable[..., Any]:
+def chat_app(answer_deps: Callable[..., AnswerDependencies], tenant: str, redis: Redis) -> Callable[..., Any]:
     """Makes the chat application for a model; whoever asks is the test's tenant."""
 
     def make(
@@ -68,17 +72,18 @@ def chat_app(answer_parts: Callable[..., AnswerParts], tenant: str, redis: Redis
         uploads: Uploads | None = None,
         max_document_bytes: int = 0,
         principal: Principal | None = None,
-        report: Callable[[str, int], None] | None = None,
+        report: Report | None = None,
+        judge: ChatModel | None = None,
     ) -> Any:
-        answering = answer_parts(model)
+        answering = answer_deps(model, judge=judge)
 
         @asynccontextmanager
-        async def open_parts() -> AsyncIterator[ChatParts]:
-            upkeep = RedisUpkeep(redis, tenant_bytes=10**8, tenant_entries=1000)
-            yield ChatParts(answering, deadline_seconds, upkeep, uploads, max_document_bytes, report)
+        async def open_dependencies() -> AsyncIterator[ChatDependencies]:
+            cache_maintenance = RedisCacheMaintenance(redis, tenant_bytes=10**8, tenant_entries=1000)
+            yield ChatDependencies(answering, deadline_seconds, cache_maintenance, uploads, max_document_bytes, report)
 
-        app = create_app(open_parts)
-        from functions.chat.parts import principal_of
+        app = create_app(open_dependencies)
+        from functions.chat.dependencies import principal_of
 
         app.dependency_overrides[principal_of] = lambda: principal or Principal(tenant)
         return app
@@ -92,9 +97,9 @@ def bucket() -> FolderBucket:
 
 
 @pytest.fixture
-def ingest_parts(
+def ingest_deps(
     bucket: FolderBucket, embedder: MiniLMEmbedder, store: QdrantStore, registry: RedisRegistry
-) -> IngestParts:
-    return IngestParts(
+) -> IngestDependencies:
+    return IngestDependencies(
         bucket=bucket, parser=LineParser(), embedder=embedder, store=store, registry=registry, max_document_bytes=10_000
     )

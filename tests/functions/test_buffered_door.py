@@ -14,7 +14,7 @@ import json, sys
 from functions.chat import main
 from infra.local.lambda_context import LocalContext
 opened = []
-real = main.open_parts
+real = main.open_dependencies
 def event(method, path, body=""):
     return {"version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "", "headers":
             {"content-type": "application/json", "accept": "application/json"}, "body": body, "isBase64Encoded": False,
@@ -23,8 +23,8 @@ answers = []
 for call in (event("GET", "/healthz"), event("GET", "/readyz"), event("POST", "/chat", '{"question": "Who wrote Hamlet?"}'),
              event("POST", "/chat", "{")):
     answers.append(main.handler(call, LocalContext("chat", timeout_seconds=30)))
-    opened.append(id(main.app.state.parts))
-main.sandbox.close()
+    opened.append(id(main.app.state.dependencies))
+main.handler_loop.close()
 print(json.dumps({"answers": answers, "opened": len(set(opened))}))
 """
 

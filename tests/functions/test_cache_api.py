@@ -93,30 +93,41 @@ async def test_the_openai_stream_of_a_hit_has_the_same_deltas_citations_and_usag
     assert len(script.requests) == 1
 
 
-async def test_the_same_question_in_other_words_gets_the_answer_and_a_near_miss_does_not(
+async def test_the_same_question_in_other_words_gets_the_answer_that_the_judge_accepts(
     chat_app: Callable[..., Any], model: OpenAIModel, script: Script, library: Library
 ) -> None:
     await library.put("handbook.docx", LEAVE + " Sick leave is 10 weeks. The Berlin office closes at 5.")
     script.reply = lambda _: "It is so [1]."
-    async with served(chat_app(model)) as url:
+    same = "Please tell me: for how many weeks may parents take parental leave?"
+    script.choose = lambda prompt: "A" if same in prompt else "none"
+    others = (
+        "How many weeks of sick leave may parents take?",
+        "How many weeks of parental leave may parents not take?",
+        "How many weeks of parental leave may parents take in Berlin?",
+    )
+    async with served(chat_app(model, judge=model)) as url:
         await streamed(url, QUESTION)
-        events, headers = await streamed(url, "Please tell me: for how many weeks may parents take parental leave?")
+        events, headers = await streamed(url, same)
         assert headers["X-Cache"] == "hit"
         assert 0.7 < events[0].data["similarity"] < 1
-        asked = len(script.requests)
-        for other in (
-            "How many days of parental leave may parents take?",
-            "How many weeks of sick leave may parents take?",
-            "How many weeks of parental leave may parents not take?",
-            "How many weeks of parental leave may parents take in Berlin?",
-            "Why may parents take weeks of parental leave?",
-        ):
-            _, headers = await streamed(url, other)
+        assert events[0].data["judge_tokens"] > 0
+        for other in others:
+            events, headers = await streamed(url, other)
             assert headers["X-Cache"] == "miss", other
-        assert len(script.requests) == asked + 5
+            assert events[0].data["judge_tokens"] > 0, other
+        judged = len(script.choices())
+        assert judged == 1 + len(others)
+        for question, verdict in ((same, "hit"), (others[0], "hit"), (same.upper(), "hit")):
+            events, headers = await streamed(url, question)
+            assert headers["X-Cache"] == verdict, question
+            assert "judge_tokens" not in events[0].data, "what was judged once is not judged again"
+        assert len(script.choices()) == judged
+        assert len(script.answers()) == 1 + len(others)
         _, stats, _ = await got(url, "/cache/stats")
-    assert stats["hits"] == {"exact": 0, "semantic": 1}
-    assert stats["lookups"] == 7
+    assert stats["hits"] == {"exact": 3, "semantic": 1}
+    assert stats["lookups"] == 8
+    assert stats["judged"] == judged
+    assert stats["judge_tokens"] > 0
     assert stats["tokens_saved"] > 0
 
 
@@ -125,19 +136,30 @@ async def got(url: str, path: str) -> tuple[int, dict[str, Any], Any]:
         return response.status, await response.json(), response.headers
 
 
-@pytest.mark.parametrize(
-    "question",
-    ["What is my salary?", "What is the weather today?", "And what about it?", "Which offices are still open?"],
-)
-async def test_what_is_not_the_same_for_all_at_all_times_is_not_cached(
-    question: str, chat_app: Callable[..., Any], model: OpenAIModel, script: Script, library: Library
+async def test_an_answer_that_a_conversation_shaped_is_nobody_elses(
+    chat_app: Callable[..., Any], model: OpenAIModel, script: Script, library: Library
 ) -> None:
     await library.put("handbook.docx", LEAVE)
     async with served(chat_app(model)) as url:
+        first, headers = await streamed(url, QUESTION)
+        assert headers["X-Cache"] == "miss"
+        conversation = first[-1].data["conversation_id"]
         for _ in range(2):
-            events, headers = await streamed(url, question)
+            events, headers = await streamed(url, QUESTION, conversation_id=conversation)
             assert headers["X-Cache"] == "bypass"
             assert events[-1].data["answer_id"] is None
+        _, headers = await streamed(url, QUESTION)
+        assert headers["X-Cache"] == "hit", "a question that begins a conversation has no history"
+
+
+async def test_a_reader_whose_answers_are_quotes_has_the_cache_in_conversations_too(
+    chat_app: Callable[..., Any], library: Library
+) -> None:
+    await library.put("handbook.docx", LEAVE)
+    async with served(chat_app()) as url:
+        first, _ = await streamed(url, QUESTION)
+        _, headers = await streamed(url, QUESTION, conversation_id=first[-1].data["conversation_id"])
+        assert headers["X-Cache"] == "hit", "quotes depend on the question alone"
 
 
 async def test_a_wrong_answer_is_not_given_again(
@@ -149,11 +171,11 @@ async def test_a_wrong_answer_is_not_given_again(
     async with served(chat_app(model)) as url:
         _, wrong, _ = await posted(url, "/chat", {"question": QUESTION})
         status, said, _ = await posted(url, "/feedback", {"answer_id": wrong["answer_id"], "verdict": "wrong"})
-        assert (status, said["retired"]) == (200, True)
+        assert (status, said["invalidated"]) == (200, True)
         _, right, headers = await posted(url, "/chat", {"question": QUESTION})
         assert (right["answer"], headers["X-Cache"]) == ("It is 26 weeks [1].", "miss")
         _, stats, _ = await got(url, "/cache/stats")
-        assert stats["retired"] == {"wrong": 1}
+        assert stats["invalidated"] == {"wrong": 1}
         for body, says in (
             ({"answer_id": f"{'0' * 16}-{'0' * 24}", "verdict": "wrong"}, "no such answer"),
             ({"answer_id": "../x", "verdict": "wrong"}, "answer_id"),
@@ -176,11 +198,15 @@ async def test_each_answer_is_reported_with_its_verdict(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     await library.put("handbook.docx", LEAVE)
-    async with served(chat_app(model, report=report_to_cloudwatch)) as url:
-        for question in (QUESTION, QUESTION, "What is my salary?"):
-            await posted(url, "/chat", {"question": question})
+    script.choose = lambda _: "A"
+    near = "For how many weeks may parents take parental leave?"
+    async with served(chat_app(model, judge=model, report=report_to_cloudwatch)) as url:
+        for question in (QUESTION, QUESTION, near):
+            _, answer, _ = await posted(url, "/chat", {"question": question})
+        await posted(url, "/chat", {"question": QUESTION, "conversation_id": answer["conversation_id"]})
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
     assert [[name for name in line if name.startswith("Cache")] for line in lines] == [
-        ["CacheMisses"], ["CacheHits"], ["CacheBypasses"],
+        ["CacheMisses"], ["CacheHits"], ["CacheHits"], ["CacheBypasses"],
     ]  # fmt: skip
-    assert [line["TokensSaved"][0] > 0 for line in lines] == [False, True, False]
+    assert [line["TokensSaved"][0] > 0 for line in lines] == [False, True, True, False]
+    assert [line["JudgeTokens"][0] > 0 for line in lines] == [False, False, True, False]

@@ -18,15 +18,16 @@ from typing import Any
 
 import pytest
 
-from functions.ingest.labels import look, readers_of, tags_of
+from functions.ingest.dependencies import IngestDependencies
+from functions.ingest.labels import observe, readers_of, tags_of
 from functions.ingest.main import handle_batch
-from functions.ingest.pipeline import IngestParts, synchronise
-from headrace.messages import object_changed
+from functions.ingest.pipeline import synchronise
 from headrace.protocols import VectorStore
-from headrace.registries.redis import RedisRegistry
+from headrace.queues.messages import object_changed
+from headrace.redis_state.registry import RedisRegistry
 from headrace.retrieval.retriever import RetrievalOptions, Retriever
 from headrace.stores.edge import open_embedded_store
-from headrace.types import FORSAKEN_SECONDS, Chunk, Document, DocumentKey, DocumentState, Passage, Scope
+from headrace.types import ABANDONED_SECONDS, Chunk, Document, DocumentKey, DocumentState, Passage, Scope
 from tests.support.crashes import Crash, Fuse, Mortal
 from tests.support.embedders import HashEmbedder
 from tests.support.ingest import FolderBucket, LineParser
@@ -68,7 +69,7 @@ async def test_whatever_dies_bucket_registry_and_store_agree_in_the_end(
             raise AssertionError(f"history {seed}: {error}") from error
     assert tally.seen["crash"] > HISTORIES
     assert tally.seen["search"] > HISTORIES
-    assert tally.seen["forsaken"] <= HISTORIES / 20, "messages are hardly ever lost"
+    assert tally.seen["abandoned"] <= HISTORIES / 20, "messages are hardly ever lost"
     assert tally.seen["given up"] < tally.seen["ready"] / 3, "most documents have to come through"
     for kind in ("ready", "unreadable", "absent", "continued", "relabelled"):
         assert tally.seen[kind], kind
@@ -101,10 +102,10 @@ class History:
         await self._until_quiet(CHANGES)
         # What maintenance does an hour later: the last delivery of a message may die when its twin has been buried.
         asked = CHANGES
-        while forsaken := await self._forsaken():
-            asked += len(forsaken)
-            self._tally.seen["forsaken"] += len(forsaken)
-            await self._queue.send(forsaken)
+        while abandoned := await self._abandoned():
+            asked += len(abandoned)
+            self._tally.seen["abandoned"] += len(abandoned)
+            await self._queue.send(abandoned)
             await self._until_quiet(0)
         self._quiet = True
         await searching
@@ -112,10 +113,10 @@ class History:
         self._tally.seen.update(sent=self._queue.sent, buried=self._queue.buried, continued=continued)
         await self._check_the_end()
 
-    async def _forsaken(self) -> list[str]:
-        later = time.time() + 2 * FORSAKEN_SECONDS
+    async def _abandoned(self) -> list[str]:
+        later = time.time() + 2 * ABANDONED_SECONDS
         documents = await self._witness.documents(self._tenant)
-        return [object_changed(document.key) for document in documents if document.is_forsaken(later)]
+        return [object_changed(document.key) for document in documents if document.is_abandoned(later)]
 
     async def _until_quiet(self, changes: int) -> None:
         workers: set[asyncio.Task[None]] = set()
@@ -165,9 +166,9 @@ class History:
     async def _work(self, event: dict[str, Any], held: dict[int, Held]) -> None:
         """One invocation; when it dies, nobody deletes its messages."""
         steps = self._generator.randrange(60) if self._generator.random() < 0.3 else None
-        parts = self._parts(Fuse(self._generator, steps))
+        deps = self._deps(Fuse(self._generator, steps))
         try:
-            answer = await handle_batch(event, parts, deadline_seconds=60.0)
+            answer = await handle_batch(event, deps, deadline_seconds=60.0)
         except Crash:
             self._tally.seen["crash"] += 1
             failed = {str(record["messageId"]) for record in event["Records"]}
@@ -175,10 +176,10 @@ class History:
             failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
         self._queue.settle(event, held, failed)
 
-    def _parts(self, fuse: Fuse) -> IngestParts:
-        parts = (self._bucket, LineParser(), self._embedder, self._store, self._witness, self._queue)
-        bucket, parser, embedder, store, registry, queue = (Mortal(part, fuse) for part in parts)
-        return IngestParts(
+    def _deps(self, fuse: Fuse) -> IngestDependencies:
+        deps = (self._bucket, LineParser(), self._embedder, self._store, self._witness, self._queue)
+        bucket, parser, embedder, store, registry, queue = (Mortal(part, fuse) for part in deps)
+        return IngestDependencies(
             bucket=bucket,
             parser=parser,
             embedder=embedder,
@@ -189,7 +190,7 @@ class History:
             dead_letters_arn=ChaoticQueue.DEAD_LETTERS_ARN,
             window=2,
             clock=self._clock,
-            patience_seconds=0.0,
+            wait_seconds=0.0,
         )
 
     def _clock(self) -> float:
@@ -222,7 +223,7 @@ class History:
 
     async def _check_document(self, key: DocumentKey, chunks: list[Chunk], found: dict[str, list[Passage]]) -> None:
         document = await self._witness.get(key)
-        seen = await look(key, self._bucket)
+        seen = await observe(key, self._bucket)
         if seen is None:
             assert (document, chunks) == (None, []), "something is left of a deleted document"
             self._tally.seen["absent"] += 1
@@ -264,11 +265,11 @@ async def dies_at(step: int, store: VectorStore, registry: RedisRegistry, tenant
         options=RetrievalOptions(limit=100, min_similarity=-2.0, dense_weight=1.0),
     )  # fmt: skip
 
-    def parts(steps: int | None) -> IngestParts:
+    def deps(steps: int | None) -> IngestDependencies:
         fuse = Fuse(generator, steps)
         mortal = (Mortal(part, fuse) for part in (bucket, LineParser(), embedder, store, registry))
         bucket_, parser, embedder_, store_, registry_ = mortal
-        return IngestParts(
+        return IngestDependencies(
             bucket=bucket_, parser=parser, embedder=embedder_, store=store_, registry=registry_,
             max_document_bytes=10**6, window=1,
         )  # fmt: skip
@@ -279,16 +280,16 @@ async def dies_at(step: int, store: VectorStore, registry: RedisRegistry, tenant
 
     old, new = ("\n".join(paragraph(f"v{v}{n}") for n in range(count)) for v, count in ((1, 3), (2, 4)))
     bucket.put(key.key, old.encode())
-    await synchronise(key, parts(None))
+    await synchronise(key, deps(None))
     bucket.put(key.key, new.encode())
     died = False
     try:
-        await synchronise(key, parts(step))
+        await synchronise(key, deps(step))
     except Crash:
         died = True
     versions = (["v10", "v11", "v12"], ["v20", "v21", "v22", "v23"])
     assert await texts() in versions, step
-    await synchronise(key, parts(None))
+    await synchronise(key, deps(None))
     document: Document | None = await registry.get(key)
     assert document is not None
     assert (document.state, document.chunks, await texts()) == (DocumentState.READY, 4, versions[1]), step

@@ -12,15 +12,16 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from headrace.answering.answer import AnswerParts, Question, partition_of
+from headrace.answering.cached import partition_of
+from headrace.answering.dependencies import AnswerDependencies
 from headrace.answering.prompt import REFUSAL
 from headrace.embedders.minilm import MiniLMEmbedder
-from headrace.flights.redis import RedisRelay
 from headrace.models.openai import OpenAIModel, open_openai_model
-from headrace.registries.redis import RedisRegistry
+from headrace.redis_state.registry import RedisRegistry
+from headrace.redis_state.relay import RedisRelay
 from headrace.retrieval.retriever import REMEMBERED_QUESTIONS, RetrievalOptions, Retriever
 from headrace.stores.qdrant import QdrantStore
-from headrace.types import Block, CacheKey, Message, Principal, Scope
+from headrace.types import Block, CacheKey, Message, Principal, Question, Scope
 from tests.support.http import SseEvent, served, sse_events
 from tests.support.library import Library
 from tests.support.openai_server import Script
@@ -155,9 +156,9 @@ async def test_readiness_names_the_part_that_fails_and_why(
     async with served(chat_app(model)) as url, aiohttp.ClientSession() as session:
         async with session.get(f"{url}/readyz") as response:
             assert response.status == 503
-            parts = (await response.json())["parts"]
-    assert parts["registry"]["ready"] is True
-    assert "OPENAI_API_KEY" in parts["model"]["reason"]
+            deps = (await response.json())["parts"]
+    assert deps["registry"]["ready"] is True
+    assert "OPENAI_API_KEY" in deps["model"]["reason"]
 
 
 async def test_the_page_is_served(url: str) -> None:
@@ -265,14 +266,16 @@ async def test_an_answer_past_the_deadline_ends_in_an_error_event(
 
 
 async def test_an_answer_that_does_not_begin_before_the_deadline_is_a_504(
-    chat_app: Callable[..., Any], answer_parts: Callable[..., AnswerParts], redis: Redis, library: Library
+    chat_app: Callable[..., Any], answer_deps: Callable[..., AnswerDependencies], redis: Redis, library: Library
 ) -> None:
     await library.put("handbook.docx", LEAVE)
-    question, parts = Question("How long is parental leave?", Principal(library.tenant)), answer_parts()
-    key = CacheKey(partition_of(question, parts), question.text)
-    # Somebody elsewhere leads, and says nothing.
-    flight = f"{library.tenant}/{key.answer_id}@{(await parts.cache.find(key)).revision}"
-    assert await RedisRelay(redis, lease_seconds=30).lead(flight)
+    question, deps = Question("How long is parental leave?", Principal(library.tenant)), answer_deps()
+    partition = partition_of(question, deps)
+    assert partition is not None
+    key = CacheKey(partition, question.text)
+    # Another process leads, and sends nothing.
+    run = f"{library.tenant}/{key.answer_id}@{(await deps.cache.find(key)).revision}"
+    assert await RedisRelay(redis, lease_seconds=30).lead(run)
     async with served(chat_app(deadline_seconds=0.5)) as url, aiohttp.ClientSession() as session:
         async with session.post(f"{url}/chat", json={"question": question.text}) as response:
             assert response.status == 504

@@ -13,7 +13,7 @@ import boto3
 import pytest
 
 from headrace.buckets.uploads import S3Uploads
-from headrace.registries.redis import RedisRegistry
+from headrace.redis_state.registry import RedisRegistry
 from headrace.types import Document, DocumentKey, DocumentState, Principal, Step
 from infra.local.bucket import CREDENTIALS
 from tests.support.http import served, sse_events

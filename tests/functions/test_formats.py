@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from functions.ingest.pipeline import IngestParts
+from functions.ingest.dependencies import IngestDependencies
 from headrace.parsers.process import open_process_parser
 from tests.support import formats
 from tests.support.embedders import HashEmbedder
@@ -16,13 +16,13 @@ from tests.support.ingest import FolderBucket
 
 
 async def test_the_table_of_formats_is_what_ingest_does(
-    bucket: FolderBucket, ingest_parts: IngestParts, tenant: str
+    bucket: FolderBucket, ingest_deps: IngestDependencies, tenant: str
 ) -> None:
     opening = open_process_parser(timeout_seconds=60, memory_bytes=2 * 1024**3, ocr_languages="eng")
     async with opening as parser:
-        parts = replace(ingest_parts, parser=parser, max_document_bytes=10**9, embedder=HashEmbedder())
-        made = await formats.tables(parts, bucket, tenant)
-    await check(made, parts, tenant)
+        deps = replace(ingest_deps, parser=parser, max_document_bytes=10**9, embedder=HashEmbedder())
+        made = await formats.tables(deps, bucket, tenant)
+    await check(made, deps, tenant)
     before, _, rest = formats.PAGE.read_text().partition(formats.BEGIN)
     written, _, after = rest.partition(formats.END)
     if os.environ.get("HEADRACE_WRITE_DOCS"):
@@ -33,12 +33,12 @@ async def test_the_table_of_formats_is_what_ingest_does(
     )
 
 
-async def check(made: str, parts: IngestParts, tenant: str) -> None:
+async def check(made: str, deps: IngestDependencies, tenant: str) -> None:
     """What is readable is ready, and nothing leaks."""
     readable, _, hostile = made.partition("| file | what is wrong")
     assert readable.count("`ready`") == len(formats.KEPT)
     assert "Traceback" not in hostile
-    chunks = [chunk async for chunk in parts.store.scan(tenant)]
+    chunks = [chunk async for chunk in deps.store.scan(tenant)]
     assert {chunk.tenant for chunk in chunks} == {tenant}
     everything = "\n".join(chunk.text for chunk in chunks)
     assert "root:" not in everything

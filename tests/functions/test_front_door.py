@@ -30,7 +30,7 @@ async def app(scope, receive, send):
     if scope["path"] == "/slow":
         for i in range(4):
             await send({"type": "http.response.body", "body": b"%d" % i, "more_body": True})
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.3)
     if scope["path"] == "/half":
         await send({"type": "http.response.body", "body": b"half", "more_body": True})
         raise RuntimeError("secret")
@@ -66,8 +66,9 @@ async def test_pieces_arrive_as_they_are_sent_many_streams_at_once(door: str) ->
     async with aiohttp.ClientSession() as session:
         started = time.perf_counter()
         arrivals = await asyncio.gather(*(stream(session) for _ in range(8)))
-    assert time.perf_counter() - started < 8 * 0.4, "one after the other would take 3.2 s"
-    assert all(len(times) >= 4 and times[-1] - times[0] > 0.2 for times in arrivals)
+    assert time.perf_counter() - started < 8 * 1.2, "one after the other would take 9.6 s"
+    # A busy machine may let pieces arrive together, but not all of a stream that takes more than a second.
+    assert all(len(times) >= 2 and times[-1] - times[0] > 0.2 for times in arrivals)
 
 
 async def test_a_failing_function_is_a_502_and_a_failing_stream_is_cut(door: str) -> None:
@@ -84,7 +85,7 @@ async def test_a_failing_function_is_a_502_and_a_failing_stream_is_cut(door: str
 
 async def test_the_stack_runs_as_lambda_processes(tmp_path: Path) -> None:
     options = StackOptions(tmp_path, port=free_port(), s3_port=free_port(), as_lambda=True)
-    async with run_stack(options, environ=os.environ, say=lambda _: None) as stack:
+    async with run_stack(options, environ=os.environ, report=lambda _: None) as stack:
         body = {"question": "How much oil does the main bearing take?"}
         async with aiohttp.ClientSession(stack.url) as session, session.post("/chat", json=body) as response:
             text = await response.text()

@@ -17,7 +17,7 @@ import aiohttp
 import boto3
 import pytest
 
-from headrace.messages import object_changed
+from headrace.queues.messages import object_changed
 from infra.local.bucket import CREDENTIALS, DEAD_LETTERS
 from infra.local.processes import ROOT, StackError, free_port
 from infra.local.stack import Stack, StackOptions, run_stack
@@ -32,7 +32,7 @@ BAKERY = files.docx("Sourdough", "The sourdough rests for 19 hours at 12 degrees
 @asynccontextmanager
 async def running(folder: Path) -> AsyncIterator[Stack]:
     options = StackOptions(folder, port=free_port(), s3_port=free_port(), maintenance_seconds=1.0)
-    async with run_stack(options, environ=os.environ, say=lambda _: None) as stack:
+    async with run_stack(options, environ=os.environ, report=lambda _: None) as stack:
         yield stack
 
 
@@ -104,7 +104,7 @@ async def test_files_become_answers_and_stay_true(tmp_path: Path) -> None:
         assert (await ask(stack, "How long does the sourdough rest?"))["mode"] == "refused"
 
         with pytest.raises(StackError, match="already running"):
-            async with run_stack(stack.options, environ={}, say=lambda _: None):
+            async with run_stack(stack.options, environ={}, report=lambda _: None):
                 pass
         log = (tmp_path / "logs" / "cache_maintenance.log").read_text()
         assert '"tenants"' in log
@@ -123,7 +123,7 @@ async def test_an_openai_compatible_endpoint_replaces_the_keyless_default(
     script.reply = lambda _: "It takes 18 litres [1]."
     environ = {**os.environ, "OPENAI_BASE_URL": openai_url, "CHAT_MODEL": "m", "EMBEDDING_MODEL": "test-embedding"}
     options = StackOptions(tmp_path, port=free_port(), s3_port=free_port())
-    async with run_stack(options, environ=environ, say=lambda _: None) as stack:
+    async with run_stack(options, environ=environ, report=lambda _: None) as stack:
         answer = await ask(stack, "How much turbine oil does the main bearing take?")
         assert (answer["mode"], answer["answer"]) == ("generated", "It takes 18 litres [1].")
         assert answer["usage"]["completion_tokens"] == 5
@@ -177,7 +177,7 @@ async def test_an_operator_rebuilds_and_reindexes_a_running_stack(tmp_path: Path
         assert "make reindex" in text, "what runs with the old model says so"
     options = StackOptions(tmp_path, port=free_port(), s3_port=free_port())
     with pytest.raises(StackError, match="indexed with 'test-embedding'"):
-        async with run_stack(options, environ=os.environ, say=lambda _: None):
+        async with run_stack(options, environ=os.environ, report=lambda _: None):
             pass
     assert not (tmp_path / "addresses.json").exists()
 

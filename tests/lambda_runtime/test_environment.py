@@ -163,11 +163,11 @@ async def test_one_invocations_failure_leaves_the_others_alone(serve: Serve) -> 
 
 async def test_long_service_grows_neither_memory_nor_sockets(serve: Serve) -> None:
     """10,000 invocations and 1,000 streams in one environment; the lifespan opens once."""
-    life = Lifecycle()
+    incarnation = Lifecycle()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
-            await life(scope, receive, send)
+            await incarnation(scope, receive, send)
         elif scope["path"] == "/stream":
             await responding(*[b"token "] * 20)(scope, receive, send)
         else:
@@ -189,7 +189,7 @@ async def test_long_service_grows_neither_memory_nor_sockets(serve: Serve) -> No
         gc.collect()
         assert process.num_fds() - sockets <= 4
         assert process.memory_info().rss - memory < 8_000_000
-        assert life.seen == ["startup"]
+        assert incarnation.seen == ["startup"]
 
 
 APP = """

@@ -13,7 +13,7 @@ from langchain_core.runnables import RunnableLambda
 
 from headrace.embedders.minilm import MiniLMEmbedder
 from headrace.langchain import HeadraceRetriever, open_langchain_retriever
-from headrace.registries.redis import RedisRegistry
+from headrace.redis_state.registry import RedisRegistry
 from headrace.retrieval.retriever import RetrievalOptions, Retriever
 from headrace.settings import Settings
 from headrace.stores.qdrant import QdrantStore, open_qdrant_store

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from headrace.protocols import VectorSearch, VectorStore
-from headrace.registries.redis import RedisRegistry
+from headrace.redis_state.registry import RedisRegistry
 from headrace.retrieval.retriever import RetrievalOptions, Retriever
 from headrace.types import Chunk, ChunkId, Document, DocumentKey, DocumentState, Scope, SearchRequest, SearchResult
 from tests.support.chunks import DIMENSIONS, chunks

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from functions.ingest.pipeline import IngestParts, synchronise
+from functions.ingest.dependencies import IngestDependencies
+from functions.ingest.pipeline import synchronise
 from headrace.errors import StoreUnavailableError, UnavailableError
 from headrace.protocols import VectorStore
-from headrace.registries.redis import RedisRegistry
+from headrace.redis_state.registry import RedisRegistry
 from headrace.retrieval.retriever import RetrievalOptions, Retriever
 from headrace.types import DocumentKey, DocumentState, Passage, Scope
 from tests.contract.conftest import STORES, open_store
@@ -82,19 +83,19 @@ class History:
 
     async def _handle(self, key: DocumentKey) -> None:
         """One message: its process may die, and then the message comes again."""
-        for life in range(4):
-            steps = self._generator.randrange(45) if life < 3 and self._generator.random() < 0.6 else None
+        for incarnation in range(4):
+            steps = self._generator.randrange(45) if incarnation < 3 and self._generator.random() < 0.6 else None
             try:
-                await synchronise(key, self._parts(Fuse(self._generator, steps)))
+                await synchronise(key, self._deps(Fuse(self._generator, steps)))
             except (Crash, UnavailableError):
                 continue
             return
-        await synchronise(key, self._parts(Fuse(self._generator, None)))
+        await synchronise(key, self._deps(Fuse(self._generator, None)))
 
-    def _parts(self, fuse: Fuse) -> IngestParts:
-        parts = (self._bucket, LineParser(), self._embedder, self._store, self._witness)
-        bucket, parser, embedder, store, registry = (Mortal(part, fuse) for part in parts)
-        return IngestParts(
+    def _deps(self, fuse: Fuse) -> IngestDependencies:
+        deps = (self._bucket, LineParser(), self._embedder, self._store, self._witness)
+        bucket, parser, embedder, store, registry = (Mortal(part, fuse) for part in deps)
+        return IngestDependencies(
             bucket=bucket, parser=parser, embedder=embedder, store=store, registry=registry, max_document_bytes=10**6
         )
 
@@ -121,7 +122,7 @@ class History:
         passages = await self._search()
         for name in NAMES:
             key = DocumentKey(f"documents/{self._tenant}/{name}")
-            await synchronise(key, self._parts(Fuse(self._generator, None)))
+            await synchronise(key, self._deps(Fuse(self._generator, None)))
             content = self._bucket.files.get(key.key)
             document = await self._witness.get(key)
             count = await self._store.count(self._tenant, document_key=key.key)

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from headrace.clients.redis import tenant_key
 from headrace.errors import (
     IndexMismatchError,
     RegistryUnavailableError,
@@ -21,8 +22,7 @@ from headrace.errors import (
     StoreUnavailableError,
 )
 from headrace.protocols import Reranker, VectorStore
-from headrace.redis_client import tenant_key
-from headrace.registries.redis import RedisRegistry
+from headrace.redis_state.registry import RedisRegistry
 from headrace.rerankers.http import open_http_reranker
 from headrace.retrieval.retriever import RetrievalOptions, Retriever
 from headrace.retrieval.selection import without_repeats
@@ -44,13 +44,13 @@ async def library(
     return Library(tenant, HashEmbedder(), await stack.enter_async_context(opening), registry)
 
 
-def retriever(library: Library, options: RetrievalOptions = OPTIONS, **parts: Any) -> Retriever:
-    given = {"embedder": library.embedder, "store": library.store, "registry": library.registry, **parts}
+def retriever(library: Library, options: RetrievalOptions = OPTIONS, **deps: Any) -> Retriever:
+    given = {"embedder": library.embedder, "store": library.store, "registry": library.registry, **deps}
     return Retriever(options=options, **given)
 
 
-async def ask(library: Library, question: str = "what?", **parts: Any) -> tuple[Passage, ...]:
-    return (await retriever(library, **parts).retrieve(question, scope=Scope(library.tenant))).passages
+async def ask(library: Library, question: str = "what?", **deps: Any) -> tuple[Passage, ...]:
+    return (await retriever(library, **deps).retrieve(question, scope=Scope(library.tenant))).passages
 
 
 async def test_leftovers_of_older_versions_take_no_places(library: Library) -> None:
@@ -108,16 +108,16 @@ async def test_a_store_that_stays_behind_the_registry_is_unavailable(library: Li
             return getattr(library.store, name)
 
         async def search(self, request: object) -> object:
-            return replace(await library.store.search(request), mark=6)  # type: ignore[arg-type]
+            return replace(await library.store.search(request), watermark=6)  # type: ignore[arg-type]
 
     await library.put("a", "text")
     key = DocumentKey(f"documents/{library.tenant}/a")
     attempt = await library.registry.begin(key, embedding_model="hash")
     document = await library.registry.get(key)
     assert document is not None
-    await library.registry.save(document, attempt, mark=6)
+    await library.registry.save(document, attempt, watermark=6)
     assert await ask(library, store=Behind())
-    await library.registry.save(document, attempt, mark=7)
+    await library.registry.save(document, attempt, watermark=7)
     with pytest.raises(StoreUnavailableError, match="faster"):
         await ask(library, store=Behind())
 

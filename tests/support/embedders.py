@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace.sentences import words
+from headrace.text.sentences import words
 from tests.support.chunks import unit, vector
 
 

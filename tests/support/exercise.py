@@ -29,7 +29,7 @@ async def exercise(store: VectorStore) -> None:
     await store.chunks(tenant, [chunk.chunk.identity for chunk in chunks(tenant)])
     assert len([chunk async for chunk in store.scan(tenant)]) == 4
     await store.count(tenant, document_key=f"documents/{tenant}/a.txt")
-    await store.discard(DocumentKey(f"documents/{tenant}/plain"), generation=2)
-    await store.retire(DocumentKey(f"documents/{tenant}/a.txt"), before=9)
+    await store.delete_generation(DocumentKey(f"documents/{tenant}/plain"), generation=2)
+    await store.delete_older(DocumentKey(f"documents/{tenant}/a.txt"), before=9)
     assert await store.count(tenant) == 0
     await store.drop()

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from functions.ingest.pipeline import IngestParts, synchronise
+from functions.ingest.dependencies import IngestDependencies
+from functions.ingest.pipeline import synchronise
 from headrace.types import DocumentKey, DocumentState, ObjectVersion
 from tests.support import files
 from tests.support.ingest import FolderBucket
@@ -51,7 +52,7 @@ class GoneBucket(FolderBucket):
         return await super().fetch(key, path, max_bytes=max_bytes)
 
 
-async def tables(parts: IngestParts, bucket: FolderBucket, tenant: str) -> str:
+async def tables(parts: IngestDependencies, bucket: FolderBucket, tenant: str) -> str:
     """Both tables, in Markdown."""
     lines = ["", "| file | what is kept | state |", "| --- | --- | --- |"]
     for name, content in files.of_every_format(TEXT).items():
@@ -66,7 +67,7 @@ async def tables(parts: IngestParts, bucket: FolderBucket, tenant: str) -> str:
     return "\n".join([*lines, "", ""])
 
 
-async def outcome(key: str, content: bytes, parts: IngestParts, bucket: FolderBucket) -> str:
+async def outcome(key: str, content: bytes, parts: IngestDependencies, bucket: FolderBucket) -> str:
     """The document's state when ingest has done with it, and the reason or how it is searched for."""
     bucket.put(key, content)
     await synchronise(DocumentKey(key), parts)
@@ -79,7 +80,7 @@ async def outcome(key: str, content: bytes, parts: IngestParts, bucket: FolderBu
     return f"`{document.state}`, {document.chunks} chunk{'s' if document.chunks > 1 else ''}"
 
 
-Change = Callable[[IngestParts], IngestParts]
+Change = Callable[[IngestDependencies], IngestDependencies]
 
 
 def _in_the_bucket(tenant: str) -> list[tuple[str, str, str, Change]]:
@@ -95,7 +96,7 @@ def _in_the_bucket(tenant: str) -> list[tuple[str, str, str, Change]]:
 
 
 async def _row(
-    shown: str, wrong: str, name: str, change: Change, tenant: str, parts: IngestParts, bucket: FolderBucket
+    shown: str, wrong: str, name: str, change: Change, tenant: str, parts: IngestDependencies, bucket: FolderBucket
 ) -> str:
     changed = change(parts)
     held = changed.bucket if isinstance(changed.bucket, FolderBucket) else bucket

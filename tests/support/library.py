@@ -31,15 +31,15 @@ class Library:
         made = [replace(chunk, groups=groups, total=len(made)) for chunk in made]
         vectors = await self.embedder.embed([chunk.text_to_embed for chunk in made])
         await self.store.ensure(len(vectors[0]))
-        mark = await self.store.upsert([EmbeddedChunk(c, v) for c, v in zip(made, vectors, strict=True)])
+        watermark = await self.store.upsert([EmbeddedChunk(c, v) for c, v in zip(made, vectors, strict=True)])
         number = attempt.number
         document = Document(key.key, DocumentState.READY, generation=number, chunks=len(made), groups=groups)
-        await self.registry.save(document, attempt, mark=mark)
-        await self.store.retire(key, before=number)
+        await self.registry.save(document, attempt, watermark=watermark)
+        await self.store.delete_older(key, before=number)
         return key.key
 
     async def remove(self, name: str) -> None:
         key = DocumentKey(f"documents/{self.tenant}/{name}")
         attempt = await self.registry.begin(key, embedding_model=self.embedder.model)
         await self.registry.remove(attempt)
-        await self.store.retire(key, before=attempt.number)
+        await self.store.delete_older(key, before=attempt.number)

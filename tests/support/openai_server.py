@@ -46,6 +46,20 @@ class Script:
     authorizations: list[str] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
     open_streams: int = 0
+    # What a request gets that asks for one of some options by a JSON schema, how long it takes, and its tokens.
+    choose: Callable[[str], str] = lambda prompt: "none"
+    choose_seconds: float = 0.0
+    # A tool that the model calls instead of answering: its name, and its arguments as JSON.
+    tool_call: tuple[str, str] | None = None
+    refused_fields: set[str] = field(default_factory=set)
+
+    def choices(self) -> list[dict[str, Any]]:
+        """The requests that asked for a choice."""
+        return [request for request in self.requests if "response_format" in request]
+
+    def answers(self) -> list[dict[str, Any]]:
+        """The requests that asked for an answer."""
+        return [request for request in self.requests if "messages" in request and "response_format" not in request]
 
 
 def openai_app(script: Script) -> Starlette:
@@ -63,9 +77,8 @@ def openai_app(script: Script) -> Starlette:
         refused = _refused(script, request) or _failed(failure) or _unsupported(script, body)
         if refused:
             return refused
-        prompt = body["messages"][-1]["content"]
         if not body.get("stream"):
-            return JSONResponse(_whole(body, script.reply(prompt)))
+            return JSONResponse(_whole(body, script.reply(_prompt(body))))
         return StreamingResponse(_stream(script, body, failure), media_type="text/event-stream")
 
     async def embeddings(request: Request) -> Response:
@@ -106,7 +119,7 @@ def _failed(failure: str | None) -> Response | None:
 
 def _unsupported(script: Script, body: dict[str, Any]) -> Response | None:
     other = {"max_tokens", "max_completion_tokens"} - {script.token_limit_field}
-    wrong = next(iter(other & set(body)), None)
+    wrong = next(iter((other | script.refused_fields) & set(body)), None)
     return _error(400, f"Unsupported parameter: '{wrong}'.", "unsupported_parameter", wrong) if wrong else None
 
 
@@ -124,7 +137,8 @@ def _usage(body: dict[str, Any], text: str) -> dict[str, int]:
 async def _stream(script: Script, body: dict[str, Any], failure: str | None) -> AsyncIterator[bytes]:
     script.open_streams += 1
     try:
-        text = script.reply(body["messages"][-1]["content"])
+        asks_for_choice = "response_format" in body
+        text = json.dumps({"choice": script.choose(_prompt(body))}) if asks_for_choice else script.reply(_prompt(body))
         tokens = _tokens(text)
         head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": body["model"]}
 
@@ -133,7 +147,13 @@ async def _stream(script: Script, body: dict[str, Any], failure: str | None) -> 
             return f"data: {json.dumps({**head, 'choices': choices, **extra})}\n\n".encode()
 
         yield chunk({"role": "assistant", "content": ""})
-        await asyncio.sleep(script.first_token_seconds)
+        await asyncio.sleep(script.choose_seconds if asks_for_choice else script.first_token_seconds)
+        if script.tool_call is not None:
+            for call in _call_deltas(*script.tool_call):
+                yield chunk({"tool_calls": [call]})
+            yield chunk({}, "tool_calls")
+            yield b"data: [DONE]\n\n"
+            return
         for position, token in enumerate(tokens):
             if position == len(tokens) // 2:
                 if failure == "cut":
@@ -153,6 +173,16 @@ async def _stream(script: Script, body: dict[str, Any], failure: str | None) -> 
         yield b"data: [DONE]\n\n"
     finally:
         script.open_streams -= 1
+
+
+def _prompt(body: dict[str, Any]) -> str:
+    return str(body["messages"][-1]["content"])
+
+
+def _call_deltas(name: str, arguments: str) -> list[dict[str, Any]]:
+    first = {"index": 0, "id": "call_1", "type": "function", "function": {"name": name, "arguments": ""}}
+    pieces = [arguments[start : start + 4] for start in range(0, len(arguments), 4)]
+    return [first, *({"index": 0, "function": {"arguments": piece}} for piece in pieces)]
 
 
 def _whole(body: dict[str, Any], text: str) -> dict[str, Any]:

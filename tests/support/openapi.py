@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator
 
-from headrace.stores.pinecone import PineconePlace, open_pinecone_store
+from headrace.stores.pinecone import PineconeRegion, open_pinecone_store
 from headrace.stores.qdrant import open_qdrant_store
 from infra.local.qdrant_server import QdrantServer
 from tests.support.exercise import exercise
@@ -55,7 +55,7 @@ async def _talk_to_qdrant() -> list[Exchange]:
 async def _talk_to_pinecone() -> list[Exchange]:
     exchanges: list[Exchange] = []
     async with pinecone_double(wrap=lambda app: recorded(app, exchanges)) as double:
-        opening = open_pinecone_store(double.url, api_key="key", collection="headrace-c", place=PineconePlace())
+        opening = open_pinecone_store(double.url, api_key="key", collection="headrace-c", region=PineconeRegion())
         async with opening as store:
             await exercise(store)
     return exchanges

@@ -78,8 +78,8 @@ class Namespace:
         """The records as one read sees them, and the number of the last write among them."""
         behind = knobs.generator.uniform(0.0, knobs.replica_lag_seconds)
         now = time.monotonic()
-        settled = now - knobs.lag_seconds - knobs.replica_lag_seconds
-        while self._log and self._log[0].at <= settled:
+        fresh = now - knobs.lag_seconds - knobs.replica_lag_seconds
+        while self._log and self._log[0].at <= fresh:
             self._base = _applied(self._base, self._log.pop(0), in_place=True)
             self._base_number += 1
         state, number = self._base, self._base_number

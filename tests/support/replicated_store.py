@@ -35,10 +35,10 @@ class ReplicatedStore:
         self._write({**self._newest, **{each.chunk.identity: each for each in chunks}})
         return len(self._states) - 1
 
-    async def retire(self, key: DocumentKey, *, before: int) -> None:
+    async def delete_older(self, key: DocumentKey, *, before: int) -> None:
         self._keep(lambda place: place.document_key != key.key or place.generation >= before)
 
-    async def discard(self, key: DocumentKey, *, generation: int) -> None:
+    async def delete_generation(self, key: DocumentKey, *, generation: int) -> None:
         self._keep(lambda place: (place.document_key, place.generation) != (key.key, generation))
 
     async def search(self, request: SearchRequest) -> SearchResult:

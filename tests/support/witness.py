@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from headrace.errors import SupersededError
-from headrace.registries.redis import RedisRegistry
-from headrace.types import Attempt, Clearance, Document, DocumentState, Passage
+from headrace.redis_state.registry import RedisRegistry
+from headrace.types import Attempt, CacheInvalidation, Document, DocumentState, Passage
 
 
 class Witness:
@@ -29,11 +29,11 @@ class Witness:
         return getattr(self._registry, name)
 
     async def save(
-        self, document: Document, attempt: Attempt, *, mark: int = 0, clearance: Clearance | None = None
+        self, document: Document, attempt: Attempt, *, watermark: int = 0, invalidation: CacheInvalidation | None = None
     ) -> bool:
         assert document.chunks or document.state is not DocumentState.READY, "ready with no chunk"
         with self._noting(document.key, document.generation) as flip:
-            if not await self._registry.save(document, attempt, mark=mark, clearance=clearance):
+            if not await self._registry.save(document, attempt, watermark=watermark, invalidation=invalidation):
                 self.flips[document.key].remove(flip)
                 return False
         return True

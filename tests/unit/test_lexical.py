@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.lexical import blend, chunk_weights, overlap, question_weights, terms
+from headrace.text.lexical import blend, chunk_weights, overlap, question_weights, terms
 
 texts = st.text(st.sampled_from("abc XYZ.-_'é日1\n"), max_size=80)
 
@@ -29,6 +29,16 @@ def test_a_questions_shares_sum_to_one_and_are_32_bits_wide(question: str) -> No
 def test_words_are_stems_and_compounds_are_also_their_parts() -> None:
     assert terms("The pumps of os.path.join") == ["pump", "os.path.join", "os", "path", "join"]
     assert terms("what is it?") == []
+
+
+def test_scripts_without_spaces_share_pairs_of_letters() -> None:
+    assert terms("开机之前检查油位。") == ["开机", "机之", "之前", "前检", "检查", "查油", "油位"]
+    assert terms("第3章") == ["第", "3", "章"]
+    assert terms("泵A4711的价格") == ["泵", "a4711", "的价", "价格"]
+    assert overlap("油位怎么检查？", "开机之前检查油位，开机之后检查压力。") > 0.2
+    assert overlap("油位怎么检查？", "关于假期的规定。") == 0.0
+    assert overlap("ポンプの重量は？", "アルファポンプの重量は十二キロです。") > 0.4
+    assert overlap("매출은 얼마입니까", "올해 매출이 늘었다") > 0
 
 
 def test_rare_words_weigh_more_than_common_ones() -> None:

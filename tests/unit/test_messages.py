@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from functions.ingest.events import changed_documents
-from headrace.messages import object_changed, rebuild_registry, tenant_to_rebuild
+from headrace.queues.messages import object_changed, rebuild_registry, tenant_to_rebuild
 
 
 def test_a_rebuild_is_asked_for_by_tenant() -> None:

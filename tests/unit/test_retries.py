@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headrace import retries
+from headrace.concurrency import retries
 from headrace.errors import ConfigurationError, UnavailableError
 
 

@@ -1,4 +1,4 @@
-"""Packed rows and their mirror, held against plain arithmetic."""
+"""Packed rows and their local index, held against plain arithmetic."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.cache_layout import MARK_CHARACTERS
-from headrace.caches.mirror import Mirror, Point
-from headrace.caches.rows import Rows, sign_bytes, signs_of, signs_of_floats
+from headrace.redis_state.answer_cache.local_index import LocalIndex, LogPosition
+from headrace.redis_state.answer_cache.rows import Rows, sign_bytes, signs_of, signs_of_floats
+from headrace.redis_state.layout import CHECKSUM_CHARACTERS
 from headrace.vectors import differences, dot, dots, floats, quantise
 
 
@@ -28,7 +28,10 @@ def rows(generator: random.Random, count: int, dimensions: int) -> tuple[Rows, d
     for number in range(count):
         vectors[f"{number:024d}"] = unit(generator, dimensions)
         made.append(
-            f"{number:024d}", f"question “{number}”", number / 100, quantise(vectors[f"{number:024d}"]), 2**60 + number
+            f"{number:024d}",
+            f"question “{number}”",
+            number / 100,
+            quantise(vectors[f"{number:024d}"]),
         )
     return made, vectors
 
@@ -47,9 +50,8 @@ def test_a_dot_product_is_off_by_no_more_than_the_error(seed: int, dimensions: i
 def test_rows_come_back_as_they_were_packed(dimensions: int) -> None:
     made, _ = rows(random.Random(1), 20, dimensions)
     again = Rows.unpack(made.pack(3, 17))
-    assert (again.ids, again.questions, again.bars, again.scales, again.wordings) == (
-        made.ids[3:17], made.questions[3:17], made.bars[3:17], made.scales[3:17],
-        made.wordings[3:17],
+    assert (again.ids, again.questions, again.admission_scores, again.scales) == (
+        made.ids[3:17], made.questions[3:17], made.admission_scores[3:17], made.scales[3:17],
     )  # fmt: skip
     assert again.vector(0) == made.vector(3)
     assert len(again.signs) == 14 * sign_bytes(dimensions)
@@ -59,32 +61,32 @@ def test_rows_come_back_as_they_were_packed(dimensions: int) -> None:
 
 
 class Log:
-    """Changes as a server numbers and marks them."""
+    """Changes as a server numbers them, with their checksums."""
 
     def __init__(self) -> None:
-        self.point = Point("life", 0, "")
+        self.end = LogPosition("life", 0, "")
         self.changes: list[bytes] = []
 
     def add(self, change: bytes) -> None:
-        mark = hashlib.sha1(self.point.mark.encode() + change).hexdigest()[:MARK_CHARACTERS]  # noqa: S324 - no secret
-        self.point = Point("life", self.point.seq + 1, mark)
-        self.changes.append(mark.encode() + change)
+        checksum = hashlib.sha1(self.end.checksum.encode() + change).hexdigest()[:CHECKSUM_CHARACTERS]  # noqa: S324 - no secret
+        self.end = LogPosition("life", self.end.seq + 1, checksum)
+        self.changes.append(checksum.encode() + change)
 
-    def bring(self, mirror: Mirror) -> None:
-        start = mirror.point if mirror.point.life else Point("life", 0, "")
-        mirror.catch_up(start, self.point, self.changes[start.seq :])
+    def bring(self, local_index: LocalIndex) -> None:
+        start = local_index.log_position if local_index.log_position.incarnation else LogPosition("life", 0, "")
+        local_index.catch_up(start, self.end, self.changes[start.seq :])
 
 
 def row(entry: str, vector: list[float]) -> bytes:
     made = Rows(len(vector))
-    made.append(entry, "q", 0.5, quantise(vector), int(entry, 16) % 7)
+    made.append(entry, "q", 0.5, quantise(vector))
     return b"+" + made.pack()
 
 
 @pytest.mark.parametrize("dimensions", [5, 16, 64, 384])
 def test_the_nearest_are_found_through_any_changes(dimensions: int) -> None:
     generator = random.Random(dimensions)
-    mirror, log, held = Mirror(), Log(), dict[str, list[float]]()
+    local_index, log, held = LocalIndex(), Log(), dict[str, list[float]]()
     for _ in range(1, 400):
         if held and generator.random() < 0.3:
             gone = generator.choice(sorted(held))
@@ -94,14 +96,14 @@ def test_the_nearest_are_found_through_any_changes(dimensions: int) -> None:
             entry = f"{generator.randrange(200):024d}"
             held[entry] = unit(generator, dimensions)
             log.add(row(entry, held[entry]))
-        log.bring(mirror)
-        assert len(mirror) == len(held)
+        log.bring(local_index)
+        assert len(local_index) == len(held)
         asked = unit(generator, dimensions)
         if held and generator.random() < 0.5:
             turned = [a + 0.1 * b for a, b in zip(held[generator.choice(sorted(held))], asked, strict=True)]
             asked = [value / math.sqrt(sum(v * v for v in turned)) for value in turned]
         exact = {entry: sum(a * b for a, b in zip(asked, vector, strict=True)) for entry, vector in held.items()}
-        found = {near.id: near.similarity for near in mirror.nearest(asked, at_least=0.8, limit=1000)}
+        found = {near.id: near.similarity for near in local_index.nearest(asked, at_least=0.8, limit=1000)}
         for entry, similarity in exact.items():
             if similarity > 0.82:
                 assert found[entry] == pytest.approx(similarity, abs=0.02)
@@ -112,36 +114,42 @@ def test_the_nearest_are_found_through_any_changes(dimensions: int) -> None:
 def test_a_log_that_can_not_be_right_is_not_believed() -> None:
     generator = random.Random(1)
     one, two = unit(generator, 8), unit(generator, 8)
-    start, end = Point("life", 0, ""), Point("life", 1, "")
-    for changes in ([None], [b""], [b"x" * MARK_CHARACTERS + b"+nonsense"], [b"x" * MARK_CHARACTERS]):
+    start, end = LogPosition("life", 0, ""), LogPosition("life", 1, "")
+    for changes in ([None], [b""], [b"x" * CHECKSUM_CHARACTERS + b"+nonsense"], [b"x" * CHECKSUM_CHARACTERS]):
         with pytest.raises(ValueError, match=r"missing|read|early"):
-            Mirror().catch_up(start, end, changes)
-    log, mirror = Log(), Mirror()
+            LocalIndex().catch_up(start, end, changes)
+    log, local_index = Log(), LocalIndex()
     log.add(row("a" * 24, one))
-    log.bring(mirror)
-    with pytest.raises(ValueError, match="elsewhere"):
-        mirror.catch_up(
-            log.point, Point("life", 2, "f" * MARK_CHARACTERS), [b"x" * MARK_CHARACTERS + row("b" * 24, two)]
+    log.bring(local_index)
+    with pytest.raises(ValueError, match="another log"):
+        local_index.catch_up(
+            log.end,
+            LogPosition("life", 2, "f" * CHECKSUM_CHARACTERS),
+            [b"x" * CHECKSUM_CHARACTERS + row("b" * 24, two)],
         )
     log.add(row("b" * 24, unit(generator, 16)))
     with pytest.raises(ValueError, match="dimensions"):
-        log.bring(Mirror())
+        log.bring(LocalIndex())
 
 
-def test_changes_may_come_twice_and_must_lead_from_where_the_mirror_is() -> None:
+def test_changes_may_come_twice_and_must_lead_from_where_the_index_is() -> None:
     generator = random.Random(2)
-    log, mirror = Log(), Mirror()
+    log, local_index = Log(), LocalIndex()
     for number in range(3):
         log.add(row(f"{number:024d}", unit(generator, 8)))
-    log.bring(mirror)
-    mirror.catch_up(Point("life", 0, ""), log.point, log.changes)
-    mirror.catch_up(Point("life", 0, ""), Point("life", 1, log.changes[0][:MARK_CHARACTERS].decode()), log.changes[:1])
-    assert (mirror.point, len(mirror)) == (log.point, 3)
+    log.bring(local_index)
+    local_index.catch_up(LogPosition("life", 0, ""), log.end, log.changes)
+    local_index.catch_up(
+        LogPosition("life", 0, ""),
+        LogPosition("life", 1, log.changes[0][:CHECKSUM_CHARACTERS].decode()),
+        log.changes[:1],
+    )
+    assert (local_index.log_position, len(local_index)) == (log.end, 3)
     other = Log()
     for number in range(4):
         other.add(row(f"{number + 9:024d}", unit(generator, 8)))
-    with pytest.raises(ValueError, match="elsewhere"):
-        mirror.catch_up(Point("life", 0, ""), other.point, other.changes)
+    with pytest.raises(ValueError, match="another log"):
+        local_index.catch_up(LogPosition("life", 0, ""), other.end, other.changes)
 
 
 def test_the_vendor_counts_as_we_rely_on_it_to() -> None:

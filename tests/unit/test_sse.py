@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
-from functions.chat import sse
+from functions.chat.wire import sse
 
 
 async def collect(events: AsyncGenerator[str, None], *, deadline: float = 5.0, ping: float = 5.0) -> list[bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from headrace.sentences import content_stems, sentence_spans
+from headrace.text.sentences import content_stems, sentence_spans
 from headrace.types import Chunk, Citation, CitationEvent, Passage, TokenEvent
 
 _SPECIAL = re.compile(r"`+|[“”\n]|\[\d{1,3}(?:\s*,\s*\d{1,3})*\]")

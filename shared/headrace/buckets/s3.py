@@ -14,8 +14,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from headrace.concurrency.threads import open_threads
 from headrace.errors import BucketUnavailableError, DocumentError
-from headrace.threads import open_threads
 from headrace.types import DOCUMENTS_PREFIX, DocumentKey, ObjectVersion, read_names
 
 if TYPE_CHECKING:

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import math
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from headrace.concurrency.threads import open_threads
 from headrace.errors import ConfigurationError
-from headrace.threads import open_threads
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,9 +38,10 @@ class MiniLM:
     """The network itself: texts in, unit vectors of 384 dimensions out. Synchronous; one call uses one core."""
 
     def __init__(self, folder: Path) -> None:
+        from safetensors.numpy import load
         from tokenizers import Tokenizer
 
-        self._weights = _read_safetensors(_verified(folder / "model.safetensors"))
+        self._weights = load(_verified(folder / "model.safetensors"))
         vocabulary = _verified(folder / "tokenizer.json")
         self._counter = Tokenizer.from_buffer(vocabulary)
         self._counter.no_truncation()
@@ -56,9 +56,9 @@ class MiniLM:
         order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
         vectors: list[Sequence[float]] = [()] * len(texts)
         for start in range(0, len(order), BATCH):
-            places = order[start : start + BATCH]
-            for place, vector in zip(places, self._forward([texts[i] for i in places]), strict=True):
-                vectors[place] = vector.tolist()
+            positions = order[start : start + BATCH]
+            for position, vector in zip(positions, self._forward([texts[i] for i in positions]), strict=True):
+                vectors[position] = vector.tolist()
         return vectors
 
     def count_tokens(self, text: str) -> int:
@@ -165,20 +165,6 @@ def _verified(path: Path) -> bytes:
     if hashlib.sha256(content).hexdigest() != SHA256[path.name]:
         raise ConfigurationError(f"{path.name} is not the published all-MiniLM-L6-v2 file. Install the package anew.")
     return content
-
-
-def _read_safetensors(content: bytes) -> dict[str, Any]:
-    """The float32 tensors of a safetensors file (https://github.com/huggingface/safetensors#format)."""
-    import numpy as np
-
-    header_bytes = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + header_bytes])
-    data = memoryview(content)[8 + header_bytes :]
-    return {
-        name: np.frombuffer(data[slice(*entry["data_offsets"])], dtype=np.float32).reshape(entry["shape"])
-        for name, entry in header.items()
-        if name != "__metadata__" and entry["dtype"] == "F32"
-    }
 
 
 def _erf(x: np.ndarray) -> np.ndarray:

@@ -7,9 +7,9 @@ import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from headrace.clients.openai import LazyOpenAI, open_openai, openai_faults
+from headrace.concurrency.gather import gather_all
 from headrace.errors import EmbedderUnavailableError, RefusedError
-from headrace.openai_client import LazyOpenAI, open_openai, openai_faults
-from headrace.together import together
 
 CONCURRENT_BATCHES = 4
 # What OpenAI's models read. No tokenizer makes more tokens of a text than it has bytes.
@@ -42,7 +42,7 @@ class OpenAIEmbedder:
                 return await self._embed_batch(batch)
 
         batches = [texts[start : start + self._batch] for start in range(0, len(texts), self._batch)]
-        vectors = await together(embed_batch(batch) for batch in batches)
+        vectors = await gather_all(embed_batch(batch) for batch in batches)
         return [vector for embedded in vectors for vector in embedded]
 
     async def _embed_batch(self, batch: Sequence[str]) -> list[Sequence[float]]:

@@ -12,7 +12,7 @@ import sys
 from functools import lru_cache
 from types import ModuleType
 
-from headrace.sentences import sentence_spans
+from headrace.text.sentences import sentence_spans
 
 _TOKEN = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
 _VERBS = frozenset(

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from headrace.clients.http import Api, JsonApi, open_json_api
 from headrace.errors import DocumentError, ParserUnavailableError
-from headrace.http_json import Api, JsonApi, open_json_api
 from headrace.parsers.elements import blocks_of
 from headrace.types import ParsedFile
 

@@ -12,8 +12,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from headrace.concurrency.threads import open_threads
 from headrace.errors import QueueUnavailableError
-from headrace.threads import open_threads
 
 # SQS takes so many messages in one request.
 BATCH = 10

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from headrace.clients.http import Api, JsonApi, open_json_api
+from headrace.concurrency.retries import READ_DEADLINE_SECONDS
 from headrace.errors import RerankerUnavailableError
-from headrace.http_json import Api, JsonApi, open_json_api
-from headrace.retries import READ_DEADLINE_SECONDS
 from headrace.types import Passage
 
 API = Api("The reranking model", "RERANK_API_KEY", RerankerUnavailableError)

@@ -15,22 +15,22 @@ from typing import Any
 
 from headrace.errors import IndexMismatchError, RegistryUnavailableError, StoreUnavailableError
 from headrace.filters import fields_of, matches, parse_filter
-from headrace.lexical import blend
 from headrace.protocols import DocumentRegistry, Embedder, Reranker, VectorSearch
 from headrace.ranking import with_similarity
 from headrace.retrieval.selection import without_repeats
 from headrace.retrieval.windows import with_context
+from headrace.text.lexical import blend
 from headrace.types import (
-    Basis,
     Chunk,
     Message,
     Passage,
+    Provenance,
     Query,
+    RegistrySnapshot,
     Retrieval,
     Scope,
     SearchRequest,
     SearchResult,
-    Standing,
 )
 
 # Near-duplicates are dropped afterwards: look for more than is wanted.
@@ -121,35 +121,35 @@ class Retriever:
         queries = await self._embed(_phrasings(question, history))
         limit = self._options.limit * OVERFETCH
         request = SearchRequest(scope, queries, limit, self._options.dense_weight, filter_ or {})
-        found, standing = await self._search(request)
+        found, snapshot = await self._search(request)
         floor = self._options.min_similarity
         relevant = [passage for passage in found if passage.score >= self._options.score_of(floor)]
         if self._reranker is not None and relevant:
             relevant = await _reranked(question, relevant, self._reranker)
         chosen = without_repeats(relevant)[: self._options.limit]
         chosen = [with_similarity(passage, self._options.dense_weight) for passage in chosen]
-        basis = self._basis(request, found, chosen, standing)
+        provenance = self._provenance(request, found, chosen, snapshot)
         if strict and not any(passage.score >= self._options.score_of(floor + SURE_MARGIN) for passage in chosen):
-            return Retrieval((), basis)
+            return Retrieval((), provenance)
         if strict or not self._options.context_tokens:
-            return Retrieval(tuple(chosen), basis)
+            return Retrieval(tuple(chosen), provenance)
         tokens = self._options.context_tokens
-        return Retrieval(await with_context(chosen, self._store, tenant=scope.tenant, max_tokens=tokens), basis)
+        return Retrieval(await with_context(chosen, self._store, tenant=scope.tenant, max_tokens=tokens), provenance)
 
-    def _basis(
-        self, request: SearchRequest, found: Sequence[Passage], chosen: Sequence[Passage], standing: Standing
-    ) -> Basis:
+    def _provenance(
+        self, request: SearchRequest, found: Sequence[Passage], chosen: Sequence[Passage], snapshot: RegistrySnapshot
+    ) -> Provenance:
         """What is chosen rests on itself alone when it is full, and ranked by score; else on everything that was found."""
         floor = self._options.score_of(self._options.min_similarity)
         rests_on, last = found, found[-1].score if len(found) >= request.limit else floor
         if len(chosen) == self._options.limit and self._reranker is None:
             rests_on, last = chosen, chosen[-1].score
         keys = {passage.chunk.document_key for passage in rests_on}
-        documents = {key: standing.current[key] for key in sorted(keys)}
+        documents = {key: snapshot.current[key] for key in sorted(keys)}
         # Scores are computed in single precision.
-        return Basis(request.queries[0].vector, max(last, floor) - SCORE_MARGIN, documents)
+        return Provenance(request.queries[0].vector, max(last, floor) - SCORE_MARGIN, documents)
 
-    async def _search(self, request: SearchRequest) -> tuple[list[Passage], Standing]:
+    async def _search(self, request: SearchRequest) -> tuple[list[Passage], RegistrySnapshot]:
         """What the store finds and the registry confirms, best first, and what the registry says of it."""
         left_out: dict[int, str] = {}
         pause_seconds = FIRST_PAUSE_SECONDS
@@ -157,19 +157,19 @@ class Retriever:
             async with asyncio.timeout(FRESH_SECONDS):
                 for _ in range(ROUNDS):
                     asked = replace(request, without=frozenset(left_out))
-                    result, standing = await self._look(asked, left_out.values())
-                    if result.mark is not None and result.mark < standing.mark:
+                    result, snapshot = await self._look(asked, left_out.values())
+                    if result.watermark is not None and result.watermark < snapshot.watermark:
                         # Answered from before the last flip.
                         await asyncio.sleep(pause_seconds)
                         pause_seconds *= 2
                         continue
                     # What this scope may not see may well be left out, current or not.
                     visible = request.scope.may_see
-                    current = {generation for generation, groups in standing.current.values() if visible(groups)}
+                    current = {generation for generation, groups in snapshot.current.values() if visible(groups)}
                     if current.isdisjoint(left_out):
-                        confirmed, again = _confirmed(request, result.passages, standing)
+                        confirmed, again = _confirmed(request, result.passages, snapshot)
                         if not again:
-                            return confirmed, standing
+                            return confirmed, snapshot
                         left_out |= again
                     # What was on its way when it was left out may have become current since.
                     left_out = {generation: key for generation, key in left_out.items() if generation not in current}
@@ -177,29 +177,29 @@ class Retriever:
             pass
         raise StoreUnavailableError("The documents change faster than they can be searched. Try again in a moment.")
 
-    async def _look(self, request: SearchRequest, left_out: Iterable[str]) -> tuple[SearchResult, Standing]:
+    async def _look(self, request: SearchRequest, left_out: Iterable[str]) -> tuple[SearchResult, RegistrySnapshot]:
         tenant = request.scope.tenant
         result = await self._store.search(request)
         # Whatever the store thinks: another tenant's chunks are none of this one's business.
         own = tuple(passage for passage in result.passages if passage.chunk.tenant == tenant)
         result = replace(result, passages=own)
         keys = {passage.chunk.document_key for passage in result.passages}.union(left_out)
-        standing = await self._registry.standing(tenant, keys)
+        snapshot = await self._registry.snapshot(tenant, keys)
         configured = self._embedder.model
-        if standing.embedding_model not in {"", configured}:
-            raise IndexMismatchError(tenant, indexed=standing.embedding_model, configured=configured)
+        if snapshot.embedding_model not in {"", configured}:
+            raise IndexMismatchError(tenant, indexed=snapshot.embedding_model, configured=configured)
         newest = max((passage.chunk.generation for passage in result.passages), default=0)
-        if standing.epoch and newest > standing.newest_attempt:
+        if snapshot.epoch and newest > snapshot.newest_attempt:
             # No attempt that the registry knows of wrote this: it fell back in time.
             await self._registry.distrust(tenant)
-            standing = replace(standing, epoch="")
-        if result.passages and not standing.epoch:
+            snapshot = replace(snapshot, epoch="")
+        if result.passages and not snapshot.epoch:
             raise RegistryUnavailableError(
                 "The document registry was lost and is being rebuilt, so nobody knows which passages are current. "
                 "Ask again in a few minutes; `make rebuild` does it now.",
                 retry_after_seconds=60,
             )
-        return result, standing
+        return result, snapshot
 
     async def _embed(self, texts: Sequence[str]) -> list[Query]:
         found = {text: self._vectors[text] for text in texts if text in self._vectors}
@@ -216,16 +216,16 @@ class Retriever:
 
 
 def _confirmed(
-    request: SearchRequest, found: Sequence[Passage], standing: Standing
+    request: SearchRequest, found: Sequence[Passage], snapshot: RegistrySnapshot
 ) -> tuple[list[Passage], dict[int, str]]:
     """The passages that may be shown, and the generations (with their documents) to search again without, if needed."""
     wanted = parse_filter(request.filter)
-    shown = [passage for passage in found if _may_be_shown(passage.chunk, request.scope, standing)]
+    shown = [passage for passage in found if _may_be_shown(passage.chunk, request.scope, snapshot)]
     confirmed = [passage for passage in shown if matches(wanted, fields_of(passage.chunk))]
     kept = {passage.chunk.identity for passage in shown}
     dropped = [passage.chunk for passage in found if passage.chunk.identity not in kept]
     replaced = any(
-        chunk.document_key in standing.current and chunk.generation < standing.current[chunk.document_key][0]
+        chunk.document_key in snapshot.current and chunk.generation < snapshot.current[chunk.document_key][0]
         for chunk in dropped
     )
     # Of a replaced document the new generation must be looked for; anything else has merely taken others' places.
@@ -234,9 +234,9 @@ def _confirmed(
     return confirmed, {}
 
 
-def _may_be_shown(chunk: Chunk, scope: Scope, standing: Standing) -> bool:
+def _may_be_shown(chunk: Chunk, scope: Scope, snapshot: RegistrySnapshot) -> bool:
     """Whatever the store thinks: this generation is current, and this scope may see it."""
-    generation, groups = standing.current.get(chunk.document_key, (None, ()))
+    generation, groups = snapshot.current.get(chunk.document_key, (None, ()))
     return chunk.generation == generation and scope.may_see(groups)
 
 

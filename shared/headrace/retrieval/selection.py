@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace.lexical import terms
+from headrace.text.lexical import terms
 from headrace.types import Passage
 
 # Two passages that share this much of their words say the same, unless their numbers differ.

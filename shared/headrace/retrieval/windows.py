@@ -17,7 +17,7 @@ async def with_context(
 ) -> tuple[Passage, ...]:
     """The passages with `context`, the best ones first to be widened; all of it within the budget."""
     own = {passage.chunk.identity for passage in passages}
-    wanted = {place for passage in passages for place in _beside(passage.chunk)} - own
+    wanted = {identity for passage in passages for identity in _beside(passage.chunk)} - own
     neighbours = {chunk.identity: chunk for chunk in await store.chunks(tenant, sorted(wanted))}
     left = max_tokens * CHARACTERS_PER_TOKEN - sum(len(passage.chunk.text) for passage in passages)
     widened = []
@@ -29,7 +29,7 @@ async def with_context(
 
 
 def _widen(chunk: Chunk, neighbours: Mapping[ChunkId, Chunk], left: int) -> tuple[str, int]:
-    before, after = (neighbours.get(place) for place in _beside(chunk))
+    before, after = (neighbours.get(identity) for identity in _beside(chunk))
     texts = [chunk.text]
     used = 0
     for neighbour, is_before in ((after, False), (before, True)):

@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from headrace.concurrency.retries import ATTEMPTS, WRITE_DEADLINE_SECONDS, with_retries
+from headrace.concurrency.threads import open_threads
 from headrace.errors import ConfigurationError, StoreUnavailableError
-from headrace.retries import ATTEMPTS, WRITE_DEADLINE_SECONDS, with_retries
 from headrace.stores.edge_engine import ApiError, Engine
 from headrace.stores.qdrant import API, QdrantStore
-from headrace.threads import open_threads
 
 
 class EmbeddedQdrant:

@@ -167,8 +167,8 @@ class Engine:
         if "points" in body:
             operation = edge.UpdateOperation.delete_points([_point_id(i) for i in body["points"]])
         else:
-            doomed = collection.filter(body["filter"]) or edge.Filter()
-            operation = edge.UpdateOperation.delete_points_by_filter(doomed)
+            targets = collection.filter(body["filter"]) or edge.Filter()
+            operation = edge.UpdateOperation.delete_points_by_filter(targets)
         collection.shard.update(operation)
         return _updated()
 

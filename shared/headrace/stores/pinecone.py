@@ -1,7 +1,7 @@
 """Pinecone: one serverless index, one namespace a tenant.
 
 Pinecone shows writes late. It numbers them (LSN) and says with each answer how far it has come: here a write waits
-until queries see it, and a search tells its mark, so that a reader can tell an answer from before a flip.
+until queries see it, and a search tells its watermark, so that a reader can tell an answer from before a flip.
 References: https://docs.pinecone.io/reference/api and https://docs.pinecone.io/guides/index-data/check-data-freshness
 """
 
@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from headrace.clients.http import Api, JsonApi, JsonReply, open_json_api
+from headrace.concurrency.gather import gather_all
+from headrace.concurrency.retries import READ_DEADLINE_SECONDS, WRITE_DEADLINE_SECONDS
 from headrace.errors import ConfigurationError, StoreUnavailableError
-from headrace.http_json import Api, JsonApi, JsonReply, open_json_api
 from headrace.ranking import best_of
-from headrace.retries import READ_DEADLINE_SECONDS, WRITE_DEADLINE_SECONDS
 from headrace.stores.payloads import chunk_of
 from headrace.stores.pinecone_wire import (
     document_prefix,
@@ -29,7 +30,6 @@ from headrace.stores.pinecone_wire import (
     record,
     record_id,
 )
-from headrace.together import together
 from headrace.types import Chunk, ChunkId, DocumentKey, EmbeddedChunk, Query, SearchRequest, SearchResult
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ SEEN = ("x-pinecone-max-indexed-lsn", "x-pinecone-lsn-reconciled")
 
 
 @dataclass(frozen=True, slots=True)
-class PineconePlace:
+class PineconeRegion:
     """Where an index is made if it is missing."""
 
     cloud: str = "aws"
@@ -61,10 +61,10 @@ class PineconePlace:
 class PineconeStore:
     """A VectorStore on one Pinecone index."""
 
-    def __init__(self, control: JsonApi, *, collection: str, place: PineconePlace) -> None:
+    def __init__(self, control: JsonApi, *, collection: str, region: PineconeRegion) -> None:
         self._control = control
         self._index = index_name(collection)
-        self._place = place
+        self._region = region
         self._data: JsonApi | None = None
         self._ensured: int | None = None
 
@@ -76,7 +76,7 @@ class PineconeStore:
             return
         described = await self._describe()
         if described is None:
-            spec = {"serverless": {"cloud": self._place.cloud, "region": self._place.region}}
+            spec = {"serverless": {"cloud": self._region.cloud, "region": self._region.region}}
             body = {"name": self._index, "dimension": dimensions, "metric": "dotproduct", "spec": spec}
             await self._control.call("POST", "/indexes", body, allow=frozenset({409}))
         try:
@@ -105,7 +105,7 @@ class PineconeStore:
         return described
 
     async def upsert(self, chunks: Sequence[EmbeddedChunk]) -> int:
-        mark = 0
+        watermark = 0
         for start in range(0, len(chunks), UPSERT_BATCH):
             batch = chunks[start : start + UPSERT_BATCH]
             namespace = namespace_of(batch[0].chunk.tenant)
@@ -114,22 +114,22 @@ class PineconeStore:
             if reply is None or reply.value is None:
                 self._data = self._ensured = None
                 raise StoreUnavailableError(f"Pinecone's index {self._index!r} is gone. Try again in a moment.")
-            mark = max(mark, _number(reply, WRITTEN) or 0)
+            watermark = max(watermark, _number(reply, WRITTEN) or 0)
         if chunks:
-            await self._until_shown(namespace_of(chunks[0].chunk.tenant), mark)
-        return mark
+            await self._until_shown(namespace_of(chunks[0].chunk.tenant), watermark)
+        return watermark
 
-    async def _until_shown(self, namespace: str, mark: int) -> None:
-        """Wait until queries see every write up to the mark."""
+    async def _until_shown(self, namespace: str, watermark: int) -> None:
+        """Wait until queries see every write up to the watermark."""
         probe = {"namespace": namespace, "topK": 1, "id": NO_RECORD, "includeMetadata": False, "includeValues": False}
-        await self._until_seen(mark, partial(self._call, "POST", "/query", probe))
+        await self._until_seen(watermark, partial(self._call, "POST", "/query", probe))
 
-    async def _until_seen(self, mark: int, read: Callable[[], Awaitable[JsonReply | None]]) -> JsonReply | None:
-        """Read until the reply has seen every write up to the mark. Where replies don't say, the first one does."""
+    async def _until_seen(self, watermark: int, read: Callable[[], Awaitable[JsonReply | None]]) -> JsonReply | None:
+        """Read until the reply has seen every write up to the watermark. Where replies don't say, the first one does."""
 
         def has_seen(reply: JsonReply | None) -> bool:
             seen = _number(reply, SEEN)
-            return seen is None or seen >= mark
+            return seen is None or seen >= watermark
 
         try:
             async with asyncio.timeout(WRITE_DEADLINE_SECONDS):
@@ -139,30 +139,30 @@ class PineconeStore:
                 f"Pinecone does not show a write after {WRITE_DEADLINE_SECONDS:g} seconds. Try again in a moment."
             ) from None
 
-    async def retire(self, key: DocumentKey, *, before: int) -> None:
+    async def delete_older(self, key: DocumentKey, *, before: int) -> None:
         await self._delete(key, [i for i in await self._ids_of(key) if generation_of(i) < before])
 
-    async def discard(self, key: DocumentKey, *, generation: int) -> None:
+    async def delete_generation(self, key: DocumentKey, *, generation: int) -> None:
         await self._delete(key, [i for i in await self._ids_of(key) if generation_of(i) == generation])
 
     async def _delete(self, key: DocumentKey, ids: Sequence[str]) -> None:
         namespace = namespace_of(key.tenant)
-        mark = 0
+        watermark = 0
         for start in range(0, len(ids), DELETE_BATCH):
             body = {"namespace": namespace, "ids": ids[start : start + DELETE_BATCH]}
-            mark = max(mark, _number(await self._call("POST", "/vectors/delete", body), WRITTEN) or 0)
+            watermark = max(watermark, _number(await self._call("POST", "/vectors/delete", body), WRITTEN) or 0)
         if ids:
-            await self._until_shown(namespace, mark)
+            await self._until_shown(namespace, watermark)
 
     async def search(self, request: SearchRequest) -> SearchResult:
-        replies = await together(self._query(request, query) for query in request.queries)
-        marks = [seen for seen in (_number(reply, SEEN) for reply in replies) if seen is not None]
+        replies = await gather_all(self._query(request, query) for query in request.queries)
+        watermarks = [seen for seen in (_number(reply, SEEN) for reply in replies) if seen is not None]
         found = [
             passage_of(request, query, match)
             for query, reply in zip(request.queries, replies, strict=True)
             for match in (reply.value["matches"] if reply and reply.value else ())
         ]
-        return SearchResult(best_of(found, request.limit), min(marks) if marks else None)
+        return SearchResult(best_of(found, request.limit), min(watermarks) if watermarks else None)
 
     async def _query(self, request: SearchRequest, query: Query) -> JsonReply | None:
         return await self._call("POST", "/query", query_body(request, query), deadline_seconds=READ_DEADLINE_SECONDS)
@@ -202,11 +202,11 @@ class PineconeStore:
         wanted = [("namespace", namespace)] + ([("prefix", prefix)] if prefix else [])
         # A write of no effect: whoever has seen it has seen what was written before it.
         fence = await self._call("POST", "/vectors/delete", {"namespace": namespace, "ids": [NO_RECORD]})
-        mark = _number(fence, WRITTEN) or 0
+        watermark = _number(fence, WRITTEN) or 0
         token: str | None = None
         while True:
             params = [*wanted, ("paginationToken", token)] if token else wanted
-            reply = await self._until_seen(mark, partial(self._call, "GET", "/vectors/list", params=params))
+            reply = await self._until_seen(watermark, partial(self._call, "GET", "/vectors/list", params=params))
             listed = reply.value if reply and reply.value else {}
             for entry in listed.get("vectors", ()):
                 yield entry["id"]
@@ -244,12 +244,12 @@ class PineconeStore:
 
 @asynccontextmanager
 async def open_pinecone_store(
-    url: str, *, api_key: str, collection: str, place: PineconePlace
+    url: str, *, api_key: str, collection: str, region: PineconeRegion
 ) -> AsyncIterator[PineconeStore]:
     """A store on the Pinecone account of the key; `url` is the control plane's. Does no I/O before its first call."""
     headers = {"Api-Key": api_key, "X-Pinecone-Api-Version": API_VERSION}
     async with open_json_api(url, API, headers=headers) as control:
-        yield PineconeStore(control, collection=collection, place=place)
+        yield PineconeStore(control, collection=collection, region=region)
 
 
 async def _until(read: Callable[[], Awaitable[T]], is_done: Callable[[T], bool]) -> T:

@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import quote
 
 from headrace.filters import AllOf, AnyOf, Condition, Filter, parse_filter
-from headrace.lexical import chunk_weights
 from headrace.ranking import by_score, words_of
 from headrace.stores.payloads import chunk_of, payload_of
+from headrace.text.lexical import chunk_weights
 from headrace.types import ChunkId, EmbeddedChunk, Passage, Query, SearchRequest
 
 MAX_NAME_CHARACTERS = 45

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
+from headrace.clients.http import Api, JsonApi, open_json_api
+from headrace.concurrency.retries import READ_DEADLINE_SECONDS, WRITE_DEADLINE_SECONDS
 from headrace.errors import ConfigurationError, StoreUnavailableError
-from headrace.http_json import Api, JsonApi, open_json_api
-from headrace.retries import READ_DEADLINE_SECONDS, WRITE_DEADLINE_SECONDS
 from headrace.stores.payloads import chunk_of
 from headrace.stores.qdrant_wire import (
     DENSE,
@@ -102,15 +102,15 @@ class QdrantStore:
                 raise StoreUnavailableError(f"The collection {self._collection!r} is gone. Try again in a moment.")
         return 0
 
-    async def retire(self, key: DocumentKey, *, before: int) -> None:
+    async def delete_older(self, key: DocumentKey, *, before: int) -> None:
         await self._delete(key, {"range": {"lt": before}})
 
-    async def discard(self, key: DocumentKey, *, generation: int) -> None:
+    async def delete_generation(self, key: DocumentKey, *, generation: int) -> None:
         await self._delete(key, {"match": {"value": generation}})
 
     async def _delete(self, key: DocumentKey, generations: Mapping[str, Any]) -> None:
-        doomed = [match("tenant", key.tenant), match("document", key.key), {"key": "generation", **generations}]
-        body = {"filter": {"must": doomed}}
+        targets = [match("tenant", key.tenant), match("document", key.key), {"key": "generation", **generations}]
+        body = {"filter": {"must": targets}}
         await self._read("POST", f"{self._path}/points/delete?wait=true", body, WRITE_DEADLINE_SECONDS)
 
     async def search(self, request: SearchRequest) -> SearchResult:

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headrace.filters import AllOf, AnyOf, Condition, Filter, parse_filter
-from headrace.lexical import chunk_weights
 from headrace.ranking import best_of, by_score, words_of
 from headrace.stores.payloads import chunk_of, payload_of
+from headrace.text.lexical import chunk_weights
 from headrace.types import ChunkId, EmbeddedChunk, Passage, Query, SearchRequest
 
 DENSE = "dense"
@@ -75,7 +75,7 @@ def search_body(request: SearchRequest, query: Query) -> dict[str, Any]:
     lists = [{**part, "limit": count, "filter": wanted} for part in (dense, sparse)]
     scored = [{**part, "limit": 2 * count, "prefetch": lists} for part in (dense, sparse)]
     weights = (request.dense_weight, 1 - request.dense_weight)
-    formula = {"sum": [{"mult": [weight, f"$score[{place}]"]} for place, weight in enumerate(weights)]}
+    formula = {"sum": [{"mult": [weight, f"$score[{position}]"]} for position, weight in enumerate(weights)]}
     # A point that shares no word has no score in the second list.
     return {"prefetch": scored, "query": {"formula": formula, "defaults": {"$score[1]": 0.0}}, **rest}
 

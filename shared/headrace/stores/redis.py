@@ -14,14 +14,14 @@ from typing import Any, TypeVar, cast
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
+from headrace.clients.redis import open_redis
+from headrace.concurrency.gather import gather_all
+from headrace.concurrency.retries import ATTEMPTS, READ_DEADLINE_SECONDS, WRITE_DEADLINE_SECONDS, with_retries
 from headrace.errors import ConfigurationError, StoreUnavailableError
 from headrace.filters import fields_of, matches, parse_filter
 from headrace.ranking import best_of, by_similarity
-from headrace.redis_client import open_redis
-from headrace.retries import ATTEMPTS, READ_DEADLINE_SECONDS, WRITE_DEADLINE_SECONDS, with_retries
 from headrace.stores.payloads import chunk_of
 from headrace.stores.redis_wire import digest, hash_of, index_arguments, member_of, pack, queries_of, unpack
-from headrace.together import together
 from headrace.types import Chunk, ChunkId, DocumentKey, EmbeddedChunk, Passage, Query, SearchRequest, SearchResult
 
 T = TypeVar("T")
@@ -88,26 +88,26 @@ class RedisStore:
             await self._run(write, WRITE_DEADLINE_SECONDS)
         return 0
 
-    async def retire(self, key: DocumentKey, *, before: int) -> None:
+    async def delete_older(self, key: DocumentKey, *, before: int) -> None:
         await self._delete(key, lambda generation: generation < before)
 
-    async def discard(self, key: DocumentKey, *, generation: int) -> None:
+    async def delete_generation(self, key: DocumentKey, *, generation: int) -> None:
         await self._delete(key, lambda found: found == generation)
 
-    async def _delete(self, key: DocumentKey, is_doomed: Callable[[int], bool]) -> None:
-        doomed = [identity for identity in await self._identities(key) if is_doomed(identity.generation)]
+    async def _delete(self, key: DocumentKey, is_target: Callable[[int], bool]) -> None:
+        targets = [identity for identity in await self._identities(key) if is_target(identity.generation)]
 
         async def delete() -> None:
             async with self._client.pipeline(transaction=True) as pipeline:
-                pipeline.delete(*(self._chunk(identity) for identity in doomed))
-                pipeline.srem(self._members(key), *(member_of(identity) for identity in doomed))
+                pipeline.delete(*(self._chunk(identity) for identity in targets))
+                pipeline.srem(self._members(key), *(member_of(identity) for identity in targets))
                 await pipeline.execute()
 
-        if doomed:
+        if targets:
             await self._run(delete, WRITE_DEADLINE_SECONDS)
 
     async def search(self, request: SearchRequest) -> SearchResult:
-        lists = await together(
+        lists = await gather_all(
             self._nearest(request, query, visible)
             for query in request.queries
             for visible in queries_of(request, query)

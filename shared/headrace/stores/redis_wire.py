@@ -13,9 +13,9 @@ import struct
 from collections.abc import Iterable, Sequence
 
 from headrace.filters import AllOf, AnyOf, Condition, Filter, parse_filter
-from headrace.lexical import chunk_weights
 from headrace.ranking import words_of
 from headrace.stores.payloads import payload_of
+from headrace.text.lexical import chunk_weights
 from headrace.types import ChunkId, EmbeddedChunk, Query, SearchRequest
 
 # The sign between the values of a query, too: valkey-search 1.0 splits those by the index's separator.

@@ -15,10 +15,11 @@ GROUPS_FOLDER = "groups="
 SIDECAR_SUFFIX = ".metadata.json"
 # The label of what is open to a whole tenant.
 OPEN = "*"
-# What is on its way, and of which nobody has written for so long, is forsaken: twice what the queue hides a message.
-FORSAKEN_SECONDS = 3600.0
-# Groups that nobody is in: no group's name has a comma. For what may not be shown before its readers are known.
-NOBODY = (",",)
+# A document that is not final, and that no attempt has written of for so long, is abandoned: twice the time for which the
+# queue hides a message that an attempt holds.
+ABANDONED_SECONDS = 3600.0
+# A group that nobody can be in, for no group's name has a comma: for a document whose readers are not known yet.
+NO_READERS = (",",)
 
 
 class DocumentState(StrEnum):
@@ -31,8 +32,8 @@ class DocumentState(StrEnum):
     FAILED = "failed"
 
     @property
-    def is_settled(self) -> bool:
-        """Whether nobody has to do anything more: it is searchable, or says why it is not."""
+    def is_final(self) -> bool:
+        """Whether the document needs no more work: it is searchable, or its record says why it is not."""
         return self in {DocumentState.READY, DocumentState.FAILED}
 
 
@@ -173,7 +174,7 @@ class Document:
     old one while a new version is on its way, and is None when nothing may be
     returned. `content` names what that generation was made from, and how.
     `etag` is the object version that `state` speaks of, `sidecar` the one of its sidecar, and `pipeline` names the recipe
-    that settled it: empty while it is on its way, or was given up. `groups` may see the document; none: everybody of the
+    that made it final: empty while it is on its way, or was given up. `groups` may see the document; none: everybody of the
     tenant. `draft` is a generation that an attempt has begun to write and the next one may take over, `progress` the
     share of it, from 0 to 1. `context_tokens` are what a language model read and wrote for the chunks' contexts.
     """
@@ -201,9 +202,9 @@ class Document:
     ready_at: float | None = None
     history: tuple[Step, ...] = ()
 
-    def is_forsaken(self, now: float, *, after_seconds: float = FORSAKEN_SECONDS) -> bool:
-        """Whether it is on its way, but nobody is at it: the last attempt died, and its message with it."""
-        return not self.state.is_settled and (self.updated_at or 0.0) < now - after_seconds
+    def is_abandoned(self, now: float, *, after_seconds: float = ABANDONED_SECONDS) -> bool:
+        """Whether no attempt works on it although it is not final: the last one died, and its message with it."""
+        return not self.state.is_final and (self.updated_at or 0.0) < now - after_seconds
 
     @property
     def tenant(self) -> str:

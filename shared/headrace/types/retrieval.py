@@ -14,7 +14,7 @@ class Passage:
     """A chunk that was found.
 
     `score` is what passages are ranked by: the cosine similarity of question and chunk, and the share of the question's
-    words that the chunk carries, weighted (headrace.lexical). It depends on question and chunk alone, so it means the
+    words that the chunk carries, weighted (headrace.text.lexical). It depends on question and chunk alone, so it means the
     same on every store. `similarity` is that cosine, from -1 to 1; a store that measures the score alone leaves it to
     the retriever. `found_by` is the text of the query whose score it is, `context` the text around the chunk, itself
     included, where more than the chunk is to be read.
@@ -57,46 +57,47 @@ class SearchRequest:
 class SearchResult:
     """What a search found, best first, ties by document and index.
 
-    `mark` says how fresh the searched data were: every write whose mark is not higher was seen. A store that always
-    shows its newest writes gives None.
+    `watermark` says how fresh the searched data were: every write up to it was seen. A store that always shows its
+    newest writes gives None.
     """
 
     passages: tuple[Passage, ...]
-    mark: int | None = None
+    watermark: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Basis:
-    """What the outcome of a retrieval rests on, so that it can be told from a change whether it would be another.
+class Provenance:
+    """What the outcome of a retrieval depends on, so that a change of documents can be held against it.
 
-    It would be, only if one of `documents` (by key, the generation and the groups it has) changed, or a chunk came that
-    the retrieval may see and whose score reaches `bar`. `vector` is the question's unit-length embedding.
+    The outcome changes only if one of `documents` (by key: the generation and the groups it has) changes, or a chunk
+    comes that the retrieval may see and whose score reaches `admission_score`. `vector` is the question's unit-length
+    embedding.
     """
 
     vector: Sequence[float]
-    bar: float
+    admission_score: float
     documents: Mapping[str, tuple[int, tuple[str, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """The passages that may answer, best first, and what that rests on."""
+    """The passages that may answer, best first, and what that choice depends on."""
 
     passages: tuple[Passage, ...]
-    basis: Basis
+    provenance: Provenance
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RegistrySnapshot:
     """What the registry says of some of a tenant's documents, at one moment.
 
-    `epoch` names the registry's life: empty when it never began, or was lost. `newest_attempt` is higher than or
-    equal to every generation that was ever written. `mark` is the freshness that a search must have had.
-    `current` holds, by key, the generation that may be shown, and the groups that may see it.
+    `epoch` names one life of the registry: empty when it never began, or was lost. `newest_attempt` is at least as high
+    as every generation that was ever written. `watermark` is the freshness that a search must have had. `current`
+    holds, by key, the generation that may be shown, and the groups that may see it.
     """
 
     epoch: str
     newest_attempt: int
-    mark: int
+    watermark: int
     embedding_model: str
     current: Mapping[str, tuple[int, tuple[str, ...]]]

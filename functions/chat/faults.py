@@ -1,0 +1,56 @@
+"""Faults as answers: a status code and a body in one form, and as the last event of a stream."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+
+from functions.chat.wire import schemas, sse
+from headrace.errors import ConfigurationError, InvalidInputError, UnavailableError
+
+logger = logging.getLogger("chat")
+
+
+def validation_fault(error: RequestValidationError) -> InvalidInputError:
+    """A request that pydantic refused, in a sentence."""
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return InvalidInputError("The request's body is not valid JSON.")
+    where = ".".join(str(part) for part in first["loc"] if part != "body")
+    return InvalidInputError(f"{where or 'The body'}: {first['msg']}.", param=where or None)
+
+
+def fault_of(error: Exception) -> tuple[int, dict[str, Any]]:
+    """A fault's status code and body. What we did not foresee is logged, and says nothing of itself to the asker."""
+    match error:
+        case InvalidInputError():
+            return 400, schemas.error_payload(
+                str(error), code=error.code, kind="invalid_request_error", param=error.param
+            )
+        case UnavailableError():
+            return 503, schemas.error_payload(str(error), code=error.code, kind="server_error")
+        case ConfigurationError():
+            logger.error("configuration error: %s", error)
+            return 500, schemas.error_payload(str(error), code=error.code, kind="server_error")
+        case TimeoutError():
+            message = "The answer took longer than this deployment allows. Ask again, or ask for less."
+            return 504, schemas.error_payload(message, code="deadline_exceeded", kind="server_error")
+    logger.error("unforeseen fault", exc_info=error)
+    message = "Something went wrong on our side. It has been logged; try again."
+    return 500, schemas.error_payload(message, code="internal_error", kind="server_error")
+
+
+def error_response(error: Exception) -> JSONResponse:
+    """A fault as an error page."""
+    status, body = fault_of(error)
+    asked_seconds = getattr(error, "retry_after_seconds", None)
+    headers = {"Retry-After": str(max(1, round(asked_seconds or 1)))} if status == 503 else None
+    return JSONResponse(body, status_code=status, headers=headers)
+
+
+def write_fault(error: Exception) -> bytes:
+    """A fault as an SSE event."""
+    return sse.encode(fault_of(error)[1]["error"], event="error")

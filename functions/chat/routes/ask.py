@@ -1,0 +1,42 @@
+"""`POST /chat`: a question in, typed events or one JSON value out."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+
+from functions.chat.dependencies import Asker, Deadline, Dependencies
+from functions.chat.faults import write_fault
+from functions.chat.metrics import verdict_header
+from functions.chat.responses import streamed_answer, whole_answer
+from functions.chat.wire import schemas, sse
+from headrace.errors import InvalidInputError
+from headrace.filters import parse_filter
+from headrace.types import AnswerEvent, Question
+
+
+def add_ask_routes(app: FastAPI) -> None:
+    """`POST /chat`."""
+
+    @app.post("/chat")
+    async def chat(
+        body: schemas.ChatBody, request: Request, deps: Dependencies, asker: Asker, deadline_seconds: Deadline
+    ) -> Response:
+        """Ask: typed Server-Sent Events, or one JSON value with `Accept: application/json`."""
+        if not body.question.strip():
+            raise InvalidInputError("The question is empty. Ask something.", param="question")
+        parse_filter(body.filter)
+        question = Question(body.question, asker, conversation_id=body.conversation_id, filter=body.filter)
+        if _wants_json(request):
+            events = await whole_answer(question, deps, deadline_seconds=deadline_seconds)
+            return JSONResponse(schemas.answer_payload(events), headers=verdict_header(events[0]))
+        return await streamed_answer(question, deps, _write, write_fault, deadline_seconds=deadline_seconds)
+
+
+def _write(event: AnswerEvent) -> bytes:
+    return sse.encode(schemas.event_payload(event), event=schemas.event_name(event))
+
+
+def _wants_json(request: Request) -> bool:
+    accept = request.headers.get("accept", "")
+    return "application/json" in accept and "text/event-stream" not in accept

@@ -1,0 +1,45 @@
+"""What askers may know of the answer cache, and how they say that an answer of it is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+
+from functions.chat.dependencies import Asker, Dependencies
+from functions.chat.wire import schemas
+from headrace.answering.cached import partition_of
+from headrace.errors import InvalidInputError, UnavailableError
+from headrace.filters import parse_filter
+from headrace.types import InvalidationReason, Question
+
+
+def add_cache_routes(app: FastAPI) -> None:
+    """`GET /cache/stats` and `POST /feedback`."""
+
+    @app.get("/cache/stats")
+    async def stats(deps: Dependencies, asker: Asker) -> dict[str, Any]:
+        """What the asker's tenant's cache has done and holds."""
+        if deps.cache_maintenance is None:
+            raise HTTPException(404, "There is no cache here.")
+        return schemas.stats_payload(await deps.cache_maintenance.stats(asker.tenant))
+
+    @app.post("/feedback")
+    async def feedback(body: schemas.FeedbackBody, deps: Dependencies, asker: Asker) -> dict[str, Any]:
+        """An asker says that an answer is wrong: it leaves the cache, with every question that a judge gave it to."""
+        parse_filter(body.filter)
+        partition = partition_of(Question("", asker, filter=body.filter), deps.answering)
+        # Who may not see what an answer was made from has no say in it.
+        if partition is None or body.answer_id.partition("-")[0] != partition.name:
+            raise InvalidInputError(
+                "There is no such answer for you. Send the `answer_id` of the answer's `done` event, and the filter of "
+                "the question.",
+                param="answer_id",
+            )
+        gone = await deps.answering.cache.invalidate(asker.tenant, [body.answer_id], InvalidationReason.WRONG)
+        if gone is None:
+            raise UnavailableError(
+                "The answer cache does not answer, so that the answer is still in it. Send it again."
+            )
+        return {"answer_id": body.answer_id, "invalidated": gone > 0}

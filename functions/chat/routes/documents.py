@@ -1,0 +1,162 @@
+"""The routes about documents: their states, how they come along, and forms to upload with."""
+
+from __future__ import annotations
+
+import asyncio
+import unicodedata
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.exceptions import HTTPException
+
+from functions.chat.dependencies import Asker, ChatDependencies, Deadline, Dependencies
+from functions.chat.faults import write_fault
+from functions.chat.responses import SSE_HEADERS
+from functions.chat.wire import schemas, sse
+from headrace.errors import InvalidInputError, UnavailableError
+from headrace.types import (
+    DEFAULT_TENANT,
+    DOCUMENTS_PREFIX,
+    GROUPS_FOLDER,
+    SIDECAR_SUFFIX,
+    Document,
+    DocumentKey,
+    Principal,
+)
+
+MAX_KEY_BYTES = 1024
+POLL_SECONDS = 0.5
+Read = Callable[[], Awaitable[Sequence[Document]]]
+
+
+def add_document_routes(app: FastAPI) -> None:
+    """`GET /documents`, `GET /documents/{name}` and `POST /documents`."""
+
+    @app.get("/documents")
+    async def documents(request: Request, deps: Dependencies, asker: Asker, deadline_seconds: Deadline) -> Response:
+        """Every document that the asker may see; with `Accept: text/event-stream`, until their states are final."""
+
+        async def read() -> list[Document]:
+            found = await deps.answering.registry.documents(asker.tenant)
+            return [document for document in found if asker.may_see(document.groups)]
+
+        if _wants_events(request):
+            return _watched(read, deadline_seconds)
+        return JSONResponse({"documents": [schemas.document_payload(document) for document in await read()]})
+
+    @app.get("/documents/{name:path}")
+    async def document(
+        name: str, request: Request, deps: Dependencies, asker: Asker, deadline_seconds: Deadline
+    ) -> Response:
+        """One document with its history; with `Accept: text/event-stream`, how it comes along until its state is final."""
+        key = key_of(name, asker) if not name.startswith(DOCUMENTS_PREFIX) else DocumentKey(name)
+        found = await _find(key, deps, asker)
+        if not _wants_events(request):
+            return JSONResponse(schemas.document_payload(found, history=True))
+
+        async def read() -> list[Document]:
+            known = await deps.answering.registry.get(key)
+            return [known] if known is not None and asker.may_see(known.groups) else []
+
+        return _watched(read, deadline_seconds)
+
+    @app.post("/documents", status_code=201)
+    async def upload(body: schemas.UploadBody, deps: Dependencies, asker: Asker) -> dict[str, Any]:
+        """A form with which the file can be put into the bucket: what it is called and who may see it is signed."""
+        if deps.uploads is None:
+            raise UnavailableError("This deployment takes no uploads here. Put the file into its bucket.")
+        key = key_of(body.name, asker)
+        metadata = {name: ", ".join(given) for name, given in (("groups", body.groups), ("tags", body.tags)) if given}
+        _check_labels(body, asker)
+        known = await deps.answering.registry.get(key)
+        if known is not None and not asker.may_see(known.groups):
+            raise InvalidInputError("This name is taken. Choose another one.", param="name")
+        form = await deps.uploads.form(
+            key.key, metadata=metadata, content_type=body.content_type, max_bytes=deps.max_document_bytes
+        )
+        return schemas.upload_payload(key, form, max_bytes=deps.max_document_bytes)
+
+
+def key_of(name: str, asker: Principal) -> DocumentKey:
+    """The document of that name among the asker's. Raises InvalidInputError for a name that could not be one."""
+    # A folder's name in the default tenant would be another tenant's.
+    alone = asker.tenant == DEFAULT_TENANT and "/" not in name
+    key = DocumentKey(f"{DOCUMENTS_PREFIX}{name}" if alone else f"{DOCUMENTS_PREFIX}{asker.tenant}/{name}")
+    why = _why_not(name, key)
+    if why or key.tenant != asker.tenant or not key.is_document:
+        raise InvalidInputError(f"A document can't be called that: {why or 'it has no name'}.", param="name")
+    return key
+
+
+def _why_not(name: str, key: DocumentKey) -> str:
+    deps = name.split("/")
+    if any(unicodedata.category(character) in {"Cc", "Cs", "Cf"} for character in name):
+        return "its name has characters that can't be seen"
+    if "${" in name:
+        return "S3 would fill in what stands between ${ and }"
+    if any(part in {"", ".", ".."} for part in deps):
+        return "a part of its path is empty, . or .."
+    if len(key.key.encode()) > MAX_KEY_BYTES:
+        return f"its name has more than {MAX_KEY_BYTES} bytes with its folder"
+    if name.endswith(SIDECAR_SUFFIX):
+        return f"names that end in {SIDECAR_SUFFIX} are those of labels; give groups and tags here"
+    return (
+        "folders that begin with groups= are made in the bucket"
+        if any(p.startswith(GROUPS_FOLDER) for p in deps)
+        else ""
+    )
+
+
+def _check_labels(body: schemas.UploadBody, asker: Principal) -> None:
+    for param, names in (("groups", body.groups), ("tags", body.tags)):
+        # Metadata are HTTP headers: what is not ASCII can't be one.
+        if any("," in name or not name.strip() or not name.isascii() or not name.isprintable() for name in names):
+            raise InvalidInputError("A name in it is empty, has a comma, or is not ASCII.", param=param)
+    strange = sorted(set(body.groups) - asker.groups)
+    if strange:
+        raise InvalidInputError(f"You are not in the group {strange[0]!r}, and would not see the file.", param="groups")
+
+
+async def _find(key: DocumentKey, deps: ChatDependencies, asker: Principal) -> Document:
+    found = await deps.answering.registry.get(key) if key.tenant == asker.tenant else None
+    if found is None or not asker.may_see(found.groups):
+        raise HTTPException(404, "There is no such document. GET /documents lists those that there are.")
+    return found
+
+
+def _wants_events(request: Request) -> bool:
+    return "text/event-stream" in request.headers.get("accept", "")
+
+
+def _watched(read: Read, deadline_seconds: float) -> StreamingResponse:
+    body = sse.stream(
+        _changes(read, deadline_seconds),
+        write=lambda change: sse.encode(change[1], event=change[0]),
+        write_error=write_fault,
+        deadline_seconds=deadline_seconds,
+    )
+    return StreamingResponse(body, media_type="text/event-stream", headers=SSE_HEADERS)
+
+
+async def _changes(read: Read, deadline_seconds: float) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
+    """A `document` event for each document that changed, `gone` for one that is no more, and `end`.
+
+    It ends when all are settled, or when the time is up: a stream that is open is paid for.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + deadline_seconds - 2 * POLL_SECONDS
+    shown: dict[str, Document] = {}
+    while True:
+        found = {document.key: document for document in await read()}
+        for key, document in found.items():
+            if shown.get(key) != document:
+                yield "document", schemas.document_payload(document)
+        for key in shown.keys() - found.keys():
+            yield "gone", {"key": key}
+        shown = found
+        if all(document.state.is_final for document in found.values()) or loop.time() >= end:
+            yield "end", {}
+            return
+        await asyncio.sleep(POLL_SECONDS)

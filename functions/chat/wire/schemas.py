@@ -1,0 +1,254 @@
+"""What goes over the wire: request bodies, the events' payloads, the documents list. pydantic lives here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from headrace.types import (
+    AnswerEvent,
+    CacheStats,
+    Citation,
+    CitationEvent,
+    Document,
+    DocumentKey,
+    DoneEvent,
+    Passage,
+    PassagesEvent,
+    StatusEvent,
+    TokenEvent,
+    UploadForm,
+    Usage,
+    UsageEvent,
+)
+
+MAX_QUESTION_CHARACTERS = 8_000
+
+
+class ChatBody(BaseModel):
+    """`POST /chat`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    question: str = Field(min_length=1, max_length=MAX_QUESTION_CHARACTERS)
+    conversation_id: str | None = Field(default=None, min_length=1, max_length=200)
+    filter: dict[str, Any] = Field(default_factory=dict)
+
+
+class FeedbackBody(BaseModel):
+    """`POST /feedback`: what an answer's `done` event named, and the filter that its question had."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    answer_id: str = Field(pattern=r"^[0-9a-f]{16}-[0-9a-f]{24}$")
+    verdict: Literal["wrong"]
+    filter: dict[str, Any] = Field(default_factory=dict)
+
+
+class UploadBody(BaseModel):
+    """`POST /documents`. `groups` may see the file (none: everybody of the tenant), `tags` say what it is about."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=1000)
+    content_type: str = Field(default="", max_length=200)
+    groups: list[str] = Field(default_factory=list, max_length=50)
+    tags: list[str] = Field(default_factory=list, max_length=50)
+
+
+class TextPart(BaseModel):
+    """A piece of a message's content, in OpenAI's long form."""
+
+    type: Literal["text"]
+    text: str
+
+
+class CompletionMessage(BaseModel):
+    """One of OpenAI's messages."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[TextPart] | None = None
+
+    @property
+    def text(self) -> str:
+        if isinstance(self.content, list):
+            return "".join(part.text for part in self.content)
+        return self.content or ""
+
+
+class StreamOptions(BaseModel):
+    """OpenAI's `stream_options`."""
+
+    include_usage: bool = False
+
+
+class CompletionBody(BaseModel):
+    """`POST /v1/chat/completions`. Fields that have no meaning here (temperature, …) are accepted and ignored."""
+
+    model: str = Field(min_length=1, max_length=200)
+    messages: list[CompletionMessage] = Field(min_length=1, max_length=500)
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    n: Literal[1] | None = None
+    filter: dict[str, Any] = Field(default_factory=dict)
+
+
+def event_name(event: AnswerEvent) -> str:
+    """The SSE event's name: the tag of its type."""
+    return str(type(event).__struct_config__.tag)
+
+
+def event_payload(event: AnswerEvent) -> dict[str, Any]:
+    """The SSE event's data."""
+    match event:
+        case StatusEvent():
+            return _status_payload(event)
+        case PassagesEvent(passages):
+            return {"passages": [passage_payload(number, passage) for number, passage in enumerate(passages, 1)]}
+        case TokenEvent(text):
+            return {"text": text}
+        case CitationEvent(citation):
+            return citation_payload(citation)
+        case UsageEvent(usage):
+            return usage_payload(usage)
+        case DoneEvent():
+            return {name: getattr(event, name) for name in event.__struct_fields__}
+
+
+def _status_payload(event: StatusEvent) -> dict[str, Any]:
+    """What the event says; what it leaves at its default goes unsaid."""
+    payload: dict[str, Any] = {
+        "stage": event.stage,
+        "mode": event.mode,
+        "note": event.note or None,
+        "cache": event.cache,
+        "age_seconds": event.age_seconds,
+        "similarity": None if event.similarity is None else round(event.similarity, 4),
+        "judge_tokens": event.judge_tokens or None,
+    }
+    return {name: value for name, value in payload.items() if value is not None}
+
+
+def usage_payload(usage: Usage) -> dict[str, int]:
+    """Tokens in OpenAI's words."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+
+
+def passage_payload(number: int, passage: Passage) -> dict[str, Any]:
+    """A passage as the reader sees it; `score` is what passages are ranked by, `similarity` the cosine to the question."""
+    chunk = passage.chunk
+    return {
+        "number": number,
+        "document": chunk.document_key,
+        "name": chunk.name,
+        "place": chunk.place,
+        "page": chunk.page,
+        "section": list(chunk.section),
+        "text": chunk.text,
+        **({"html": chunk.html} if chunk.html else {}),
+        "score": round(passage.score, 4),
+        "similarity": round(passage.similarity or 0.0, 4),
+    }
+
+
+def citation_payload(citation: Citation) -> dict[str, Any]:
+    """A citation: the document, the place in it, and the quote, at `start` to `end` of the passage's text."""
+    chunk = citation.chunk
+    return {
+        "number": citation.number,
+        "document": chunk.document_key,
+        "name": chunk.name,
+        "place": chunk.place,
+        "page": chunk.page,
+        "section": list(chunk.section),
+        "quote": citation.quote,
+        "start": citation.start,
+        "end": citation.end,
+    }
+
+
+def answer_payload(events: Sequence[AnswerEvent]) -> dict[str, Any]:
+    """A whole answer as one JSON value."""
+    payload: dict[str, Any] = {"answer": "", "citations": [], "passages": [], "notice": ""}
+    for event in events:
+        match event:
+            case TokenEvent(text):
+                payload["answer"] += text
+            case CitationEvent(citation):
+                payload["citations"].append(citation_payload(citation))
+            case PassagesEvent():
+                payload["passages"] = event_payload(event)["passages"]
+            case UsageEvent():
+                payload["usage"] = event_payload(event)
+            case StatusEvent(note=note):
+                payload["notice"] = note
+            case DoneEvent():
+                payload |= event_payload(event)
+    return payload
+
+
+def document_payload(document: Document, *, history: bool = False) -> dict[str, Any]:
+    """A document's state as `GET /documents` shows it. Times are in seconds since the epoch, `progress` from 0 to 1."""
+    steps = [{"at": step.at, "state": step.state, "reason": step.reason} for step in document.history]
+    return {
+        **({"history": steps} if history else {}),
+        "key": document.key,
+        "name": document.name,
+        "state": document.state,
+        "reason": document.reason,
+        "size_bytes": document.size_bytes,
+        "chunks": document.chunks,
+        "searchable": document.generation is not None,
+        "progress": document.progress,
+        "groups": list(document.groups),
+        "tags": list(document.tags),
+        "language": document.language,
+        "context_tokens": document.context_tokens,
+        "etag": document.etag,
+        "version_id": document.version_id,
+        "uploaded_at": document.uploaded_at,
+        "started_at": document.started_at,
+        "updated_at": document.updated_at,
+        "ready_at": document.ready_at,
+    }
+
+
+def upload_payload(key: DocumentKey, form: UploadForm, *, max_bytes: int) -> dict[str, Any]:
+    """A form to be posted as `multipart/form-data` to `url`: every field as it is, then the file as the field `file`."""
+    return {
+        "key": key.key,
+        "name": key.name,
+        "url": form.url,
+        "fields": dict(form.fields),
+        "expires_at": form.expires_at,
+        "max_bytes": max_bytes,
+    }
+
+
+def stats_payload(stats: CacheStats) -> dict[str, Any]:
+    """What a tenant's cache has done since it began, and holds; `invalidated` says why entries left."""
+    return {
+        "lookups": stats.lookups,
+        "hits": {"exact": stats.exact_hits, "semantic": stats.semantic_hits},
+        "hit_rate": round(stats.hit_rate, 4),
+        "judged": stats.judged,
+        "judge_tokens": stats.judge_tokens,
+        "tokens_saved": stats.tokens_saved,
+        "remembered": stats.remembered,
+        "entries": stats.entries,
+        "bytes": stats.bytes,
+        "partitions": stats.partitions,
+        "warm_candidates": stats.warm_candidates,
+        "invalidated": dict(stats.invalidated),
+    }
+
+
+def error_payload(message: str, *, code: str, kind: str, param: str | None = None) -> dict[str, Any]:
+    """Every error's body, in OpenAI's form: `{"error": {message, type, param, code}}`."""
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}

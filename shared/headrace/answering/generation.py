@@ -1,0 +1,90 @@
+"""From passages to an answer's events: a refusal when there are none, else what the answerer makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+
+from headrace.answering.citations import CitationFilter
+from headrace.answering.prompt import PROMPT_VERSION, REFUSAL, build_messages
+from headrace.errors import ModelUnavailableError
+from headrace.protocols import Answerer, ChatModel
+from headrace.types import (
+    AnswerEvent,
+    AnswerMode,
+    DoneEvent,
+    FinishReason,
+    Passage,
+    PassagesEvent,
+    Question,
+    Stage,
+    StatusEvent,
+    TokenEvent,
+    Usage,
+    UsageEvent,
+)
+
+
+def answer_from(
+    question: Question, passages: Sequence[Passage], answerer: Answerer
+) -> AsyncGenerator[AnswerEvent, None]:
+    """The events of an answer from these passages, from its `answering` status to its DoneEvent."""
+    return answerer.answer(question, passages) if passages else _refuse()
+
+
+async def _refuse() -> AsyncGenerator[AnswerEvent, None]:
+    yield StatusEvent(Stage.ANSWERING, AnswerMode.REFUSED)
+    yield PassagesEvent(())
+    yield TokenEvent(REFUSAL)
+    yield UsageEvent(Usage())
+    yield DoneEvent(AnswerMode.REFUSED, FinishReason.REFUSED)
+
+
+class LanguageModelAnswerer:
+    """An Answerer in which a language model writes, citing passage n as `[n]`."""
+
+    name = "headrace"
+    reads_history = True
+    needs_certain_match = False
+
+    def __init__(self, model: ChatModel, *, max_tokens: int) -> None:
+        self._model = model
+        self._max_tokens = max_tokens
+
+    async def check(self) -> None:
+        await self._model.check()
+
+    def sharing_key(self, question: Question) -> str | None:
+        if question.history:
+            return None
+        return f"{self._model.name}/{PROMPT_VERSION}/{self._max_tokens}"
+
+    async def answer(self, question: Question, passages: Sequence[Passage]) -> AsyncGenerator[AnswerEvent, None]:
+        yield StatusEvent(Stage.ANSWERING, AnswerMode.GENERATED)
+        yield PassagesEvent(as_shown(passages))
+        citations = CitationFilter(passages)
+        usage, text = Usage(), ""
+        reason: FinishReason | None = None
+        messages = build_messages(question.text, passages, question.history or ())
+        async with aclosing(self._model.stream(messages, max_tokens=self._max_tokens)) as chunks:
+            async for chunk in chunks:
+                usage = chunk.usage or usage
+                reason = chunk.finish_reason or reason
+                text += chunk.text
+                for event in citations.feed(chunk.text):
+                    yield event
+        for event in citations.close():
+            yield event
+        if reason is None:
+            raise ModelUnavailableError(f"The language model {self._model.name!r} broke off its answer. Try again.")
+        yield UsageEvent(usage)
+        if reason is FinishReason.STOP and not citations.cited and REFUSAL.rstrip(".") in text:
+            yield DoneEvent(AnswerMode.REFUSED, FinishReason.REFUSED)
+        else:
+            yield DoneEvent(AnswerMode.GENERATED, reason)
+
+
+def as_shown(passages: Sequence[Passage]) -> tuple[Passage, ...]:
+    """The passages as readers and the cache get them: the text around a passage is for the model alone."""
+    return tuple(replace(passage, found_by="", context="") for passage in passages)

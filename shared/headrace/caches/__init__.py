@@ -1,1 +1,0 @@
-"""Answer caches: one vendor a module."""

@@ -1,0 +1,51 @@
+"""Requests that come within a turn of the event loop are loaded together: a hundred askers cost one round trip."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+
+class BatchLoader(Generic[K, Q, A]):
+    """Collects requests by key. `load` gets those of one key, `most` at a time, and gives their results in order."""
+
+    def __init__(self, load: Callable[[K, Sequence[Q]], Awaitable[Sequence[A]]], *, most: int) -> None:
+        self._load = load
+        self._most = most
+        self._waiting: dict[K, list[tuple[Q, asyncio.Future[A]]]] = defaultdict(list)
+        self._loading: set[asyncio.Task[None]] = set()
+
+    def load(self, key: K, request: Q) -> asyncio.Future[A]:
+        """The request's result, or what `load` raises."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._begin)
+        future: asyncio.Future[A] = asyncio.get_running_loop().create_future()
+        self._waiting[key].append((request, future))
+        return future
+
+    def _begin(self) -> None:
+        waiting, self._waiting = self._waiting, defaultdict(list)
+        for key, requests in waiting.items():
+            for start in range(0, len(requests), self._most):
+                task = asyncio.create_task(self._load_batch(key, requests[start : start + self._most]))
+                self._loading.add(task)
+                task.add_done_callback(self._loading.discard)
+
+    async def _load_batch(self, key: K, requests: Sequence[tuple[Q, asyncio.Future[A]]]) -> None:
+        try:
+            results = await self._load(key, [request for request, _ in requests])
+        except Exception as error:  # noqa: BLE001 - each requester raises it
+            for _, future in requests:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for (_, future), result in zip(requests, results, strict=True):
+            # A requester who left has cancelled his future.
+            if not future.done():
+                future.set_result(result)

@@ -1,1 +1,0 @@
-"""Conversation stores: one vendor a module."""

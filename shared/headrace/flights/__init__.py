@@ -1,1 +1,0 @@
-"""Flight relays: one vendor a module."""

@@ -1,0 +1,122 @@
+"""The seams of documents: the bucket they lie in, the parser that reads them, the registry that knows their state."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from headrace.protocols.checks import Checkable
+from headrace.types import (
+    Attempt,
+    CacheInvalidation,
+    Document,
+    DocumentKey,
+    ObjectVersion,
+    ParsedFile,
+    RegistrySnapshot,
+    UploadForm,
+)
+
+
+class DocumentRegistry(Checkable, Protocol):
+    """The single truth about documents: their state, and which generation of each is current.
+
+    Attempts fence writes: only the newest attempt at a document may write its record. A registry that was lost, or
+    fell back in time, is noticed (`snapshot`), and trusted again once `open_epoch` says that it is whole.
+    Raises RegistryUnavailableError.
+    """
+
+    async def begin(self, key: DocumentKey, *, embedding_model: str) -> Attempt:
+        """Start an attempt at a document; every older attempt loses its right to write.
+
+        Its number is higher than any before it, even if the registry was lost in between.
+        Raises IndexMismatchError when the tenant's documents are indexed with another embedding model.
+        """
+
+    async def save(
+        self,
+        document: Document,
+        attempt: Attempt,
+        *,
+        watermark: int = 0,
+        invalidation: CacheInvalidation | None = None,
+    ) -> bool:
+        """Write a record. If its generation or groups changed, searches see that at once, and the revision rises.
+
+        `watermark` is what the store gave for the generation's chunks. With an invalidation, its entries leave the answer
+        cache in the same step and all others stay fresh; without one, every entry needs revalidation. Returns False,
+        with nothing written, when the cache has taken in answers that the invalidation does not cover. Raises
+        SupersededError when a newer attempt has begun, and IndexMismatchError when the tenant has been switched to
+        another embedding model.
+        """
+
+    async def remove(self, attempt: Attempt) -> None:
+        """Delete the record of the attempt's document; searches stop seeing it at once. Raises SupersededError."""
+
+    async def get(self, key: DocumentKey) -> Document | None:
+        """One record, or None."""
+
+    async def documents(self, tenant: str) -> list[Document]:
+        """Every record of a tenant, by key."""
+
+    async def snapshot(self, tenant: str, keys: Collection[str] = ()) -> RegistrySnapshot:
+        """What is current of these documents, and whether the registry can be trusted, at one moment."""
+
+    async def open_epoch(self, tenant: str) -> None:
+        """Declare the tenant's registry whole: it has just begun, or has been rebuilt."""
+
+    async def distrust(self, tenant: str) -> None:
+        """Declare the tenant's registry incomplete: nothing is served from it until `open_epoch`. The revision rises."""
+
+    async def switch_model(self, tenant: str, embedding_model: str, *, revision: int, watermark: int = 0) -> bool:
+        """Make another model the one that the tenant is indexed with, if the revision is still this one.
+
+        `watermark` is the freshness that searches of that model's collection must have.
+        """
+
+    async def revision(self, tenant: str) -> int:
+        """A number that rises with every change of what the tenant's searches can see."""
+
+    async def tenants(self) -> list[str]:
+        """Every tenant that ever had a document, by name."""
+
+
+class Parser(Checkable, Protocol):
+    """Reads a file into blocks. Raises DocumentError (never readable) or ParserUnavailableError (try again)."""
+
+    async def parse(self, path: Path, *, name: str, content_type: str) -> ParsedFile:
+        """The file's text in reading order; at least one block."""
+
+
+class Bucket(Checkable, Protocol):
+    """Where documents live. Raises BucketUnavailableError."""
+
+    async def fetch(self, key: str, path: Path, *, max_bytes: int) -> ObjectVersion | None:
+        """Write the newest version to `path`; None when there is none. Raises DocumentError when larger than the cap."""
+
+    async def read(self, key: str, *, max_bytes: int) -> tuple[ObjectVersion, bytes] | None:
+        """The newest version of a small object and its first bytes, or None."""
+
+    async def head(self, key: str) -> ObjectVersion | None:
+        """The newest version, or None."""
+
+    def objects(self, prefix: str) -> AsyncIterator[ObjectVersion]:
+        """Every object below the prefix, by key."""
+
+    async def tenants(self) -> list[str]:
+        """Every tenant that has an object, by name."""
+
+
+class Uploads(Protocol):
+    """Lets others put one file into the bucket. Raises BucketUnavailableError."""
+
+    async def form(self, key: str, *, metadata: Mapping[str, str], content_type: str, max_bytes: int) -> UploadForm:
+        """A form for this object alone, with this metadata, and no larger."""
+
+
+class Queue(Protocol):
+    """Wakes ingest. Raises QueueUnavailableError."""
+
+    async def send(self, bodies: Sequence[str]) -> None:
+        """Put messages into the queue; they may be delivered more than once, and in any order."""

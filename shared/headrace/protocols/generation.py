@@ -1,0 +1,120 @@
+"""The seams of generation: chat models, answerers on top of them, the judge of cached answers, and what answers share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol
+
+from headrace.protocols.checks import Checkable
+from headrace.types import (
+    AnswerEvent,
+    CacheEntry,
+    Choice,
+    JudgeVerdict,
+    Message,
+    ModelChunk,
+    Passage,
+    Question,
+    ToolSpec,
+)
+
+
+class ChatModel(Checkable, Protocol):
+    """A language model that continues a conversation. It knows nothing of passages or citations."""
+
+    @property
+    def name(self) -> str:
+        """The model's name, as its vendor knows it."""
+
+    def stream(
+        self,
+        messages: Sequence[Message],
+        *,
+        max_tokens: int,
+        tools: Sequence[ToolSpec] = (),
+        constraint: Choice | None = None,
+        stop: Sequence[str] = (),
+        temperature: float | None = None,
+    ) -> AsyncGenerator[ModelChunk, None]:
+        """Yield the model's text and tool calls as they are written, then usage and finish reason once.
+
+        Under a `constraint` the text satisfies it. Raises ModelUnavailableError, also when the stream breaks off, and
+        ModelProtocolError for what nobody asked for: an unknown finish reason, a tool call without tools, a text
+        outside the constraint.
+        """
+
+
+class Answerer(Checkable, Protocol):
+    """Makes an answer from a question and its passages."""
+
+    @property
+    def name(self) -> str:
+        """What clients call it: a name in `/v1/models`."""
+
+    @property
+    def reads_history(self) -> bool:
+        """Whether the turns before a question shape its answer."""
+
+    @property
+    def needs_certain_match(self) -> bool:
+        """Whether retrieval must refuse doubtful passages, because the answerer can't judge whether they answer."""
+
+    def sharing_key(self, question: Question) -> str | None:
+        """Names everything but question text, passages and scope that shapes this answer: model, prompt, limits.
+
+        None when something shapes it that other askers don't share: history, tools, the clock, who asks.
+        """
+
+    def answer(self, question: Question, passages: Sequence[Passage]) -> AsyncGenerator[AnswerEvent, None]:
+        """Yield the answer's events, from its `answering` status to its DoneEvent. Raises what the model raises."""
+
+
+class AnswerJudge(Protocol):
+    """Reads a question and cached answers to near ones, and decides which of them, if any, answers it wholly."""
+
+    @property
+    def name(self) -> str:
+        """Names the judge, prompt included: verdicts of another one are not followed."""
+
+    async def judge(self, question: str, candidates: Sequence[CacheEntry]) -> JudgeVerdict:
+        """The verdict on one to three candidates. Raises HeadraceError when there is none."""
+
+
+class SingleFlightRelay(Protocol):
+    """Carries the events of one run to askers in other processes. Raises RelayUnavailableError.
+
+    Whoever holds a run's lease leads it; a lease runs out when it is not renewed. A run's key begins with its tenant
+    and `/`.
+    """
+
+    @property
+    def lease_seconds(self) -> float:
+        """How long a lease lasts."""
+
+    async def lead(self, run: str) -> str | None:
+        """Take the lead: the lease's token, or None when another process has it."""
+
+    async def send(self, run: str, lease: str, messages: Sequence[bytes], *, sent: int, ends: bool = False) -> bool:
+        """Send messages to the followers, and renew the lease; `ends` gives it back. False when the lease is lost.
+
+        `sent` counts the messages sent on this lease before these: messages that are sent again are received once.
+        """
+
+    async def receive(self, run: str, after: str, *, wait_seconds: float) -> tuple[str, list[bytes]]:
+        """The messages after this position (empty: from the start), and the position of the last one.
+
+        Waits for the first one; an empty list when none came in time.
+        """
+
+    async def is_led(self, run: str) -> bool:
+        """Whether any process holds the lease."""
+
+
+class Conversations(Checkable, Protocol):
+    """Remembers the turns of conversations, every tenant apart. Raises RegistryUnavailableError."""
+
+    async def history(self, tenant: str, conversation_id: str) -> list[Message]:
+        """The last turns, oldest first; empty for an unknown conversation."""
+
+    async def append(self, tenant: str, conversation_id: str, messages: Sequence[Message]) -> None:
+        """Add turns at the end."""

@@ -1,0 +1,1 @@
+"""The answer cache: entries, the index of their questions, quotas, maintenance and invalidation."""

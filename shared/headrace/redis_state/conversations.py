@@ -1,0 +1,43 @@
+"""Conversations in Redis or Valkey: one list of turns each, trimmed and expiring."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from redis.asyncio import Redis
+
+from headrace.clients.redis import registry_faults, tenant_key
+from headrace.redis_state.scripts import script
+from headrace.types import Message
+
+MAX_TURNS = 20
+
+
+class RedisConversations:
+    """Conversations on a Redis client, which stays the caller's to close."""
+
+    def __init__(self, client: Redis, *, ttl_seconds: int) -> None:
+        self._client = client
+        self._ttl_seconds = ttl_seconds
+        self._append = script(client, "append_turns")
+
+    async def check(self) -> None:
+        with registry_faults():
+            await self._client.ping()
+
+    async def history(self, tenant: str, conversation_id: str) -> list[Message]:
+        with registry_faults():
+            turns = await self._client.lrange(_key(tenant, conversation_id), 0, -1)
+        return [Message(**json.loads(turn)) for turn in turns]
+
+    async def append(self, tenant: str, conversation_id: str, messages: Sequence[Message]) -> None:
+        key = _key(tenant, conversation_id)
+        turns = [json.dumps({"role": m.role, "content": m.content}) for m in messages]
+        with registry_faults():
+            await self._append(keys=[key], args=[MAX_TURNS, self._ttl_seconds, *turns])
+
+
+def _key(tenant: str, conversation_id: str) -> str:
+    return tenant_key(tenant, "conversation", hashlib.sha256(conversation_id.encode()).hexdigest())

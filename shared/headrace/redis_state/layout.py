@@ -1,0 +1,93 @@
+"""Which key of Redis holds what. All keys of a tenant share one hash tag, hence one slot of a cluster.
+
+The document registry, `registry`, one hash, so that it is lost or kept as a whole, and read at one moment:
+- `epoch` (this life's name), `attempt` (the newest attempt's number), `revision`, `watermark`, `model`;
+- for each document `r:<key>` (its record), `c:<key>` (what searches may show: generation and groups), `a:<key>` (the number
+  of its newest attempt);
+- for the answer cache `answers` (how many answers ever came in), `partitions` (`<name>/<kind> ` of each), and `fresh_from`
+  (an answer made at this revision or a later one is fresh, if it is there).
+
+The answer cache:
+- `answer:<partition>:<id>` an entry, one hash: its events (`body`), its provenance (`revision`, `documents`,
+  `admission_score`), `incarnation` (of the partition that indexes it), `version`, `question`, `created`, and for its score
+  `tokens`, `hits`, `member`.
+- `question:<partition>:<id>` what a server's search module indexes of it, where there is one. (The scripts reach it by the
+  entry's key: a server with such a module is no cluster that would mind.)
+- `partition:<name>` the index of a partition, one hash, so that it is lost or kept as a whole: `incarnation` (this life's
+  name), `kind`, `meta`, `seq` and `checksum` (number and checksum of the last change), `packed` and `packed_checksum` (of the
+  last change that blocks contain), `e:<seq>` a change, `b:<number>` a block of rows; `alias:<id>` (the entry, its
+  version, and the similarity, that a judge found for another question) and `aliases:<id>` (the other questions of an entry).
+- `cache:scores` a sorted set of entries by score, members `<partition>:<id>:<bytes>`; `cache:counters`, in which `bytes` and
+  `entries` are its sums; `cache:warm` a sorted set of warm candidates; `cache:refused` a sorted set, by time, of what a
+  judge refused: `<partition>:<question>:<entry>:<version>`.
+
+`conversation:<digest>` a list of turns; `run:<name>` a stream of messages, and `run:<name>:lease`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from headrace.clients.redis import tenant_key
+
+# How many characters of a checksum are kept; lua/shared/log.lua has the same number.
+CHECKSUM_CHARACTERS = 12
+
+
+def registry_key(tenant: str) -> str:
+    """The hash that a tenant's registry is."""
+    return tenant_key(tenant, "registry")
+
+
+def current_value(generation: int, groups: Sequence[str]) -> str:
+    """What the registry has in `c:<key>` of a document that searches may show, to be compared as it stands."""
+    return json.dumps([generation, list(groups)])
+
+
+def entry_key(tenant: str, partition: str, entry: str) -> str:
+    """The hash that an answer is."""
+    return tenant_key(tenant, "answer", partition, entry)
+
+
+def question_key(tenant: str, partition: str, entry: str) -> str:
+    """The hash that a server's search module indexes for an entry, where it does: its question and its vector.
+
+    Apart from the entry, or every hit would index it anew.
+    """
+    return tenant_key(tenant, "question", partition, entry)
+
+
+def partition_key(tenant: str, partition: str) -> str:
+    """The hash that a partition's index is."""
+    return tenant_key(tenant, "partition", partition)
+
+
+def search_index(tenant: str, partition: str) -> str:
+    """The name of the server's index of a partition, where it has one."""
+    return tenant_key(tenant, "questions", partition)
+
+
+def scores_key(tenant: str) -> str:
+    """The entries by score."""
+    return tenant_key(tenant, "cache:scores")
+
+
+def counters_key(tenant: str) -> str:
+    """The cache's counters."""
+    return tenant_key(tenant, "cache:counters")
+
+
+def warm_key(tenant: str) -> str:
+    """The warm candidates by score."""
+    return tenant_key(tenant, "cache:warm")
+
+
+def refused_key(tenant: str) -> str:
+    """What a judge refused, by time."""
+    return tenant_key(tenant, "cache:refused")
+
+
+def accounts(tenant: str) -> tuple[str, str, str]:
+    """Scores, counters and warm candidates: what changes when an entry leaves."""
+    return scores_key(tenant), counters_key(tenant), warm_key(tenant)

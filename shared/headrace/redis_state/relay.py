@@ -1,0 +1,98 @@
+"""The relay of single flight in Redis or Valkey: a stream of messages a run, and a lease that runs out."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from headrace.clients.redis import tenant_key
+from headrace.errors import RelayUnavailableError
+from headrace.redis_state.scripts import script
+
+# How long the messages of a run are kept after the last one, for followers that are behind.
+KEPT_SECONDS = 60
+
+# A relay that does not answer so soon is not used: the process makes the answer by itself.
+TIMEOUT_SECONDS = 0.5
+
+
+class RedisRelay:
+    """A SingleFlightRelay on Redis clients, which stay the caller's to close.
+
+    Each run that is followed waits on a connection of its own, of the client for `listening`.
+    """
+
+    def __init__(
+        self,
+        client: Redis,
+        listening: Redis | None = None,
+        *,
+        lease_seconds: float = 3.0,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        self._client = client
+        self._listening = listening or client
+        self._lease_seconds = lease_seconds
+        self._timeout_seconds = timeout_seconds
+        self._lead = script(client, "lead_run")
+        self._send = script(client, "send_run")
+
+    @property
+    def lease_seconds(self) -> float:
+        return self._lease_seconds
+
+    async def lead(self, run: str) -> str | None:
+        token = uuid.uuid4().hex
+        async with _in_time(self._timeout_seconds):
+            led = await self._lead(keys=_keys(run), args=[token, int(self._lease_seconds * 1000)])
+        return token if led else None
+
+    async def send(self, run: str, lease: str, messages: Sequence[bytes], *, sent: int, ends: bool = False) -> bool:
+        args = [lease, int(self._lease_seconds * 1000), KEPT_SECONDS, "1" if ends else "", sent, *messages]
+        async with _in_time(self._lease_seconds):
+            return bool(await self._send(keys=_keys(run), args=args))
+
+    async def receive(self, run: str, after: str, *, wait_seconds: float) -> tuple[str, list[bytes]]:
+        _, messages = _keys(run)
+        async with _in_time(wait_seconds + self._timeout_seconds):
+            found = await self._listening.xread({messages: after or "0"}, block=max(1, int(wait_seconds * 1000)))
+        entries = [entry for batch in _batches(found) for entry in batch]
+        if not entries:
+            return after, []
+        last = entries[-1][0]
+        return last.decode() if isinstance(last, bytes) else last, [fields[b"m"] for _, fields in entries]
+
+    async def is_led(self, run: str) -> bool:
+        async with _in_time(self._timeout_seconds):
+            return bool(await self._client.exists(_keys(run)[0]))
+
+
+def _batches(found: object) -> Iterator[list[tuple[bytes, dict[bytes, bytes]]]]:
+    """What XREAD gives: by key in RESP3, in pairs before."""
+    if isinstance(found, dict):
+        for batches in found.values():
+            yield from batches
+    else:
+        for _, entries in found or ():  # type: ignore[attr-defined]
+            yield entries
+
+
+def _keys(run: str) -> list[str]:
+    tenant, _, name = run.partition("/")
+    return [tenant_key(tenant, "run", name, "lease"), tenant_key(tenant, "run", name)]
+
+
+@asynccontextmanager
+async def _in_time(seconds: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except (RedisError, OSError, TimeoutError) as error:
+        raise RelayUnavailableError(
+            f"The relay of answers (Redis) does not answer ({type(error).__name__})."
+        ) from error

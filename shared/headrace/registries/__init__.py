@@ -1,1 +1,0 @@
-"""Document registries: one vendor a module."""

@@ -1,0 +1,98 @@
+"""What two texts share in words: the other half of a passage's score, beside the similarity of their embeddings.
+
+BM25 with two changes that make a score depend on question and chunk alone, not on what else is stored: the mean
+length is a constant, and a word's rarity comes from English at large. So a score means the same on every store, for
+every tenant, today and tomorrow; tests/bench/quality.py measures what that costs: .015 of MRR.
+Source: Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond, 2009.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping
+from functools import lru_cache
+from zlib import crc32
+
+from headrace.text.common_words import COMMON_WORDS
+from headrace.text.sentences import STOP_WORDS, stem, words
+
+K1 = 1.2
+B = 0.75
+# Terms in a chunk of the usual size.
+USUAL_TERMS = 100
+COMMONEST_WEIGHT = 0.1
+_JOINTS = re.compile(r"[._'’-]+")
+
+
+def terms(text: str) -> list[str]:
+    """The stems of the words that carry meaning, in order; `os.path` gives `os.path`, `os` and `path`."""
+    return [term for word in words(text) for term in _terms_of(word)]
+
+
+@lru_cache(maxsize=65_536)
+def _terms_of(word: str) -> tuple[str, ...]:
+    if word in STOP_WORDS:
+        return ()
+    if word.isalnum():
+        return (stem(word),)
+    parts = (part for part in _JOINTS.split(word) if len(part) > 1 and part not in STOP_WORDS)
+    return (stem(word), *(stem(part) for part in parts))
+
+
+def term_id(term: str) -> int:
+    """The term as an index of a sparse vector: 32 bits."""
+    return crc32(term.encode())
+
+
+def chunk_weights(text: str) -> dict[int, float]:
+    """The sparse vector of a chunk's text: term ids, and how much the text is about each, from 0 to 1."""
+    found = terms(text)
+    norm = _norm(len(found))
+    return {term_id(term): count / (count + norm) for term, count in Counter(found).items()}
+
+
+@lru_cache(maxsize=1024)
+def question_weights(text: str) -> Mapping[int, float]:
+    """The sparse vector of a question: term ids, and each one's share of the question's meaning; the shares sum to 1."""
+    return {term_id(term): weight for term, weight in _shares(text).items()}
+
+
+def overlap(question: str, text: str) -> float:
+    """The share of the question's words that the text carries, from 0 to 1: the dot product of their sparse vectors."""
+    shares = _shares(question)
+    found = terms(text) if shares else []
+    norm = _norm(len(found))
+    # A question has a few terms: counting these is cheaper than counting all of the text's.
+    counts = ((weight, found.count(term)) for term, weight in shares.items())
+    return sum(weight * count / (count + norm) for weight, count in counts if count)
+
+
+@lru_cache(maxsize=1024)
+def _shares(text: str) -> Mapping[str, float]:
+    rarity = {term: _rarity(term) for term in terms(text)}
+    total = sum(rarity.values())
+    return {term: weight / total for term, weight in rarity.items()}
+
+
+def _norm(count: int) -> float:
+    return K1 * (1 - B + B * count / USUAL_TERMS)
+
+
+def blend(similarity: float, shared: float, dense_weight: float) -> float:
+    """A passage's score: its cosine similarity and its overlap, weighted."""
+    return dense_weight * similarity + (1 - dense_weight) * shared
+
+
+def _rarity(term: str) -> float:
+    rank = _ranks().get(term)
+    if rank is None:
+        return 1.0
+    scale = math.log1p(len(COMMON_WORDS) / 200)
+    return COMMONEST_WEIGHT + (1 - COMMONEST_WEIGHT) * math.log1p(rank / 200) / scale
+
+
+@lru_cache(maxsize=1)
+def _ranks() -> dict[str, int]:
+    return {stem(word): rank for rank, word in enumerate(COMMON_WORDS)}

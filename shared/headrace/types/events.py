@@ -1,0 +1,141 @@
+"""The events that an answer is made of, and their JSON form, which a cache and a relay keep.
+
+An event is a frozen struct of msgspec with its name as tag, so that encoding and decoding need no code of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import msgspec
+
+from headrace.types.documents import Chunk
+from headrace.types.generation import FinishReason, Usage
+from headrace.types.retrieval import Passage
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A passage that the answer used. `quote` stands in the chunk's text at `start` to `end` (characters)."""
+
+    number: int
+    chunk: Chunk
+    quote: str
+    start: int
+    end: int
+
+
+class AnswerMode(StrEnum):
+    """How an answer came about: a language model, quotes from the documents, or nothing fitted."""
+
+    GENERATED = "generated"
+    EXTRACTIVE = "extractive"
+    REFUSED = "refused"
+
+
+class Stage(StrEnum):
+    """A stage that an answer enters."""
+
+    SEARCHING = "searching"
+    ANSWERING = "answering"
+    CACHED = "cached"  # a replay of an answer from the cache
+    RESTARTED = "restarted"  # readers forget what came before: the answer begins again
+
+
+class CacheVerdict(StrEnum):
+    """What the answer cache had for a question."""
+
+    HIT = "hit"
+    MISS = "miss"
+    SHARED = "shared"  # another asker's answer, as it is being made
+    BYPASS = "bypass"  # something entered the prompt that is not for sharing
+    UNAVAILABLE = "unavailable"  # the cache did not answer in time
+
+
+class _Event(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="event"):
+    pass
+
+
+class StatusEvent(_Event, tag="status", frozen=True):
+    """The answer enters a stage.
+
+    The first one says in `cache` what the answer cache had, and in `judge_tokens` what the judge's verdict cost. Of a
+    cached answer, `age_seconds` is the time since it was made, and `similarity` the cosine of the two questions.
+    """
+
+    stage: Stage
+    mode: AnswerMode | None = None
+    note: str = ""
+    age_seconds: float | None = None
+    cache: CacheVerdict | None = None
+    similarity: float | None = None
+    judge_tokens: int = 0
+
+
+class PassagesEvent(_Event, tag="passages", frozen=True):
+    """The passages that the answer may use, best first."""
+
+    passages: tuple[Passage, ...]
+
+
+class TokenEvent(_Event, tag="token", frozen=True):
+    """A piece of the answer's text."""
+
+    text: str
+
+
+class CitationEvent(_Event, tag="citation", frozen=True):
+    """A passage was cited for the first time."""
+
+    citation: Citation
+
+
+class UsageEvent(_Event, tag="usage", frozen=True):
+    """What the answer cost."""
+
+    usage: Usage
+
+
+class DoneEvent(_Event, tag="done", frozen=True):
+    """The answer is at its end. `answer_id` names it in the cache, where it is or may be kept."""
+
+    mode: AnswerMode
+    finish_reason: FinishReason
+    conversation_id: str | None = None
+    cached: bool = False
+    answer_id: str | None = None
+
+
+AnswerEvent = StatusEvent | PassagesEvent | TokenEvent | CitationEvent | UsageEvent | DoneEvent
+
+_encoder = msgspec.json.Encoder()
+_one = msgspec.json.Decoder(AnswerEvent)
+_many = msgspec.json.Decoder(tuple[AnswerEvent, ...])
+
+
+def encode_event(event: AnswerEvent) -> bytes:
+    """The event as JSON."""
+    return _encoder.encode(event)
+
+
+def decode_event(data: bytes) -> AnswerEvent:
+    """What `encode_event` wrote. Raises ValueError for anything else."""
+    try:
+        return _one.decode(data)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"No answer event: {error}") from error
+
+
+def encode_events(events: Sequence[AnswerEvent]) -> bytes:
+    """The events as a JSON list."""
+    return _encoder.encode(events)
+
+
+def decode_events(data: bytes) -> tuple[AnswerEvent, ...]:
+    """What `encode_events` wrote. Raises ValueError for anything else."""
+    try:
+        return _many.decode(data)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"No answer events: {error}") from error

@@ -1,0 +1,93 @@
+"""Generation: what a chat model is asked, and what it streams back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call of a tool that a model asks for. `arguments` is a JSON object as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation. `role` is `system`, `user`, `assistant` or `tool`.
+
+    An assistant's message may carry `tool_calls`; the `tool` message that answers one names it by `tool_call_id`.
+    """
+
+    role: str
+    content: str
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool that a model may call. `parameters` is the JSON Schema of its arguments."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A constraint: the model's whole text is one of these options."""
+
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that a model read and wrote; zero where no language model ran."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+class FinishReason(StrEnum):
+    """Why a model, or an answer, ended. A model never ends with `refused`."""
+
+    STOP = "stop"
+    LENGTH = "length"  # the token limit was reached
+    CONTENT_FILTER = "content_filter"
+    TOOL_CALLS = "tool_calls"
+    REFUSED = "refused"  # nothing in the documents answers the question
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the answer says all that it was going to say."""
+        return self in {FinishReason.STOP, FinishReason.REFUSED}
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """A piece of a tool call. The first piece of call number `index` has its id and name; arguments are concatenated."""
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChunk:
+    """One piece of a model's stream: text, pieces of tool calls, or (once, at the end) usage and finish reason."""
+
+    text: str = ""
+    tool_calls: tuple[ToolCallDelta, ...] = ()
+    usage: Usage | None = None
+    finish_reason: FinishReason | None = None

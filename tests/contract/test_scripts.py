@@ -1,0 +1,416 @@
+"""Each Lua script by itself, on a real server: what it writes, what it returns, and when it refuses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+import pytest
+from redis.asyncio import Redis
+
+from headrace.redis_state.layout import (
+    CHECKSUM_CHARACTERS,
+    accounts,
+    counters_key,
+    current_value,
+    entry_key,
+    partition_key,
+    refused_key,
+    registry_key,
+    scores_key,
+    warm_key,
+)
+from headrace.redis_state.scripts import FOLDER, script, source
+
+PARTITION = "a" * 16
+ENTRY, OTHER = "1" * 24, "2" * 24
+DOCUMENT = "documents/acme/a.txt"
+MODEL = "all-MiniLM-L6-v2"
+TTL_MS = 60_000
+
+
+class State:
+    """One tenant's keys, and the scripts on them."""
+
+    def __init__(self, client: Redis, tenant: str) -> None:
+        self.client = cast("Any", client)
+        self.tenant = tenant
+        self.registry = registry_key(tenant)
+        self.accounts = list(accounts(tenant))
+        self.partition = partition_key(tenant, PARTITION)
+
+    def entry(self, name: str = ENTRY) -> str:
+        return entry_key(self.tenant, PARTITION, name)
+
+    async def run(self, name: str, keys: list[str], *args: str | float) -> Any:
+        return await script(self.client, name)(keys=keys, args=list(args))
+
+    async def field(self, key: str, name: str) -> str | None:
+        value = await self.client.hget(key, name)
+        return None if value is None else value.decode()
+
+    async def counters(self) -> dict[str, int | float]:
+        held = await self.client.hgetall(counters_key(self.tenant))
+        return {name.decode(): float(value) for name, value in held.items() if float(value)}
+
+    async def open(self, **documents: int) -> None:
+        """A registry in which these documents are current, at revision 7."""
+        shown = {f"c:{name}": current_value(generation, ()) for name, generation in documents.items()}
+        await self.client.hset(self.registry, mapping={"epoch": "e", "revision": 7, "model": MODEL, **shown})
+
+    async def remember(
+        self, name: str = ENTRY, *, revision: int = 7, kind: str = "local", documents: Mapping[str, int] | None = None
+    ) -> Any:
+        named = [part for key, n in (documents or {}).items() for part in (key, current_value(n, ()))]
+        fields: dict[str, str | float] = {
+            "version": name[:12], "created": 1.0, "documents": json.dumps(named), "admission_score": 0.5,
+            "question": f"question {name[0]}", "body": "body",
+        }  # fmt: skip
+        keys = [self.registry, *self.accounts[:2], self.entry(name), self.partition]
+        member = f"{PARTITION}:{name}:100"
+        args: list[str | float] = [
+            revision,
+            name,
+            member,
+            "life",
+            '{"groups":[]}',
+            kind,
+            PARTITION,
+            "row" if kind == "local" else "",
+        ]
+        args += [TTL_MS, TTL_MS, 30, 1000]
+        return await self.run("remember", keys, *args, *(part for pair in fields.items() for part in pair))
+
+    async def find(self, name: str = ENTRY, *, kind: str = "exact", known: str = "", alias: str = "", asked: str = "",
+                   position: tuple[str, int, str] = ("", 0, "")) -> Any:  # fmt: skip
+        keys = [self.registry, *self.accounts, refused_key(self.tenant), self.partition, self.entry(name)]
+        return await self.run("find", keys, 1, *position, f"1:{kind}:{known}:{alias}:{asked} ")
+
+    async def accept(self, asked: str, *, version: str = ENTRY[:12], most: int = 16) -> Any:
+        keys = [self.registry, *self.accounts[:2], self.entry(), self.partition]
+        return await self.run("accept", keys, version, ENTRY, asked, "0.91", 12, most)
+
+
+@pytest.fixture
+def state(redis: Redis, tenant: str) -> State:
+    return State(redis, tenant)
+
+
+async def test_begin_attempt(state: State) -> None:
+    first = await state.run("begin_attempt", [state.registry], DOCUMENT, MODEL)
+    second = await state.run("begin_attempt", [state.registry], DOCUMENT, MODEL)
+    assert second > first > 1_700_000_000 * 1_000_000, "microseconds since the epoch, and rising"
+    assert await state.field(state.registry, f"a:{DOCUMENT}") == str(second)
+    assert await state.run("begin_attempt", [state.registry], DOCUMENT, "another") == MODEL.encode()
+    await state.client.hset(state.registry, "attempt", second + 10**12)
+    third = await state.run("begin_attempt", [state.registry], DOCUMENT, MODEL)
+    assert third == second + 10**12 + 1, "a clock that stands behind takes nothing back"
+
+
+async def test_save_document(state: State) -> None:
+    attempt = await state.run("begin_attempt", [state.registry], DOCUMENT, MODEL)
+    await state.client.hset(state.registry, "epoch", "e")
+
+    async def save(record: str, shown: str, *, number: int = attempt, answers: str = "", model: str = MODEL) -> Any:
+        keys = [state.registry, *state.accounts]
+        return await state.run("save_document", keys, DOCUMENT, number, record, shown, 5, model, answers)
+
+    assert await save("reading", "") == 1
+    assert await state.field(state.registry, "revision") is None, "what searches see has not changed"
+    assert await save("ready", current_value(1, ())) == 1
+    revision = await state.field(state.registry, "revision")
+    assert revision is not None
+    assert await state.field(state.registry, "fresh_from") == revision, "without a plan every answer is in doubt"
+    assert await state.field(state.registry, "watermark") == "5"
+    assert await save("other", "", number=attempt - 1) == 0, "an older attempt writes nothing"
+    assert await save("ready", "", number=attempt - 1) == 1, "unless what it wrote stands already"
+    assert await save("ready", current_value(2, ()), model="another") == MODEL.encode()
+    await state.client.hset(state.registry, "answers", 1)
+    assert await save("ready", current_value(2, ()), answers="0") == 2, "an answer came that the plan does not know"
+    assert await state.field(state.registry, "revision") == revision
+    assert await save("ready", current_value(2, ()), answers="1") == 1
+    assert await state.field(state.registry, "fresh_from") == revision, "the plan says which answers leave"
+    assert await save("", "") == 1
+    assert await state.client.hget(state.registry, f"a:{DOCUMENT}") is None
+    assert await state.client.hget(state.registry, f"c:{DOCUMENT}") is None
+
+
+async def test_switch_model(state: State) -> None:
+    await state.open()
+    assert await state.run("switch_model", [state.registry], "new", 6, 99) == 0, "something changed since"
+    assert await state.run("switch_model", [state.registry], "new", 7, 99) == 1
+    model, watermark, revision, fresh_from = await state.client.hmget(
+        state.registry, "model", "watermark", "revision", "fresh_from"
+    )
+    assert (model, watermark) == (b"new", b"99")
+    assert revision == fresh_from
+    assert int(revision) > 7
+
+
+async def test_distrust(state: State) -> None:
+    await state.open()
+    await state.remember()
+    assert await state.run("distrust", [state.registry]) == 1
+    assert await state.field(state.registry, "epoch") is None
+    _, found, _ = await state.find()
+    assert found == [[b"miss"]]
+
+
+async def test_remember(state: State) -> None:
+    assert await state.remember() == b"lost", "without a registry nothing says what is current"
+    await state.open()
+    assert await state.remember(revision=6) == b"changed"
+    assert await state.counters() == {}
+    assert await state.remember() == [b"100", b"1"]
+    assert await state.remember() == [b"100", b"1"], "another answer to the question takes the place"
+    await state.accept(OTHER)
+    await state.client.delete(state.entry())
+    assert await state.remember() == [b"100", b"1"], "it expired"
+    _, found, _ = await state.find(OTHER, kind="")
+    assert found == [[b"miss"]], "what a judge said of the answer before, it did not say of this one"
+    assert await state.remember(OTHER) == [b"200", b"2"]
+    counters = await state.counters()
+    assert (counters["bytes"], counters["entries"], counters["remembered"]) == (200, 2, 4)
+    assert await state.field(state.registry, "answers") == "4"
+    assert await state.field(state.registry, "partitions") == f"{PARTITION}/local "
+    assert 0 < await state.client.pttl(state.entry()) <= TTL_MS
+    assert await state.field(state.entry(), "incarnation") == "life"
+    await state.client.hset(state.registry, "partitions", "x" * 1001)
+    await state.client.delete(state.partition)
+    assert await state.remember() == b"full"
+    assert await state.field(state.partition, "seq") is None
+
+
+async def test_find(state: State) -> None:
+    await state.open(**{DOCUMENT: 1})
+    await state.remember(documents={DOCUMENT: 1})
+    revision, [[verdict, version, made_at, body, *_]], [log] = await state.find()
+    assert (revision, verdict, version, made_at, body) == (b"7", b"fresh", ENTRY[:12].encode(), b"7", b"body")
+    assert log[:2] == [b"life", 1], "its log has one change"
+    _, [known], _ = await state.find(known=ENTRY[:12])
+    assert len(known) == 3, "a version that the caller has is not sent again"
+    assert (await state.counters())["lookups"] == (await state.counters())["exact"] == 2
+    _, [candidate], _ = await state.find(kind="", asked=OTHER)
+    assert candidate[0] == b"fresh"
+    assert (await state.counters())["lookups"] == 2, "a candidate is no lookup"
+    refused = f"{PARTITION}:{OTHER}:{ENTRY}:{ENTRY[:12]}"
+    await state.client.zadd(refused_key(state.tenant), {refused: 1})
+    _, found, _ = await state.find(kind="", asked=OTHER)
+    assert found == [[b"refused"]]
+    await state.client.hset(state.registry, "fresh_from", 8)
+    _, [stale], _ = await state.find()
+    assert stale[0] == b"stale"
+    assert (await state.counters())["exact"] == 2, "a stale entry is no hit yet"
+    await state.client.hset(state.registry, f"c:{DOCUMENT}", current_value(2, ()))
+    _, found, _ = await state.find()
+    assert found == [[b"miss"]]
+    assert not await state.client.exists(state.entry()), "it was made from a version that is not current"
+    assert (await state.counters())["invalidated:changed"] == 1
+    assert await state.client.zcard(warm_key(state.tenant)) == 1, "it had hits"
+    await state.remember(documents={DOCUMENT: 2})
+    await state.client.hset(state.partition, "incarnation", "another life")
+    _, found, _ = await state.find()
+    assert found == [[b"miss"]]
+    assert (await state.counters())["invalidated:orphaned"] == 1
+
+
+async def test_accept(state: State) -> None:
+    await state.open(**{DOCUMENT: 1})
+    await state.remember(documents={DOCUMENT: 1})
+    assert await state.accept(OTHER, version="another") == 0
+    assert await state.accept(OTHER) == 1
+    counters = await state.counters()
+    assert (counters["judged"], counters["judge_tokens"], counters["semantic"]) == (2, 24, 1)
+    _, found, _ = await state.find(OTHER)
+    assert found == [[b"alias", ENTRY.encode(), b"0.91"]]
+    _, [entry], _ = await state.find(ENTRY, alias=OTHER)
+    assert entry[0] == b"fresh"
+    for number in range(3, 6):
+        assert await state.accept(str(number) * 24, most=2) == 1
+    _, found, _ = await state.find(OTHER)
+    assert found == [[b"miss"]], "the oldest one made room"
+    _, found, _ = await state.find("5" * 24)
+    assert found[0][0] == b"alias"
+    await state.client.hset(state.registry, f"c:{DOCUMENT}", current_value(2, ()))
+    assert await state.accept(OTHER) == 0, "documents changed while the judge read"
+    _, found, _ = await state.find(ENTRY, alias="5" * 24)
+    assert found == [[b"miss"]]
+    _, found, _ = await state.find("5" * 24)
+    assert found == [[b"miss"]], "what a judge said of an answer leaves with it"
+
+
+async def test_refuse(state: State) -> None:
+    keys = [refused_key(state.tenant), counters_key(state.tenant)]
+    assert await state.run("refuse", keys, 1.0, 60, 2, 12, "a", "b") == 1
+    assert await state.run("refuse", keys, 2.0, 60, 2, 12, "c") == 1
+    assert await state.client.zrange(keys[0], 0, -1) == [b"b", b"c"], "the oldest one made room"
+    assert 0 < await state.client.ttl(keys[0]) <= 60
+    assert await state.counters() == {"judged": 2, "judge_tokens": 24}
+
+
+async def test_revalidate(state: State) -> None:
+    await state.open(**{DOCUMENT: 1})
+    await state.remember(documents={DOCUMENT: 1})
+    keys = [state.registry, state.entry(), *state.accounts[:2]]
+    assert await state.run("revalidate", keys, "another", 9) == 0
+    assert await state.run("revalidate", keys, ENTRY[:12], 9) == 1
+    assert await state.field(state.entry(), "revision") == "9"
+    assert await state.run("revalidate", keys, ENTRY[:12], 8) == 1
+    assert await state.field(state.entry(), "revision") == "9", "it never goes back"
+    await state.client.hset(state.registry, f"c:{DOCUMENT}", current_value(2, ()))
+    assert await state.run("revalidate", keys, ENTRY[:12], 10) == 0, "a document changed since the search"
+    assert (await state.counters())["exact"] == 2
+
+
+async def test_invalidate(state: State) -> None:
+    await state.open()
+    await state.remember()
+    await state.find()
+    keys = [*state.accounts, state.entry(), state.partition, state.entry(OTHER), state.partition]
+    assert await state.run("invalidate", keys, "wrong", "1", ENTRY, OTHER) == 1, "only one of them was there"
+    counters = await state.counters()
+    assert counters["invalidated:wrong"] == 1
+    assert "bytes" not in counters
+    [warm] = await state.client.zrange(warm_key(state.tenant), 0, -1)
+    assert warm == b'{"groups":[]}\nquestion 1'
+
+
+async def test_audit(state: State) -> None:
+    await state.open(**{DOCUMENT: 1})
+    await state.remember(documents={DOCUMENT: 1})
+    await state.remember(OTHER)
+    expired, replaced = f"{PARTITION}:{'3' * 24}:100", f"{PARTITION}:{OTHER}:99"
+    await state.client.zadd(scores_key(state.tenant), {expired: 1, replaced: 1})
+    await state.client.hset(state.registry, f"c:{DOCUMENT}", current_value(2, ()))
+    listed = [(f"{PARTITION}:{ENTRY}:100", ENTRY), (f"{PARTITION}:{OTHER}:100", OTHER), (expired, "3" * 24)]
+    listed += [(replaced, OTHER)]
+    keys = [state.registry, *state.accounts]
+    keys += [key for _, name in listed for key in (state.entry(name), state.partition)]
+    args = [part for pair in listed for part in pair]
+    verdicts = [b"changed", b"fresh", b"expired", b"replaced"]
+    assert await state.run("audit", keys, "1", *args) == verdicts
+    assert await state.client.zcard(scores_key(state.tenant)) == 4, "a dry run only looks"
+    assert await state.run("audit", keys, "0", *args) == verdicts
+    assert await state.client.zrange(scores_key(state.tenant), 0, -1) == [f"{PARTITION}:{OTHER}:100".encode()]
+    await state.client.hset(state.registry, "fresh_from", 8)
+    assert await state.run("audit", [*keys[:4], *keys[6:8]], "0", *args[2:4]) == [b"stale"]
+    await state.client.hset(state.partition, "incarnation", "another life")
+    assert await state.run("audit", [*keys[:4], *keys[6:8]], "0", *args[2:4]) == [b"orphaned"]
+    assert not await state.client.exists(state.entry(OTHER))
+
+
+async def test_evict(state: State) -> None:
+    await state.open()
+    await state.remember()
+    member = f"{PARTITION}:{ENTRY}:100"
+    score = await state.client.zscore(scores_key(state.tenant), member)
+    keys = [*state.accounts[:2], state.entry(), state.partition]
+    assert await state.run("evict", keys, member, ENTRY) == 1
+    assert await state.run("evict", keys, member, ENTRY) == 0
+    assert not await state.client.exists(state.entry())
+    assert (await state.counters())["clock"] == pytest.approx(score), "what comes later begins from here"
+
+
+async def test_recount(state: State) -> None:
+    await state.open()
+    await state.remember()
+    keys = state.accounts[:2]
+    assert await state.run("recount", keys) == 0
+    await state.client.zadd(scores_key(state.tenant), {f"{PARTITION}:{OTHER}:50": 1})
+    assert await state.run("recount", keys) == 1
+    counters = await state.counters()
+    assert (counters["entries"], counters["bytes"]) == (2, 150)
+
+
+async def test_log_since(state: State) -> None:
+    async def since(incarnation: str, number: int, checksum: str) -> Any:
+        return await state.run("log_since", [state.partition], incarnation, number, checksum)
+
+    assert await since("", 0, "") == [b"", 0, b""], "there is no such partition"
+    await state.open()
+    await state.remember()
+    _, _, checksum = await since("", 0, "")
+    await state.remember(OTHER)
+    _, number, _, [change] = await since("life", 1, checksum)
+    assert number == 2
+    assert change[CHECKSUM_CHARACTERS:] == b"+row"
+    assert len(await since("life", 1, "0" * 12)) == 3, "a failover rewrote the log"
+    assert len(await since("life", 3, checksum)) == 3, "it is shorter than what the caller knows"
+    assert len(await since("another", 1, checksum)) == 3
+
+
+async def test_compact(state: State) -> None:
+    await state.open()
+    await state.remember()
+    await state.remember(OTHER)
+    _, _, checksum = await state.run("log_since", [state.partition], "", 0, "")
+    assert await state.run("compact", [state.partition], "life", 1, 2, checksum, 0, "block") == 0, "packed meanwhile"
+    assert await state.run("compact", [state.partition], "life", 0, 2, "0" * 12, 0, "block") == 0, "another log"
+    assert await state.run("compact", [state.partition], "life", 0, 2, checksum, 0, "block") == 1
+    fields = {name.decode() for name in await state.client.hkeys(state.partition)}
+    assert {name for name in fields if name[1] == ":"} == {"b:0"}
+    await state.remember("3" * 24)
+    assert len((await state.run("log_since", [state.partition], "life", 2, checksum))[3]) == 1
+
+
+async def test_forget_partitions(state: State) -> None:
+    await state.open()
+    await state.remember()
+    gone = partition_key(state.tenant, "b" * 16)
+    await state.client.hset(state.registry, "partitions", f"{PARTITION}/local {'b' * 16}/local ")
+    names = [f"{PARTITION}/local", f"{'b' * 16}/local"]
+    left = await state.run("forget_partitions", [state.registry, state.partition, gone], *names)
+    assert left == f"{PARTITION}/local ".encode()
+
+
+async def test_append_turns(state: State) -> None:
+    key = f"{{{state.tenant}}}:conversation"
+    await state.run("append_turns", [key], 3, 60, "a", "b")
+    await state.run("append_turns", [key], 3, 60, "c", "d")
+    assert await state.client.lrange(key, 0, -1) == [b"b", b"c", b"d"]
+    assert 0 < await state.client.ttl(key) <= 60
+
+
+async def test_lead_run(state: State) -> None:
+    lease, messages = f"{{{state.tenant}}}:run:lease", f"{{{state.tenant}}}:run"
+    await state.client.xadd(messages, {"m": "of an earlier run"})
+    assert await state.run("lead_run", [lease, messages], "me", 5000) == 1
+    assert not await state.client.exists(messages)
+    await state.client.xadd(messages, {"m": "mine"})
+    assert await state.run("lead_run", [lease, messages], "me", 5000) == 1, "sent twice"
+    assert await state.client.exists(messages)
+    assert await state.run("lead_run", [lease, messages], "you", 5000) == 0
+    assert 0 < await state.client.pttl(lease) <= 5000
+
+
+async def test_send_run(state: State) -> None:
+    lease, messages = f"{{{state.tenant}}}:run:lease", f"{{{state.tenant}}}:run"
+
+    async def send(token: str, end: str, before: int, *sent: str) -> Any:
+        return await state.run("send_run", [lease, messages], token, 5000, 60, end, before, *sent)
+
+    assert await send("me", "", 0, "a") == 0, "nobody leads"
+    await state.run("lead_run", [lease, messages], "me", 5000)
+    assert await send("you", "", 0, "a") == 0
+    assert await send("me", "", 0, "a", "b") == 1
+    assert await send("me", "", 0, "a", "b", "c") == 1, "its reply was lost: what is missing is added"
+    assert await send("me", "", 4, "e") == 0, "followers lack what came before"
+    assert await send("me", "1", 3, "d") == 1
+    assert [fields[b"m"] for _, fields in await state.client.xrange(messages)] == [b"a", b"b", b"c", b"d"]
+    assert not await state.client.exists(lease), "the run is at its end"
+
+
+def test_a_script_says_what_it_does_and_brings_the_functions_that_it_requires() -> None:
+    for path in sorted(FOLDER.rglob("*.lua")):
+        head = [line for line in path.read_text().splitlines()[:4] if line.startswith("-- ")]
+        assert [line for line in head if not line.startswith("-- requires:")], f"{path.name} does not say what it does"
+    whole = source("find")
+    defined = [line.split("function ")[1].split("(")[0] for line in whole.splitlines() if "local function " in line]
+    assert len(defined) == len(set(defined)), "each once"
+    assert {"log_change", "delete_entry", "count_hit", "is_current", "log_since"} <= set(defined)
+    assert f"1, {CHECKSUM_CHARACTERS})" in (FOLDER / "shared" / "log.lua").read_text()
+
+
+def test_every_script_has_a_test_here() -> None:
+    assert {f"test_{path.stem}" for path in FOLDER.glob("*.lua")} <= set(globals())
