@@ -79,8 +79,7 @@ async def handle(event: dict[str, Any], deps: MaintenanceDependencies, *, deadli
 async def maintain(deps: MaintenanceDependencies, *, deadline: float) -> dict[str, Any]:
     """Documents first, then the cache: sweep on from the last checkpoint, warm, report."""
     documents = await maintain_documents(deps.documents)
-    checkpoint = await deps.cache.maintenance.checkpoint()
-    sweeping = Pass(deadline, tenant=str(checkpoint.get("tenant", "")), cursor=int(checkpoint.get("cursor", 0)))
+    sweeping = Pass.resumed(await deps.cache.maintenance.checkpoint(), deadline=deadline)
     await sweep(deps.cache, sweeping)
     await deps.cache.maintenance.save_checkpoint(sweeping.checkpoint)
     warmed = await warm(deps.cache, deadline=deadline)

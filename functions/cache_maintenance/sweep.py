@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,6 +49,11 @@ class Pass:
     tenant: str = ""
     cursor: int = 0
     is_done: bool = False
+
+    @classmethod
+    def resumed(cls, checkpoint: Mapping[str, Any], *, deadline: float) -> Pass:
+        """A pass that goes on from a checkpoint; an empty one is the beginning."""
+        return cls(deadline, tenant=str(checkpoint.get("tenant", "")), cursor=int(checkpoint.get("cursor", 0)))
 
     @property
     def checkpoint(self) -> dict[str, Any] | None:
@@ -160,8 +165,7 @@ async def act(event: dict[str, Any], deps: CacheDependencies, *, deadline: float
         raise InvalidInputError(f"{action!r} needs a `tenant`.", param="tenant")
     match action:
         case "sweep":
-            checkpoint = event.get("checkpoint") or {}
-            sweeping = Pass(deadline, tenant=str(checkpoint.get("tenant", "")), cursor=int(checkpoint.get("cursor", 0)))
+            sweeping = Pass.resumed(event.get("checkpoint") or {}, deadline=deadline)
             await sweep(deps, sweeping, only=tenant, dry_run=dry_run)
             return {"found": dict(sweeping.found), "checkpoint": sweeping.checkpoint}
         case "stats":

@@ -23,7 +23,7 @@ from functions.ingest.dead_letters import redrive
 from functions.ingest.dependencies import IngestDependencies
 from functions.ingest.main import open_dependencies
 from functions.ingest.rebuild import rebuild
-from functions.ingest.reconcile import find_behind, repair, verify
+from functions.ingest.reconcile import find_outdated, repair, verify
 from functions.ingest.reindex import ReindexDependencies, reindex
 from functions.ingest.resync import resync
 from headrace import wiring
@@ -62,11 +62,11 @@ async def _backfill(given: Namespace) -> None:
         raise InvalidInputError(f"--prefix {given.prefix!r} is not below {DOCUMENTS_PREFIX}, where documents are.")
     async with open_dependencies() as deps:
         for name in await _tenants(given, deps):
-            found = await find_behind(
+            found = await find_outdated(
                 name, given.prefix, bucket=deps.bucket, registry=deps.registry, recipe=deps.recipe
             )
             await resync([difference.key for difference in found], deps, queue=deps.queue)
-            _say(f"{name}: {len(found)} documents {'enqueued' if deps.queue else 'read'}")
+            _print(f"{name}: {len(found)} documents {'enqueued' if deps.queue else 'read'}")
 
 
 async def _verify(given: Namespace) -> int:
@@ -75,20 +75,20 @@ async def _verify(given: Namespace) -> int:
         for name in await _tenants(given, deps):
             found = await verify(name, deps)
             for difference in found:
-                _say(f"{difference.key} {difference.what}")
+                _print(f"{difference.key} {difference.what}")
             if given.repair:
                 await repair(found, deps)
             count += len(found)
             what = "differences, being mended" if given.repair and found else "differences"
-            _say(f"{name}: {len(found)} {what}")
+            _print(f"{name}: {len(found)} {what}")
     return 1 if count and not given.repair else 0
 
 
 async def _rebuild(given: Namespace) -> None:
     async with open_dependencies() as deps:
         for name in await _tenants(given, deps):
-            report = await rebuild(name, deps, queue=None, report_progress=_say)
-            _say(f"{name}: {report.recovered} documents recovered, {report.read_anew} read anew or forgotten")
+            report = await rebuild(name, deps, queue=None, report_progress=_print)
+            _print(f"{name}: {report.recovered} documents recovered, {report.read_anew} read anew or forgotten")
 
 
 async def _reindex(given: Namespace) -> None:
@@ -111,19 +111,19 @@ async def _reindex(given: Namespace) -> None:
                 continue
             source = await stack.enter_async_context(wiring.open_store(replace(settings, embedding_model=model)))
             for name in sorted(names & {tenant} if tenant else names):
-                await reindex(name, ReindexDependencies(source, target, embedder, registry), report_progress=_say)
+                await reindex(name, ReindexDependencies(source, target, embedder, registry), report_progress=_print)
             # Asked again: a tenant may have begun with the old model meanwhile.
             if model not in {(await registry.snapshot(name)).embedding_model for name in await tenants()}:
                 await source.drop()
-                _say(f"the collection of {model} is deleted")
-    _say(f"every tenant asked for is indexed with {settings.embedding_model}")
+                _print(f"the collection of {model} is deleted")
+    _print(f"every tenant asked for is indexed with {settings.embedding_model}")
 
 
 async def _redrive(given: Namespace) -> None:
     async with open_dependencies() as deps:
         for name in await _tenants(given, deps):
             count = await redrive(name, deps)
-            _say(f"{name}: {count} documents are tried again; GET /documents tells how it goes")
+            _print(f"{name}: {count} documents are tried again; GET /documents tells how it goes")
 
 
 ACTIONS: dict[str, Callable[[Namespace], Coroutine[Any, Any, int | None]]] = {
@@ -135,7 +135,7 @@ ACTIONS: dict[str, Callable[[Namespace], Coroutine[Any, Any, int | None]]] = {
 }
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(text, flush=True)
 
 

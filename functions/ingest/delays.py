@@ -12,7 +12,7 @@ from headrace.types import NO_READERS, Attempt, Document, DocumentState
 
 
 async def record_delay(attempt: Attempt, deps: IngestDependencies, reason: str, *, last_try: bool) -> None:
-    """ReportProgress in the document's record why it is late; if even that can't be said, the retry still comes."""
+    """Record in the document why the attempt failed. If even that fails, the message is still tried again."""
     said = f"Given up after several tries: {reason}" if last_try else f"{reason} It will be tried again by itself."
     try:
         unknown = Document(attempt.key.key, DocumentState.QUEUED, groups=NO_READERS)

@@ -18,7 +18,10 @@ async def flip(
     registry: DocumentRegistry,
     planner: InvalidationPlanner | None,
 ) -> None:
-    """Save the document with what was written for it; nothing when its chunks are what they were."""
+    """Make the new version current, and invalidate the cached answers that it changes.
+
+    `written` is empty when the chunks did not change.
+    """
     if planner is not None and written.chunks:
         for _ in range(PLANS):
             invalidation = await planner.plan(attempt.key.tenant, written.chunks, attempt.embedding_model)

@@ -1,7 +1,7 @@
 """The pipeline: bring one document in line with what the bucket holds now.
 
 The steps are ordered so that a search never sees half a document: write the
-new chunks, flip the registry, retire the old chunks. Each step may be repeated.
+new chunks, flip the registry, delete the old chunks. Each step may be repeated.
 An attempt begins before it looks at the bucket, and only the newest attempt may
 write; so the last one to write has seen the newest version.
 """

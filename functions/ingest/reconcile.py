@@ -19,16 +19,16 @@ from headrace.types import ABANDONED_SECONDS, SIDECAR_SUFFIX, Document, Document
 class Difference:
     """One document about which bucket, registry and store don't agree, and how: a sentence's end.
 
-    `lacks` when the store has not what the registry says; `strays` are generations that it has too many.
+    `missing_chunks` when the store has not what the registry says; `extra_generations` are generations that it has too many.
     """
 
     key: str
     what: str
-    lacks: bool = False
-    strays: tuple[int, ...] = ()
+    missing_chunks: bool = False
+    extra_generations: tuple[int, ...] = ()
 
 
-async def find_behind(
+async def find_outdated(
     tenant: str,
     prefix: str,
     *,
@@ -43,7 +43,7 @@ async def find_behind(
     an object's metadata has are not compared.
     """
     known = {d.key: d for d in await registry.documents(tenant) if d.key.startswith(prefix)}
-    return _behind(known, *await _listed(tenant, prefix, bucket), recipe, after_seconds)
+    return _bucket_differences(known, *await _listed(tenant, prefix, bucket), recipe, after_seconds)
 
 
 async def verify(tenant: str, deps: IngestDependencies) -> list[Difference]:
@@ -52,21 +52,21 @@ async def verify(tenant: str, deps: IngestDependencies) -> list[Difference]:
         raise UnavailableError(f"The registry of {tenant!r} is not whole. Run `make rebuild` first.")
     documents = {document.key: document for document in await deps.registry.documents(tenant)}
     listed = await _listed(tenant, tenant_prefix(tenant), deps.bucket)
-    found = _behind(documents, *listed, deps.recipe, ABANDONED_SECONDS)
+    found = _bucket_differences(documents, *listed, deps.recipe, ABANDONED_SECONDS)
     stored = await inventory_of(tenant, deps.store)
     for key in sorted(documents.keys() | stored.keys()):
-        found += _wrong(key, documents.get(key), stored.get(key, {}))
+        found += _store_differences(key, documents.get(key), stored.get(key, {}))
     return found
 
 
 async def repair(found: list[Difference], deps: IngestDependencies) -> None:
     """Read anew what differs, through the queue where there is one, else here; delete what the store has too much."""
     for difference in found:
-        for generation in difference.strays:
+        for generation in difference.extra_generations:
             await deps.store.delete_generation(DocumentKey(difference.key), generation=generation)
-        if difference.lacks:
+        if difference.missing_chunks:
             await requeue(DocumentKey(difference.key), deps)
-    keys = {difference.key for difference in found if not difference.strays}
+    keys = {difference.key for difference in found if not difference.extra_generations}
     await resync(sorted(keys), deps, queue=deps.queue)
 
 
@@ -85,7 +85,7 @@ async def _listed(tenant: str, prefix: str, bucket: Bucket) -> tuple[dict[str, s
     return held, sidecars
 
 
-def _behind(
+def _bucket_differences(
     known: Mapping[str, Document],
     held: Mapping[str, str],
     sidecars: Mapping[str, str],
@@ -115,20 +115,24 @@ def _stale(known: Document | None, etag: str, sidecar: str, recipe: str, after_s
     return "was read by another version of the pipeline" if known.pipeline != recipe else ""
 
 
-def _wrong(key: str, document: Document | None, stored: Mapping[int, StoredGeneration]) -> Iterator[Difference]:
+def _store_differences(
+    key: str, document: Document | None, stored: Mapping[int, StoredGeneration]
+) -> Iterator[Difference]:
     """What the store has too little or too much of."""
     current = document.generation if document else None
     if document is not None and current is not None:
         held = stored.get(current)
         if held is None or not held.has(document.chunks):
             count = len(held.indexes) if held else 0
-            yield Difference(key, f"has {count} of its {document.chunks} chunks in the store", lacks=True)
+            yield Difference(key, f"has {count} of its {document.chunks} chunks in the store", missing_chunks=True)
         elif document.pipeline and held.labels != {(document.groups, document.tags)}:
-            yield Difference(key, "has chunks in the store with other groups or tags", lacks=True)
+            yield Difference(key, "has chunks in the store with other groups or tags", missing_chunks=True)
     # Generations are numbered by the time, in microseconds: young ones may be on their way.
     before = (time.time() - ABANDONED_SECONDS) * 1e6
     kept = {current, document.draft if document else None}
-    strays = tuple(sorted(number for number in stored if number not in kept and number < before))
-    if strays:
-        count = sum(len(stored[number].indexes) for number in strays)
-        yield Difference(key, f"has {count} chunks in the store that are of no current version", strays=strays)
+    extra_generations = tuple(sorted(number for number in stored if number not in kept and number < before))
+    if extra_generations:
+        count = sum(len(stored[number].indexes) for number in extra_generations)
+        yield Difference(
+            key, f"has {count} chunks in the store that are of no current version", extra_generations=extra_generations
+        )

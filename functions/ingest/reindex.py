@@ -72,7 +72,7 @@ async def _missing(tenant: str, deps: ReindexDependencies) -> dict[str, int]:
 async def _copy(
     tenant: str, missing: dict[str, int], deps: ReindexDependencies, report_progress: ReportProgress
 ) -> tuple[int, int]:
-    """How many chunks were written, and the mark to find them by."""
+    """How many chunks were written, and the watermark from which searches see them."""
     batch: list[Chunk] = []
     written = watermark = 0
     async for chunk in deps.source.scan(tenant):

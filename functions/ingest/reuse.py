@@ -31,14 +31,14 @@ class Reuse:
         while True:
             page = [ChunkId(self._key.key, generation, len(chunks) + number) for number in range(PAGE)]
             found = await self._store.chunks(self._key.tenant, page)
-            self._identities.update((_says(chunk), chunk.identity) for chunk in found)
+            self._identities.update((_content_digest(chunk), chunk.identity) for chunk in found)
             chunks += found
             if len(found) < PAGE:
                 return chunks
 
     async def take(self, chunks: Sequence[Chunk]) -> list[EmbeddedChunk | None]:
         """For each chunk, itself with the embedding and the context that it had before, or None."""
-        identities = [self._identities.get(_says(chunk)) for chunk in chunks]
+        identities = [self._identities.get(_content_digest(chunk)) for chunk in chunks]
         wanted = sorted({identity for identity in identities if identity is not None})
         held: dict[ChunkId, EmbeddedChunk] = {}
         for start in range(0, len(wanted), PAGE):
@@ -54,6 +54,6 @@ def _taken_over(chunk: Chunk, before: EmbeddedChunk | None) -> EmbeddedChunk | N
     return None if before is None else EmbeddedChunk(replace(chunk, context=before.chunk.context), before.vector)
 
 
-def _says(chunk: Chunk) -> bytes:
+def _content_digest(chunk: Chunk) -> bytes:
     """What the embedding was made from, but for the context, which a language model words anew each time."""
     return hashlib.blake2b(replace(chunk, context="").text_to_embed.encode(), digest_size=16).digest()

@@ -41,7 +41,7 @@ class Written:
 
 @dataclass(slots=True)
 class Pace:
-    """How many chunks at a time, and until when by this clock; no deadline, no end."""
+    """How many chunks are written at a time, and the deadline by this clock; None: no limit."""
 
     clock: Callable[[], float]
     deadline: float | None

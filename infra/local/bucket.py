@@ -78,7 +78,7 @@ class LocalBucket:
         The emulator's queue forgets at a restart what AWS's would keep: nobody is at work on what is on its way.
         """
         from functions.ingest.main import recipe_of
-        from functions.ingest.reconcile import find_behind
+        from functions.ingest.reconcile import find_outdated
 
         async with wiring.open_redis(settings) as redis, open_threads(THREADS, "s3") as executor:
             registry, bucket = wiring.registry_on(redis), S3Bucket(self._s3, self._bucket, executor)
@@ -87,7 +87,7 @@ class LocalBucket:
             found = [
                 d
                 for name in sorted(tenants)
-                for d in await find_behind(name, tenant_prefix(name), **place, after_seconds=0)
+                for d in await find_outdated(name, tenant_prefix(name), **place, after_seconds=0)
             ]
         for difference in found:
             message = {"QueueUrl": self.queue_url, "MessageBody": object_changed(difference.key)}

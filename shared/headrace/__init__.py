@@ -1,11 +1,11 @@
-"""Headrace's shared layer. The map, from the ground up: a room imports from floors below its own, or from itself.
+"""Headrace's shared layer. The map, by layer: a package imports from the layers below its own, or from itself.
 
 0  types              the domain's values: documents, questions, passages, events, what the cache keeps
    errors             the tree of faults, each with its HTTP status and a sentence for the reader
    text               sentences, stems, and codes of texts in any language
    vectors            8-bit vectors and their cosines
    lambda_runtime     the streaming ASGI runtime for Lambda; it imports nothing else of Headrace
-1  protocols          every seam: documents, retrieval, generation, cache
+1  protocols          every interface: documents, retrieval, generation, cache
    concurrency        helpers of asyncio: threads, gathering, retries, batches, the handler's event loop
    filters            the portable filter language
    ranking            from what a store measured to passages in order

@@ -146,8 +146,11 @@ async def open_answering(settings: Settings, client: Redis) -> AsyncIterator[Ans
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings))
         embedder = await stack.enter_async_context(open_embedder(settings))
-        answerer = await stack.enter_async_context(open_answerer(settings))
-        near_questions = await stack.enter_async_context(open_near_questions(settings))
+        model = None
+        if settings.chat_model != EXTRACTIVE_MODEL:
+            model = await stack.enter_async_context(open_chat_model(settings, settings.chat_model))
+        answerer = answerer_on(model, settings)
+        near_questions = await stack.enter_async_context(open_near_questions(settings, chat_model=model))
         reranker = await stack.enter_async_context(open_reranker(settings))
         registry = registry_on(client)
         yield AnswerDependencies(
@@ -162,23 +165,25 @@ async def open_answering(settings: Settings, client: Redis) -> AsyncIterator[Ans
         )
 
 
-@asynccontextmanager
-async def open_answerer(settings: Settings) -> AsyncIterator[Answerer]:
-    """What makes answers: a language model, or quotes from the documents."""
-    if settings.chat_model == EXTRACTIVE_MODEL:
+def answerer_on(model: ChatModel | None, settings: Settings) -> Answerer:
+    """What makes answers: a language model, or without one quotes from the documents."""
+    if model is None:
         from headrace.answering.extractive import ExtractiveAnswerer
 
-        yield ExtractiveAnswerer()
-        return
+        return ExtractiveAnswerer()
     from headrace.answering.generation import LanguageModelAnswerer
 
-    async with open_chat_model(settings, settings.chat_model) as model:
-        yield LanguageModelAnswerer(model, max_tokens=settings.answer_max_tokens)
+    return LanguageModelAnswerer(model, max_tokens=settings.answer_max_tokens)
 
 
 @asynccontextmanager
-async def open_near_questions(settings: Settings) -> AsyncIterator[NearQuestions | None]:
-    """The judge of cached answers to near questions; none where answers cost nothing, or where it is turned off."""
+async def open_near_questions(
+    settings: Settings, *, chat_model: ChatModel | None = None
+) -> AsyncIterator[NearQuestions | None]:
+    """The judge of cached answers to near questions; none where answers cost nothing, or where it is turned off.
+
+    Where it is the chat model, and that is open already, both share it and its connections.
+    """
     judge_model = settings.judge_model or settings.chat_model
     if settings.cache_judge == "off" or EXTRACTIVE_MODEL in {settings.chat_model, judge_model}:
         yield None
@@ -186,7 +191,9 @@ async def open_near_questions(settings: Settings) -> AsyncIterator[NearQuestions
     from headrace.answering.dependencies import NearQuestions
     from headrace.answering.judge import ModelJudge
 
-    async with open_chat_model(settings, judge_model) as model:
+    shared = chat_model if judge_model == settings.chat_model else None
+    opening = open_chat_model(settings, judge_model) if shared is None else nullcontext(shared)
+    async with opening as model:
         yield NearQuestions(
             ModelJudge(model), settings.cache_judge_timeout_seconds, settings.cache_candidate_similarity
         )

@@ -17,7 +17,7 @@ from headrace.redis_state.answer_cache.lookups import Lookups
 from headrace.redis_state.answer_cache.maintenance import RedisCacheMaintenance
 from headrace.redis_state.answer_cache.question_index import LocalQuestionIndex, QuestionIndex
 from headrace.redis_state.answer_cache.server_index import ServerQuestionIndex
-from headrace.redis_state.layout import counters_key, entry_key, partition_key, refused_key, warm_key
+from headrace.redis_state.layout import counters_key, entry_key, partition_key, rejected_key, warm_key
 from headrace.redis_state.registry import RedisRegistry
 from headrace.redis_state.scripts import script
 from headrace.types import (
@@ -250,21 +250,21 @@ async def test_an_entry_has_only_so_many_other_keys(any_cache: RedisCache, key: 
     assert kept == [False, False] + [True] * MOST_ALIASES, "the oldest ones made room"
 
 
-async def test_what_a_judge_refuses_is_no_candidate_for_that_question_again(
+async def test_what_a_judge_rejects_is_no_candidate_for_that_question_again(
     any_cache: RedisCache, client: Redis, key: CacheKey
 ) -> None:
     asked = replace(key, question="How long is the notice?")
     another = replace(key, question="How short is the leave?")
     await any_cache.remember(key, answer())
-    await any_cache.refuse(asked, [await entry_for(any_cache, key, asked)], Usage(40, 1))
+    await any_cache.reject(asked, [await entry_for(any_cache, key, asked)], Usage(40, 1))
     lookup = await any_cache.candidates(asked, vector("leave"), at_least=0.9, limit=3, plausible=lambda _: True)
     assert lookup.candidates == ()
     assert await entry_for(any_cache, key, another), "for another question it still is one"
     await any_cache.remember(key, answer())
     assert await entry_for(any_cache, key, asked), "another answer to that question was not judged"
     tenant = key.partition.scope.tenant
-    assert await client.zcard(refused_key(tenant)) == 1
-    assert 0 < await client.ttl(refused_key(tenant)) <= 60
+    assert await client.zcard(rejected_key(tenant)) == 1
+    assert 0 < await client.ttl(rejected_key(tenant)) <= 60
 
 
 async def test_a_question_that_is_not_plausible_is_no_candidate(any_cache: RedisCache, key: CacheKey) -> None:

@@ -16,8 +16,8 @@ from headrace.redis_state.layout import (
     current_value,
     entry_key,
     partition_key,
-    refused_key,
     registry_key,
+    rejected_key,
     scores_key,
     warm_key,
 )
@@ -84,7 +84,7 @@ class State:
 
     async def find(self, name: str = ENTRY, *, kind: str = "exact", known: str = "", alias: str = "", asked: str = "",
                    position: tuple[str, int, str] = ("", 0, "")) -> Any:  # fmt: skip
-        keys = [self.registry, *self.accounts, refused_key(self.tenant), self.partition, self.entry(name)]
+        keys = [self.registry, *self.accounts, rejected_key(self.tenant), self.partition, self.entry(name)]
         return await self.run("find", keys, 1, *position, f"1:{kind}:{known}:{alias}:{asked} ")
 
     async def accept(self, asked: str, *, version: str = ENTRY[:12], most: int = 16) -> Any:
@@ -194,10 +194,10 @@ async def test_find(state: State) -> None:
     _, [candidate], _ = await state.find(kind="", asked=OTHER)
     assert candidate[0] == b"fresh"
     assert (await state.counters())["lookups"] == 2, "a candidate is no lookup"
-    refused = f"{PARTITION}:{OTHER}:{ENTRY}:{ENTRY[:12]}"
-    await state.client.zadd(refused_key(state.tenant), {refused: 1})
+    rejected = f"{PARTITION}:{OTHER}:{ENTRY}:{ENTRY[:12]}"
+    await state.client.zadd(rejected_key(state.tenant), {rejected: 1})
     _, found, _ = await state.find(kind="", asked=OTHER)
-    assert found == [[b"refused"]]
+    assert found == [[b"rejected"]]
     await state.client.hset(state.registry, "fresh_from", 8)
     _, [stale], _ = await state.find()
     assert stale[0] == b"stale"
@@ -240,10 +240,10 @@ async def test_accept(state: State) -> None:
     assert found == [[b"miss"]], "what a judge said of an answer leaves with it"
 
 
-async def test_refuse(state: State) -> None:
-    keys = [refused_key(state.tenant), counters_key(state.tenant)]
-    assert await state.run("refuse", keys, 1.0, 60, 2, 12, "a", "b") == 1
-    assert await state.run("refuse", keys, 2.0, 60, 2, 12, "c") == 1
+async def test_reject(state: State) -> None:
+    keys = [rejected_key(state.tenant), counters_key(state.tenant)]
+    assert await state.run("reject", keys, 1.0, 60, 2, 12, "a", "b") == 1
+    assert await state.run("reject", keys, 2.0, 60, 2, 12, "c") == 1
     assert await state.client.zrange(keys[0], 0, -1) == [b"b", b"c"], "the oldest one made room"
     assert 0 < await state.client.ttl(keys[0]) <= 60
     assert await state.counters() == {"judged": 2, "judge_tokens": 24}

@@ -58,8 +58,8 @@ from headrace.types import (
     Question,
     Scope,
     StatusEvent,
-    TokenEvent,
     Usage,
+    text_of,
 )
 from tests.support.chunks import cosine
 from tests.support.crashes import Crash, Fuse, Mortal
@@ -517,8 +517,7 @@ def _kind_of_hit(status: StatusEvent) -> str:
 
 def number_of(events: list[AnswerEvent]) -> str:
     """The number of the answer; none for a refusal."""
-    text = "".join(event.text for event in events if isinstance(event, TokenEvent))
-    found = re.match(r"answer (\d+)", text)
+    found = re.match(r"answer (\d+)", text_of(events))
     return found.group(1) if found else ""
 
 

@@ -24,7 +24,6 @@ from headrace.errors import ModelProtocolError
 from headrace.models.openai import OpenAIModel, open_openai_model
 from headrace.retrieval.retriever import Retriever
 from headrace.types import (
-    AnswerEvent,
     CachedAnswer,
     CacheEntry,
     CacheVerdict,
@@ -39,6 +38,7 @@ from headrace.types import (
     TokenEvent,
     Usage,
     normalise_question,
+    text_of,
 )
 from infra.calibration.families import Family, read_families
 from tests.support.library import Library
@@ -61,10 +61,6 @@ async def ask(deps: AnswerDependencies, tenant: str, question: str) -> tuple[Sta
     status = events[0]
     assert isinstance(status, StatusEvent)
     return status, text_of(events)
-
-
-def text_of(events: Sequence[AnswerEvent]) -> str:
-    return "".join(event.text for event in events if isinstance(event, TokenEvent))
 
 
 def answer_from_table(family: Family, script: Script) -> None:

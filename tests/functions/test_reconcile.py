@@ -32,9 +32,11 @@ async def filled(bucket: FolderBucket, deps: IngestDependencies, tenant: str) ->
     return keys
 
 
-async def find_behind(deps: IngestDependencies, tenant: str, below: str = "") -> list[str]:
+async def find_outdated(deps: IngestDependencies, tenant: str, below: str = "") -> list[str]:
     prefix = f"documents/{tenant}/{below}"
-    found = await reconcile.find_behind(tenant, prefix, bucket=deps.bucket, registry=deps.registry, recipe=deps.recipe)
+    found = await reconcile.find_outdated(
+        tenant, prefix, bucket=deps.bucket, registry=deps.registry, recipe=deps.recipe
+    )
     return [f"{difference.key.removeprefix(f'documents/{tenant}/')} {difference.what}" for difference in found]
 
 
@@ -42,20 +44,20 @@ async def test_backfill_finds_what_was_not_read_at_its_present_version(
     bucket: FolderBucket, deps: IngestDependencies, tenant: str
 ) -> None:
     keys = await filled(bucket, deps, tenant)
-    assert await find_behind(deps, tenant) == []
+    assert await find_outdated(deps, tenant) == []
     bucket.put(f"documents/{tenant}/new.txt", b"new")
     bucket.put(keys[0].key, b"changed")
     bucket.put(keys[1].sidecar, b'{"tags": ["x"]}')
     del bucket.files[keys[2].key]
-    assert await find_behind(deps, tenant) == [
+    assert await find_outdated(deps, tenant) == [
         "a.txt has changed since it was read",
         "b.txt has changed since it was read",
         "new.txt is in the bucket, but not in the registry",
         "sub/c.txt is in the registry, but no longer in the bucket",
     ]
-    assert await find_behind(deps, tenant, "sub/") == ["sub/c.txt is in the registry, but no longer in the bucket"]
+    assert await find_outdated(deps, tenant, "sub/") == ["sub/c.txt is in the registry, but no longer in the bucket"]
     again = replace(deps, recipe="another")
-    assert "d.txt was read by another version of the pipeline" in await find_behind(again, tenant)
+    assert "d.txt was read by another version of the pipeline" in await find_outdated(again, tenant)
     found = await reconcile.verify(tenant, deps)
     await resync([difference.key for difference in found], deps, queue=deps.queue)
     assert await reconcile.verify(tenant, deps) == []

@@ -48,6 +48,7 @@ from headrace.types import (
     TokenEvent,
     Usage,
     UsageEvent,
+    text_of,
 )
 from headrace.wiring import collection_of
 from infra.local.processes import free_port
@@ -81,8 +82,8 @@ async def ask(deps: AnswerDependencies, tenant: str, question: str = QUESTION) -
     return [event async for event in answer(asked, deps)]
 
 
-def text_of(events: list[AnswerEvent]) -> str:
-    return "".join(event.text for event in without_false_starts(events) if isinstance(event, TokenEvent))
+def last_text_of(events: list[AnswerEvent]) -> str:
+    return text_of(without_false_starts(events))
 
 
 async def test_a_hundred_equal_questions_are_one_call_and_all_of_them_stream(
@@ -104,7 +105,7 @@ async def test_a_hundred_equal_questions_are_one_call_and_all_of_them_stream(
     heard = await asyncio.gather(*(listen(number) for number in range(100)))
     assert len(script.requests) == 1
     assert streaming == [1] * 100, "everybody's first token came while the model was writing"
-    assert len({text_of(events) for events in heard}) == 1
+    assert len({last_text_of(events) for events in heard}) == 1
     bodies = [[event for event in events if not isinstance(event, StatusEvent)] for events in heard]
     assert all(body == bodies[0] for body in bodies)
     verdicts = [event.cache for events in heard for event in events if isinstance(event, StatusEvent) and event.cache]
@@ -136,7 +137,7 @@ async def test_a_model_that_fails_fails_for_everybody_once_and_nothing_is_kept(
     assert len({str(fault) for fault in faults}) == 1
     assert len(script.requests) == 1
     events = await ask(processes[1], library.tenant)
-    assert text_of(events) == REPLY
+    assert last_text_of(events) == REPLY
     assert len(script.requests) == 2
 
 
@@ -158,7 +159,7 @@ async def test_when_the_first_asker_leaves_the_others_hear_the_answer_to_its_end
     await asyncio.sleep(0.05)
     first.cancel()
     await asyncio.wait({first})
-    assert text_of(await beside) == text_of(await elsewhere) == REPLY
+    assert last_text_of(await beside) == last_text_of(await elsewhere) == REPLY
     assert len(script.requests) == 1, "somebody here still listened"
     assert script.open_streams == 0
 
@@ -176,7 +177,7 @@ async def test_when_everybody_here_leaves_somebody_elsewhere_takes_over_at_once(
     await asyncio.sleep(0.1)
     first.cancel()
     async with asyncio.timeout(2.5):  # less than a lease
-        assert {text_of(events) for events in await asyncio.gather(*others)} == {REPLY}
+        assert {last_text_of(events) for events in await asyncio.gather(*others)} == {REPLY}
     assert len(script.requests) == 2
     assert [event.cache for event in (await ask(processes[0], library.tenant)) if isinstance(event, StatusEvent)] == [
         "hit"
@@ -210,7 +211,7 @@ async def test_a_leader_that_dies_is_replaced_within_its_lease(redis: Redis, ten
     async with asyncio.timeout(3):
         heard = await asyncio.gather(*others)
     for events in heard:
-        assert text_of(events) == "You may go."
+        assert last_text_of(events) == "You may go."
         assert [event.text for event in events if isinstance(event, TokenEvent)] == ["You may ", "go."]
     with pytest.raises(Crash):
         await dying
@@ -280,10 +281,10 @@ async def test_an_asker_who_looked_before_another_flight_ended_gets_its_answer(
 
     late = asyncio.create_task(ask(replace(processes[0], single_flight=Late()), library.tenant))
     await looked.wait()
-    assert text_of(await ask(processes[1], library.tenant)) == REPLY
+    assert last_text_of(await ask(processes[1], library.tenant)) == REPLY
     ended.set()
     events = await late
-    assert (text_of(events), getattr(events[0], "cache", "")) == (REPLY, "hit")
+    assert (last_text_of(events), getattr(events[0], "cache", "")) == (REPLY, "hit")
     assert len(script.requests) == 1
 
 

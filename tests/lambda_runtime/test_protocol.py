@@ -152,8 +152,11 @@ async def test_an_answer_that_lambda_cuts_off_is_lost_alone(serve: Serve, caplog
     async with serve(app) as api:
         outcome = api.invoke(url_event(path="/long"))
         await outcome.arrived.wait()
-        for task in list(api._tasks):
+        dead = list(api._tasks)
+        for task in dead:
             task.cancel()
+        # Else the event might be handed to a connection that is about to close.
+        await asyncio.wait(dead)
         assert (await api.run(url_event())).body == b"x"
     assert raised
 
@@ -403,8 +406,11 @@ async def test_a_dead_idle_connection_is_replaced(serve: Serve) -> None:
         async with asyncio.timeout(5):
             while not api.waiting:
                 await asyncio.sleep(0.001)
-        for task in list(api._tasks):
+        dead = list(api._tasks)
+        for task in dead:
             task.cancel()
+        # Else the event might be handed to a connection that is about to close.
+        await asyncio.wait(dead)
         assert (await api.run(url_event())).body == b"x"
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.answering.citations import CitationFilter, best_quote
-from headrace.types import Chunk, CitationEvent, Passage, TokenEvent
+from headrace.types import Chunk, CitationEvent, Passage, text_of
 
 CHUNKS = [
     Chunk("documents/a.txt", 1, 0, "Parents may take 26 weeks. Tell the office early."),
@@ -18,7 +18,7 @@ PASSAGES = [Passage(chunk, 0.5) for chunk in CHUNKS]
 def run(*pieces: str) -> tuple[str, list[tuple[int, str]]]:
     filter_ = CitationFilter(PASSAGES)
     events = [event for piece in pieces for event in filter_.feed(piece)] + list(filter_.close())
-    text = "".join(event.text for event in events if isinstance(event, TokenEvent))
+    text = text_of(events)
     cited = [(e.citation.number, e.citation.quote) for e in events if isinstance(e, CitationEvent)]
     return text, cited
 

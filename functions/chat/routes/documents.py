@@ -91,12 +91,12 @@ def key_of(name: str, asker: Principal) -> DocumentKey:
 
 
 def _why_not(name: str, key: DocumentKey) -> str:
-    deps = name.split("/")
+    segments = name.split("/")
     if any(unicodedata.category(character) in {"Cc", "Cs", "Cf"} for character in name):
         return "its name has characters that can't be seen"
     if "${" in name:
         return "S3 would fill in what stands between ${ and }"
-    if any(part in {"", ".", ".."} for part in deps):
+    if any(segment in {"", ".", ".."} for segment in segments):
         return "a part of its path is empty, . or .."
     if len(key.key.encode()) > MAX_KEY_BYTES:
         return f"its name has more than {MAX_KEY_BYTES} bytes with its folder"
@@ -104,7 +104,7 @@ def _why_not(name: str, key: DocumentKey) -> str:
         return f"names that end in {SIDECAR_SUFFIX} are those of labels; give groups and tags here"
     return (
         "folders that begin with groups= are made in the bucket"
-        if any(p.startswith(GROUPS_FOLDER) for p in deps)
+        if any(segment.startswith(GROUPS_FOLDER) for segment in segments)
         else ""
     )
 
@@ -143,7 +143,7 @@ def _watched(read: Read, deadline_seconds: float) -> StreamingResponse:
 async def _changes(read: Read, deadline_seconds: float) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
     """A `document` event for each document that changed, `gone` for one that is no more, and `end`.
 
-    It ends when all are settled, or when the time is up: a stream that is open is paid for.
+    It ends when all states are final, or when the time is up: a stream that is open is paid for.
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + deadline_seconds - 2 * POLL_SECONDS

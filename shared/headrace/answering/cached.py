@@ -79,7 +79,6 @@ def partition_of(question: Question, deps: AnswerDependencies) -> Partition | No
 async def answer_or_reuse(query: CacheQuery, deps: AnswerDependencies) -> AsyncGenerator[AnswerEvent, None]:
     """Yield the cached answer that fits the question, or else a new one, which the cache keeps."""
     question = query.question
-    revision = query.revision
     verdict = CacheVerdict.UNAVAILABLE if query.lookup.revision is None else CacheVerdict.MISS
     if deps.near_questions is not None:
         # Search and candidates both need the embedding, which is then made once.
@@ -87,7 +86,7 @@ async def answer_or_reuse(query: CacheQuery, deps: AnswerDependencies) -> AsyncG
     async with running(search(question, deps)) as searching:
         reuse = await _reusable(query, deps) if verdict is CacheVerdict.MISS else _Reuse()
         if reuse.entry is not None and not reuse.entry.fresh:
-            reuse = replace(reuse, entry=await _revalidated(query, reuse.entry, await searching, revision, deps))
+            reuse = replace(reuse, entry=await _revalidated(query, reuse.entry, await searching, deps))
         if reuse.entry is not None:
             for event in replay(reuse.entry, judge_tokens=reuse.usage.total_tokens):
                 yield event
@@ -100,7 +99,7 @@ async def answer_or_reuse(query: CacheQuery, deps: AnswerDependencies) -> AsyncG
             if isinstance(event, DoneEvent) and event.finish_reason.is_whole:
                 event = msgspec.structs.replace(event, answer_id=query.key.answer_id)  # noqa: PLW2901 - the same event
                 made.append(event)
-                await _keep(query, CachedAnswer(revision, time.time(), tuple(made), retrieval.provenance), deps)
+                await _keep(query, CachedAnswer(query.revision, time.time(), tuple(made), retrieval.provenance), deps)
             else:
                 made.append(event)
             yield event
@@ -142,23 +141,23 @@ async def _judged(query: CacheQuery, lookup: Lookup, near: NearQuestions, deps: 
     if verdict is None:
         return _Reuse()
     if verdict.choice is None:
-        await deps.cache.refuse(query.key, candidates, verdict.usage)
+        await deps.cache.reject(query.key, candidates, verdict.usage)
         return _Reuse(usage=verdict.usage)
     accepted = candidates[verdict.choice]
     # Documents may have changed while the judge read: the cache says whether the entry still stands.
-    stands = await deps.cache.accept(query.key, accepted, verdict.usage)
-    return _Reuse(accepted if stands else None, verdict.usage)
+    is_still_valid = await deps.cache.accept(query.key, accepted, verdict.usage)
+    return _Reuse(accepted if is_still_valid else None, verdict.usage)
 
 
 async def _revalidated(
-    query: CacheQuery, own: CacheEntry, now: Retrieval, revision: int, deps: AnswerDependencies
+    query: CacheQuery, own: CacheEntry, now: Retrieval, deps: AnswerDependencies
 ) -> CacheEntry | None:
     """The question's own entry, if a search today finds what it was made from; else it is invalidated."""
     if own.question != query.key.question:
         # The search was for this wording; the entry's provenance is that of its own.
         now = await search(replace(query.question, text=own.question), deps)
     if same_outcome(own.answer, now):
-        return own if await deps.cache.revalidate(query.key, own, revision=revision) else None
+        return own if await deps.cache.revalidate(query.key, own, revision=query.revision) else None
     tenant, answer_id = query.question.principal.tenant, f"{query.key.partition.name}-{own.id}"
     await deps.cache.invalidate(tenant, [answer_id], InvalidationReason.SUPERSEDED)
     return None

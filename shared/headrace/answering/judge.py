@@ -14,7 +14,7 @@ from contextlib import aclosing
 
 from headrace.errors import HeadraceError, ModelProtocolError
 from headrace.protocols import AnswerJudge, ChatModel
-from headrace.types import AnswerMode, CacheEntry, Choice, DoneEvent, JudgeVerdict, Message, TokenEvent, Usage
+from headrace.types import AnswerMode, CacheEntry, Choice, DoneEvent, JudgeVerdict, Message, Usage
 
 # Part of every judge's name: raise it when the words below change.
 PROMPT_VERSION = "1"
@@ -56,7 +56,7 @@ async def verdict_in_time(
 def is_for_judging(question: str, entry: CacheEntry) -> bool:
     """Whether a judge may be asked: the entry answers something, and the texts are short enough to be read whole."""
     answers = all(event.mode is not AnswerMode.REFUSED for event in entry.answer.events if isinstance(event, DoneEvent))
-    longest = max(len(text) for text in (question, entry.question, _text_of(entry)))
+    longest = max(len(text) for text in (question, entry.question, entry.answer.text))
     return answers and longest <= MOST_CHARACTERS
 
 
@@ -86,14 +86,10 @@ def _framed(question: str, candidates: dict[str, CacheEntry]) -> str:
     blocks = [f"<question>\n{_data(question)}\n</question>"]
     for letter, entry in candidates.items():
         pair = f"<cached_question>\n{_data(entry.question)}\n</cached_question>"
-        pair += f"\n<answer>\n{_data(_text_of(entry))}\n</answer>"
+        pair += f"\n<answer>\n{_data(entry.answer.text)}\n</answer>"
         blocks.append(f'<candidate name="{letter}">\n{pair}\n</candidate>')
     return "\n".join(blocks)
 
 
 def _data(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).translate(_ESCAPES)
-
-
-def _text_of(entry: CacheEntry) -> str:
-    return "".join(event.text for event in entry.answer.events if isinstance(event, TokenEvent))

@@ -77,7 +77,7 @@ class Invocation:
         try:
             async with asyncio.timeout(max(seconds, 0.0)) as deadline:
                 await app(scope, self._receive, self._send)
-            await self._settle()
+            await self._check_complete()
         except ResponseError as error:
             logger.error("%s", error)  # noqa: TRY400 - the message is all there is to say
             await self.fail(error.kind, str(error))
@@ -176,7 +176,7 @@ class Invocation:
         filler = (b"\n",) if self._sent_bytes == 0 and self._options.fill_empty else ()
         await response.end(*pieces, *filler)
 
-    async def _settle(self) -> None:
+    async def _check_complete(self) -> None:
         if not self._begun:
             raise ResponseError("Runtime.NoResponse", "The application returned without a response.")
         if not self._ended.is_set():

@@ -45,7 +45,7 @@ class AnswerCache(Checkable, Protocol):
     ) -> Lookup:
         """The fresh entries, at most `limit`, whose questions have at least this cosine to the unit-length vector.
 
-        Left out are those whose question is not `plausible`, and those that a judge refused for this question. The
+        Left out are those whose question is not `plausible`, and those that a judge rejected for this question. The
         partition is seen as of the last `find` in it, or later. The lookup also has the question's own entry, uncounted,
         in the same round trip: another asker's run may have ended since `find`.
         """
@@ -63,7 +63,7 @@ class AnswerCache(Checkable, Protocol):
         more.
         """
 
-    async def refuse(self, key: CacheKey, entries: Sequence[CacheEntry], usage: Usage) -> None:
+    async def reject(self, key: CacheKey, entries: Sequence[CacheEntry], usage: Usage) -> None:
         """Record a judge's no, so that these entries are not candidates for this question again."""
 
     async def revalidate(self, key: CacheKey, entry: CacheEntry, *, revision: int) -> bool:

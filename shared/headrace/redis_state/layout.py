@@ -18,8 +18,8 @@ The answer cache:
   last change that blocks contain), `e:<seq>` a change, `b:<number>` a block of rows; `alias:<id>` (the entry, its
   version, and the similarity, that a judge found for another question) and `aliases:<id>` (the other questions of an entry).
 - `cache:scores` a sorted set of entries by score, members `<partition>:<id>:<bytes>`; `cache:counters`, in which `bytes` and
-  `entries` are its sums; `cache:warm` a sorted set of warm candidates; `cache:refused` a sorted set, by time, of what a
-  judge refused: `<partition>:<question>:<entry>:<version>`.
+  `entries` are its sums; `cache:warm` a sorted set of warm candidates; `cache:rejected` a sorted set, by time, of what a
+  judge rejected: `<partition>:<question>:<entry>:<version>`.
 
 `conversation:<digest>` a list of turns; `run:<name>` a stream of messages, and `run:<name>:lease`.
 """
@@ -36,7 +36,7 @@ CHECKSUM_CHARACTERS = 12
 
 
 def registry_key(tenant: str) -> str:
-    """The hash that a tenant's registry is."""
+    """The key of the tenant's registry hash."""
     return tenant_key(tenant, "registry")
 
 
@@ -46,12 +46,12 @@ def current_value(generation: int, groups: Sequence[str]) -> str:
 
 
 def entry_key(tenant: str, partition: str, entry: str) -> str:
-    """The hash that an answer is."""
+    """The key of an entry's hash."""
     return tenant_key(tenant, "answer", partition, entry)
 
 
 def question_key(tenant: str, partition: str, entry: str) -> str:
-    """The hash that a server's search module indexes for an entry, where it does: its question and its vector.
+    """The key of the hash that a server's search module indexes for an entry: its question and its vector.
 
     Apart from the entry, or every hit would index it anew.
     """
@@ -59,7 +59,7 @@ def question_key(tenant: str, partition: str, entry: str) -> str:
 
 
 def partition_key(tenant: str, partition: str) -> str:
-    """The hash that a partition's index is."""
+    """The key of a partition's hash."""
     return tenant_key(tenant, "partition", partition)
 
 
@@ -83,9 +83,9 @@ def warm_key(tenant: str) -> str:
     return tenant_key(tenant, "cache:warm")
 
 
-def refused_key(tenant: str) -> str:
-    """What a judge refused, by time."""
-    return tenant_key(tenant, "cache:refused")
+def rejected_key(tenant: str) -> str:
+    """What a judge rejected, by time."""
+    return tenant_key(tenant, "cache:rejected")
 
 
 def accounts(tenant: str) -> tuple[str, str, str]:

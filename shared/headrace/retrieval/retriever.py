@@ -139,7 +139,7 @@ class Retriever:
     def _provenance(
         self, request: SearchRequest, found: Sequence[Passage], chosen: Sequence[Passage], snapshot: RegistrySnapshot
     ) -> Provenance:
-        """What is chosen rests on itself alone when it is full, and ranked by score; else on everything that was found."""
+        """A full result that is ranked by score depends on the chosen passages alone; any other on all that were found."""
         floor = self._options.score_of(self._options.min_similarity)
         rests_on, last = found, found[-1].score if len(found) >= request.limit else floor
         if len(chosen) == self._options.limit and self._reranker is None:
@@ -157,7 +157,7 @@ class Retriever:
             async with asyncio.timeout(FRESH_SECONDS):
                 for _ in range(ROUNDS):
                     asked = replace(request, without=frozenset(left_out))
-                    result, snapshot = await self._look(asked, left_out.values())
+                    result, snapshot = await self._search_once(asked, left_out.values())
                     if result.watermark is not None and result.watermark < snapshot.watermark:
                         # Answered from before the last flip.
                         await asyncio.sleep(pause_seconds)
@@ -177,7 +177,9 @@ class Retriever:
             pass
         raise StoreUnavailableError("The documents change faster than they can be searched. Try again in a moment.")
 
-    async def _look(self, request: SearchRequest, left_out: Iterable[str]) -> tuple[SearchResult, RegistrySnapshot]:
+    async def _search_once(
+        self, request: SearchRequest, left_out: Iterable[str]
+    ) -> tuple[SearchResult, RegistrySnapshot]:
         tenant = request.scope.tenant
         result = await self._store.search(request)
         # Whatever the store thinks: another tenant's chunks are none of this one's business.

@@ -16,12 +16,12 @@ def without_repeats(passages: Sequence[Passage]) -> list[Passage]:
     kept: list[tuple[Passage, frozenset[str]]] = []
     for passage in passages:
         words = frozenset(terms(passage.chunk.text))
-        if not any(_say_the_same(words, earlier) for _, earlier in kept):
+        if not any(_are_near_duplicates(words, earlier) for _, earlier in kept):
             kept.append((passage, words))
     return [passage for passage, _ in kept]
 
 
-def _say_the_same(some: frozenset[str], others: frozenset[str]) -> bool:
+def _are_near_duplicates(some: frozenset[str], others: frozenset[str]) -> bool:
     if len(some & others) < SAME_WORDS * len(some | others):
         return False
     return _numbers(some) == _numbers(others)

@@ -58,7 +58,7 @@ class SingleFlight:
 
 
 def _as_shared(event: AnswerEvent) -> AnswerEvent:
-    """The event as those get it who did not ask first."""
+    """The event as it is for askers who joined the run later."""
     if not isinstance(event, StatusEvent):
         return event
     cache = CacheVerdict.SHARED if event.cache is CacheVerdict.MISS else event.cache

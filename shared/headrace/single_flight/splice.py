@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace.types import AnswerEvent, CitationEvent, PassagesEvent, Stage, StatusEvent, TokenEvent
+from headrace.types import AnswerEvent, CitationEvent, PassagesEvent, Stage, StatusEvent, TokenEvent, text_of
 
 
 class Splice:
@@ -38,7 +38,7 @@ class Splice:
 
     def _resumed(self, repeated: list[AnswerEvent]) -> list[AnswerEvent] | None:
         """The news, once the new leader is as far as the old one was, or differs from it; None until then."""
-        said, text = _text(self._said), _text(repeated)
+        said, text = text_of(self._said), text_of(repeated)
         last = repeated[-1]
         if isinstance(last, StatusEvent):
             return None
@@ -67,10 +67,6 @@ def without_false_starts(events: list[AnswerEvent]) -> list[AnswerEvent]:
         if isinstance(event, StatusEvent) and event.stage is Stage.RESTARTED
     ]
     return events[restarts[-1] + 1 :] if restarts else events
-
-
-def _text(events: list[AnswerEvent]) -> str:
-    return "".join(event.text for event in events if isinstance(event, TokenEvent))
 
 
 def _passages(events: list[AnswerEvent]) -> tuple[object, ...] | None:

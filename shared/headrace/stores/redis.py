@@ -1,6 +1,6 @@
 """Redis as a vector store: FT.* on Redis 8, MemoryDB or Valkey from 8.2; for hundreds of users and 100,000 chunks.
 
-A chunk is a hash; a document's chunks are listed in a set beside it, so that retiring and counting need no index.
+A chunk is a hash; a document's chunks are listed in a set beside it, so that deleting and counting need no index.
 """
 
 from __future__ import annotations

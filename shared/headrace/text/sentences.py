@@ -15,6 +15,7 @@ _WORD = re.compile(r"\w+(?:[.'’-]\w+)*")
 # Letters of scripts that are written without spaces between words (Thai, Lao, Burmese, Khmer, Chinese, Japanese), and of
 # Korean, whose words grow at their ends; for a character class.
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f"
+_UNSPACED_LETTER = re.compile(f"[{UNSPACED}]")
 _RUNS = re.compile(rf"([{UNSPACED}]+)|([^{UNSPACED}]+)")
 STOP_WORDS = frozenset(
     """
@@ -69,7 +70,9 @@ def words(text: str) -> list[str]:
     Source: Lucene's CJKAnalyzer.
     """
     found: list[str] = _WORD.findall(text.casefold())
-    return found if text.isascii() else [piece for word in found for piece in _pieces(word)]
+    if text.isascii() or _UNSPACED_LETTER.search(text) is None:
+        return found
+    return [piece for word in found for piece in _pieces(word)]
 
 
 def _pieces(word: str) -> Iterator[str]:

@@ -55,6 +55,7 @@ from headrace.types.events import (
     decode_events,
     encode_event,
     encode_events,
+    text_of,
 )
 from headrace.types.generation import (
     Choice,
@@ -146,4 +147,5 @@ __all__ = [
     "normalise_question",
     "read_names",
     "tenant_prefix",
+    "text_of",
 ]

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from headrace.types.documents import Scope
-from headrace.types.events import AnswerEvent, PassagesEvent, UsageEvent
+from headrace.types.events import AnswerEvent, PassagesEvent, UsageEvent, text_of
 from headrace.types.generation import Usage
 from headrace.types.retrieval import Passage, Provenance
 
@@ -96,6 +96,10 @@ class CachedAnswer:
     @property
     def passages(self) -> tuple[Passage, ...]:
         return next((event.passages for event in self.events if isinstance(event, PassagesEvent)), ())
+
+    @property
+    def text(self) -> str:
+        return text_of(self.events)
 
     @property
     def usage(self) -> Usage:

@@ -5,7 +5,7 @@ An event is a frozen struct of msgspec with its name as tag, so that encoding an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -109,6 +109,12 @@ class DoneEvent(_Event, tag="done", frozen=True):
 
 
 AnswerEvent = StatusEvent | PassagesEvent | TokenEvent | CitationEvent | UsageEvent | DoneEvent
+
+
+def text_of(events: Iterable[AnswerEvent]) -> str:
+    """The answer's text."""
+    return "".join(event.text for event in events if isinstance(event, TokenEvent))
+
 
 _encoder = msgspec.json.Encoder()
 _one = msgspec.json.Decoder(AnswerEvent)

@@ -25,7 +25,7 @@ from headrace.redis_state.answer_cache.entries import encode_body, encode_docume
 from headrace.redis_state.answer_cache.lookups import Lookups
 from headrace.redis_state.answer_cache.question_index import QuestionIndex
 from headrace.redis_state.answer_cache.quota import Quota
-from headrace.redis_state.layout import accounts, counters_key, entry_key, partition_key, refused_key, registry_key
+from headrace.redis_state.layout import accounts, counters_key, entry_key, partition_key, registry_key, rejected_key
 from headrace.redis_state.scripts import script
 from headrace.types import (
     CachedAnswer,
@@ -39,12 +39,12 @@ from headrace.types import (
 )
 from headrace.vectors import quantise
 
-# So many neighbours are looked at for candidates that are plausible and not refused.
+# So many neighbours are looked at for candidates that are plausible and not rejected.
 NEIGHBOURS = 8
 EVICTED_AT_ONCE = 16
-# Other questions that a judge made keys of one entry, and what a judge refused in one tenant: the newest of them.
+# Other questions that a judge made keys of one entry, and what a judge rejected in one tenant: the newest of them.
 MOST_ALIASES = 8
-MOST_REFUSALS = 10_000
+MOST_REJECTIONS = 10_000
 # What an entry takes beside its body and its row, in Redis.
 OVERHEAD_BYTES = 500
 # About a thousand partitions a tenant: each filter that is asked with makes one.
@@ -77,7 +77,7 @@ class RedisCache:
         self._quota = Quota(client, tenant_bytes=limits.tenant_bytes, tenant_entries=limits.tenant_entries)
         self._remember = script(client, "remember")
         self._accept = script(client, "accept")
-        self._refuse = script(client, "refuse")
+        self._reject = script(client, "reject")
         self._revalidate = script(client, "revalidate")
         self._invalidate = script(client, "invalidate")
 
@@ -150,12 +150,12 @@ class RedisCache:
         args: list[Any] = [entry.version, entry.id, key.id, similarity, usage.total_tokens, MOST_ALIASES]
         return bool(await self._breaker.run(lambda: self._accept(keys=keys, args=args)))
 
-    async def refuse(self, key: CacheKey, entries: Sequence[CacheEntry], usage: Usage) -> None:
+    async def reject(self, key: CacheKey, entries: Sequence[CacheEntry], usage: Usage) -> None:
         tenant, name = key.partition.scope.tenant, key.partition.name
         members = [f"{name}:{key.id}:{entry.id}:{entry.version}" for entry in entries]
-        args: list[Any] = [time.time(), self._limits.ttl_seconds, MOST_REFUSALS, usage.total_tokens, *members]
-        keys = [refused_key(tenant), counters_key(tenant)]
-        await self._breaker.run(lambda: self._refuse(keys=keys, args=args))
+        args: list[Any] = [time.time(), self._limits.ttl_seconds, MOST_REJECTIONS, usage.total_tokens, *members]
+        keys = [rejected_key(tenant), counters_key(tenant)]
+        await self._breaker.run(lambda: self._reject(keys=keys, args=args))
 
     async def revalidate(self, key: CacheKey, entry: CacheEntry, *, revision: int) -> bool:
         tenant, name = key.partition.scope.tenant, key.partition.name

@@ -31,7 +31,7 @@ class LogPosition(NamedTuple):
 
 UNKNOWN = LogPosition("", 0, "")
 # Where a partition's log need not be known.
-NOWHERE = LogPosition("-", 0, "")
+NO_LOG = LogPosition("-", 0, "")
 
 
 class LocalIndex:

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from headrace.concurrency.batch_loader import BatchLoader
 from headrace.redis_state.answer_cache.entries import decode_body, decode_provenance
 from headrace.redis_state.answer_cache.question_index import QuestionIndex
-from headrace.redis_state.layout import accounts, entry_key, partition_key, refused_key, registry_key
+from headrace.redis_state.layout import accounts, entry_key, partition_key, registry_key, rejected_key
 from headrace.redis_state.scripts import script
 from headrace.types import CachedAnswer, CacheEntry, Lookup, Partition
 
@@ -88,7 +88,7 @@ class Lookups:
         """The entry, or the one that it is another key of, if it is current; and the tenant's revision.
 
         Of `kind` `exact` it counts as a lookup and, if the entry is fresh, as a hit; with an empty one as neither. With
-        `asked` it is a candidate for the question of that id: found by its own question alone, and not if a judge refused.
+        `asked` it is a candidate for the question of that id: found by its own question alone, and not if a judge rejected.
         """
         tenant = partition.scope.tenant
         ask = _Ask(partition, entry, kind, similarity, asked)
@@ -116,7 +116,7 @@ class Lookups:
         positions = [self._index.known(partition) for partition in partitions.values()]
         # Whatever is pushed out meanwhile is still at hand when the reply says that this version is current.
         decoded = [self._decoded.get(ask.key, NOTHING) for ask in asks]
-        keys = [registry_key(tenant), *accounts(tenant), refused_key(tenant)]
+        keys = [registry_key(tenant), *accounts(tenant), rejected_key(tenant)]
         keys += [partition_key(tenant, name) for name in partitions]
         keys += [ask.key for ask in asks]
         args: list[str | int] = [len(partitions), *(part for position in positions for part in position)]
@@ -144,7 +144,7 @@ class Lookups:
             return Lookup(None, revision)
 
     def _entry(self, ask: _Ask, reply: Sequence[Any], known: _Decoded) -> CacheEntry | None:
-        if reply[0] in {b"miss", b"refused"}:
+        if reply[0] in {b"miss", b"rejected"}:
             return None
         verdict, version, revision, *rest = reply
         if rest:

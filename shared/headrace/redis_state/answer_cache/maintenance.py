@@ -65,7 +65,7 @@ class _Member:
 
 
 class RedisCacheMaintenance:
-    """A CacheUpkeep on a Redis client, which stays the caller's to close."""
+    """A CacheMaintenance on a Redis client, which stays the caller's to close."""
 
     def __init__(self, client: Redis, *, tenant_bytes: int, tenant_entries: int) -> None:
         # The client's own types do not know that its replies are bytes.

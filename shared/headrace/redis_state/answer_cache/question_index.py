@@ -35,7 +35,7 @@ class QuestionIndex(Protocol):
         """Have the server index the question, where it does; before its answer is kept."""
 
     def known(self, partition: Partition) -> LogPosition:
-        """How far the partition's log is known here; NOWHERE when it need not be."""
+        """How far the partition's log is known here; NO_LOG when it need not be."""
 
     def learn(self, partition: Partition, since: LogPosition, log: Sequence[Any]) -> None:
         """Take in what a lookup brought of the partition's log after `since`, in the form of lua/shared/log_since.lua."""

@@ -14,7 +14,7 @@ from typing import Any, cast
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from headrace.redis_state.answer_cache.local_index import NOWHERE, LogPosition
+from headrace.redis_state.answer_cache.local_index import NO_LOG, LogPosition
 from headrace.redis_state.layout import question_key, search_index
 from headrace.types import CacheKey, Candidate, Partition
 from headrace.vectors import Quantised
@@ -61,7 +61,7 @@ class ServerQuestionIndex:
         self._ensured.add(name)
 
     def known(self, partition: Partition) -> LogPosition:  # noqa: ARG002 - nothing is kept here
-        return NOWHERE
+        return NO_LOG
 
     def learn(self, partition: Partition, since: LogPosition, log: Sequence[Any]) -> None:
         """Nothing: the server knows."""

@@ -2,15 +2,15 @@
 
 -- Many lookups of one tenant in one step: an entry is held against the registry as it stands at this moment, so that none
 -- is given whose documents have changed.
--- KEYS registry, scores, counters, warm, refused, then partitions, then entries.
+-- KEYS registry, scores, counters, warm, rejected, then partitions, then entries.
 -- ARGV number of partitions; for each the position of its log that the caller knows: incarnation ('-' where it keeps no
 -- index), number, checksum; then for all entries one text of
 -- `<number of the partition>:<kind>:<known version>:<alias>:<asked> `. Of kind `exact` it counts as a lookup and a hit, of
 -- kind `hit` as a hit, else as neither. `alias` is the id of the question
 -- that the caller believes to be another key of the entry; `asked` the id of a question for which the entry is a candidate.
--- Returns the revision; for each entry {'miss'}, {'refused'}, {'alias', id, similarity}, or verdict, version, revision,
+-- Returns the revision; for each entry {'miss'}, {'rejected'}, {'alias', id, similarity}, or verdict, version, revision,
 -- and unless that version is known body, documents, question, admission score, time; for each partition its log_since.
-local registry, scores, counters, warm, refused = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local registry, scores, counters, warm, rejected = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local partitions, FIRST = tonumber(ARGV[1]), 5
 local head = redis.call('HMGET', registry, 'epoch', 'revision', 'fresh_from')
 
@@ -46,7 +46,7 @@ local function look_up(entry, partition, ask, incarnation)
   if ask.asked ~= '' then
     local partition_name = string.match(partition, '[^:]+$')
     local member = partition_name .. ':' .. ask.asked .. ':' .. id .. ':' .. held[1]
-    if redis.call('ZSCORE', refused, member) then return {'refused'} end
+    if redis.call('ZSCORE', rejected, member) then return {'rejected'} end
   end
   local is_fresh = tonumber(held[2]) >= tonumber(head[3] or 0)
   if is_fresh and ask.kind ~= '' then

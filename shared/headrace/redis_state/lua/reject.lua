@@ -1,5 +1,5 @@
 -- A judge's no: these entries are not candidates for this question again, as long as they have these versions.
--- KEYS refused, counters. ARGV time in seconds, TTL in seconds, most refusals of a tenant, tokens of the verdict, then
+-- KEYS rejected, counters. ARGV time in seconds, TTL in seconds, most rejections of a tenant, tokens of the verdict, then
 -- `<partition>:<question>:<entry>:<version>` for each.
 redis.call('HINCRBY', KEYS[2], 'judged', 1)
 redis.call('HINCRBY', KEYS[2], 'judge_tokens', ARGV[4])
