@@ -15,7 +15,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help run run-lambda test soak lint format bench calibrate cache backfill verify rebuild reindex redrive validate build clean
+.PHONY: help run run-lambda test soak lint format bench calibrate cache key backfill verify rebuild reindex redrive validate build clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -39,16 +39,19 @@ format: $(READY) ## Put the code into the house style
 	@.venv/bin/ruff format .
 
 soak: $(READY) ## The random tests of `make test`, many more of them (an hour)
-	@HEADRACE_SOAK=1 $(PYTHON) -m pytest tests/retrieval tests/contract/test_filters_agree.py tests/functions/test_chaos.py tests/functions/test_cache_truth.py
+	@HEADRACE_SOAK=1 $(PYTHON) -m pytest tests/retrieval tests/contract/test_filters_agree.py tests/functions/test_chaos.py tests/functions/test_cache_truth.py tests/functions/test_isolation.py tests/contract/test_every_word.py
 
-bench: $(READY) $(PEERS) ## Measure: prints tables, asserts nothing
-	@$(PYTHON) -m tests.bench
+bench: $(READY) $(PEERS) ## Measure: prints tables, asserts nothing (BENCH=chat: one of them)
+	@$(PYTHON) -m tests.bench $(BENCH)
 
 calibrate: $(READY) ## How often the cache's judge is right with near questions (FAMILIES=file: yours; PRECISION=0.99: at least)
 	@$(PYTHON) -m infra.calibration $(if $(FAMILIES),--families "$(FAMILIES)") $(if $(PRECISION),--precision $(PRECISION))
 
 cache: $(READY) ## Look into the running stack's answer cache: ACTION=stats, sweep, invalidate, warm or flush (ARGS='{…}')
 	@$(PYTHON) -m infra.local.operate cache $(or $(ACTION),stats) $(if $(ARGS),--args '$(ARGS)')
+
+key: $(READY) ## API keys: ACTION=create, list or revoke (ARGS='--tenant acme --groups hr --role writer --days 90', or the key's id)
+	@$(PYTHON) -m infra.local.operate key $(or $(ACTION),list) $(ARGS)
 
 backfill: $(READY) ## Enqueue what lies in the bucket and was not read at its present version (PREFIX=documents/…)
 	@$(PYTHON) -m infra.local.operate backfill $(if $(PREFIX),--prefix "$(PREFIX)")

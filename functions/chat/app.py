@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from functions.chat.dependencies import OpenDependencies
+from functions.chat.door import Door
 from functions.chat.faults import error_response, validation_fault
 from functions.chat.routes.ask import add_ask_routes
 from functions.chat.routes.cache import add_cache_routes
@@ -18,6 +19,7 @@ from functions.chat.routes.documents import add_document_routes
 from functions.chat.routes.health import add_health_routes
 from functions.chat.routes.openai import add_openai_routes
 from functions.chat.wire import schemas
+from functions.chat.wire.openapi import describe
 from headrace.errors import HeadraceError
 
 
@@ -26,12 +28,14 @@ def create_app(open_dependencies: OpenDependencies) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_dependencies() as deps:
+        async with open_dependencies() as deps, deps.load.watched():
             app.state.dependencies = deps
             yield
 
     app = FastAPI(title="Headrace", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_middleware(Door)
     _add_error_pages(app)
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     for add_routes in (
         add_health_routes,
         add_document_routes,

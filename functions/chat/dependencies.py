@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from functions.chat.load import Load
 from functions.chat.metrics import Report
+from functions.chat.visit import VISIT, Visit
 from headrace.answering.dependencies import AnswerDependencies
-from headrace.protocols import CacheMaintenance, Uploads
-from headrace.types import Principal
+from headrace.errors import ForbiddenError
+from headrace.protocols import Authenticator, CacheMaintenance, RateLimiter, Uploads
+from headrace.types import Principal, Role
 
 # Time to say, in the stream, that the deadline has come.
 DEADLINE_MARGIN_SECONDS = 2.0
@@ -24,6 +27,9 @@ class ChatDependencies:
 
     answering: AnswerDependencies
     deadline_seconds: float
+    authenticator: Authenticator
+    limiter: RateLimiter
+    load: Load
     cache_maintenance: CacheMaintenance | None = None
     uploads: Uploads | None = None
     max_document_bytes: int = 0
@@ -33,26 +39,47 @@ class ChatDependencies:
 OpenDependencies = Callable[[], AbstractAsyncContextManager[ChatDependencies]]
 
 
-def dependencies_of(request: Request) -> ChatDependencies:
+async def dependencies_of(request: Request) -> ChatDependencies:
     """The dependencies that the lifespan opened."""
     deps: ChatDependencies = request.app.state.dependencies
     return deps
 
 
-def deadline_of(request: Request) -> float:
+async def deadline_of(request: Request) -> float:
     """Seconds that an answer may take: the deployment's limit, or what Lambda leaves of the invocation if that is less."""
-    limit_seconds = dependencies_of(request).deadline_seconds
+    deps: ChatDependencies = request.app.state.dependencies
+    limit_seconds = deps.deadline_seconds
     context = request.scope.get("aws.context")
     if context is None:
         return limit_seconds
     return max(0.0, min(limit_seconds, context.get_remaining_time_in_millis() / 1000 - DEADLINE_MARGIN_SECONDS))
 
 
-def principal_of() -> Principal:
-    """Who asks. No authentication is configured: everybody is the default tenant."""
-    return Principal()
+async def principal_of(request: Request) -> Principal:
+    """Who asks, as the door found out."""
+    return visit_of(request).principal
+
+
+def visit_of(request: Request) -> Visit:
+    """The request's way through the door, which takes note of the answer that it gets."""
+    visit: Visit = request.scope[VISIT]
+    return visit
+
+
+def _with(role: Role) -> Callable[..., Awaitable[Principal]]:
+    async def check(asker: Annotated[Principal, Depends(principal_of)]) -> Principal:
+        if not asker.may(role):
+            raise ForbiddenError(
+                f"This takes the role {role!r}, and you are {asker.role!r}. Ask whoever gave you access."
+            )
+        return asker
+
+    return check
 
 
 Dependencies = Annotated[ChatDependencies, Depends(dependencies_of)]
-Asker = Annotated[Principal, Depends(principal_of)]
 Deadline = Annotated[float, Depends(deadline_of)]
+# Who asks, where a role is needed for it.
+Reader = Annotated[Principal, Depends(_with(Role.READER))]
+Writer = Annotated[Principal, Depends(_with(Role.WRITER))]
+Admin = Annotated[Principal, Depends(_with(Role.ADMIN))]

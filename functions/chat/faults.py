@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from functions.chat.wire import schemas, sse
-from headrace.errors import ConfigurationError, InvalidInputError, UnavailableError
+from headrace.errors import (
+    ConfigurationError,
+    ConflictError,
+    ForbiddenError,
+    InvalidInputError,
+    LimitExceededError,
+    TooLargeError,
+    UnauthenticatedError,
+    UnavailableError,
+)
 
 logger = logging.getLogger("chat")
 
@@ -27,9 +37,16 @@ def fault_of(error: Exception) -> tuple[int, dict[str, Any]]:
     """A fault's status code and body. What we did not foresee is logged, and says nothing of itself to the asker."""
     match error:
         case InvalidInputError():
-            return 400, schemas.error_payload(
+            status = {TooLargeError: 413, ConflictError: 409}.get(type(error), 400)
+            return status, schemas.error_payload(
                 str(error), code=error.code, kind="invalid_request_error", param=error.param
             )
+        case UnauthenticatedError():
+            return 401, schemas.error_payload(str(error), code=error.code, kind="authentication_error")
+        case ForbiddenError():
+            return 403, schemas.error_payload(str(error), code=error.code, kind="permission_error")
+        case LimitExceededError():
+            return 429, schemas.error_payload(str(error), code=error.code, kind="rate_limit_error")
         case UnavailableError():
             return 503, schemas.error_payload(str(error), code=error.code, kind="server_error")
         case ConfigurationError():
@@ -46,8 +63,11 @@ def fault_of(error: Exception) -> tuple[int, dict[str, Any]]:
 def error_response(error: Exception) -> JSONResponse:
     """A fault as an error page."""
     status, body = fault_of(error)
-    asked_seconds = getattr(error, "retry_after_seconds", None)
-    headers = {"Retry-After": str(max(1, round(asked_seconds or 1)))} if status == 503 else None
+    headers: dict[str, str] = dict(error.headers) if isinstance(error, LimitExceededError) else {}
+    if status in {429, 503}:
+        headers["Retry-After"] = str(max(1, math.ceil(getattr(error, "retry_after_seconds", None) or 1)))
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(body, status_code=status, headers=headers)
 
 

@@ -10,9 +10,11 @@ from typing import Any
 
 from functions.chat.app import create_app
 from functions.chat.dependencies import ChatDependencies
+from functions.chat.load import Load
 from functions.chat.metrics import report_to_cloudwatch
 from headrace import wiring
 from headrace.concurrency.handler_loop import HandlerLoop
+from headrace.errors import ConfigurationError
 from headrace.settings import Settings
 
 # Questions that are under way have thousands of objects; at Python's 700 they are looked through again and again.
@@ -24,10 +26,22 @@ async def open_dependencies() -> AsyncIterator[ChatDependencies]:
     """The real parts, from the environment."""
     settings = Settings.from_env(os.environ)
     is_lambda = "AWS_LAMBDA_FUNCTION_NAME" in os.environ
-    async with wiring.open_redis(settings) as redis, wiring.open_answering(settings, redis) as answering:
+    if is_lambda and "none" in settings.authenticators:
+        raise ConfigurationError(
+            "This function would authenticate nobody (AUTH=none), which is for a server on one's own machine. "
+            "Set AUTH to iam where the URL's AuthType is AWS_IAM, else to api_keys or jwt."
+        )
+    async with (
+        wiring.open_redis(settings) as redis,
+        wiring.open_authenticator(settings, redis) as authenticator,
+        wiring.open_answering(settings, redis) as answering,
+    ):
         freeze_heap()
         yield ChatDependencies(
             answering=answering,
+            authenticator=authenticator,
+            limiter=wiring.rate_limiter_on(redis, settings),
+            load=Load(settings.most_open_requests),
             cache_maintenance=wiring.cache_maintenance_on(redis, settings),
             deadline_seconds=settings.answer_deadline_seconds,
             uploads=wiring.uploads_to(settings),

@@ -5,22 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from headrace.types import AnswerEvent, CacheVerdict, StatusEvent, UsageEvent
+from headrace.types import AnswerEvent, CacheVerdict, PassagesEvent, StatusEvent, TokenEvent, UsageEvent
 
+# A rule of thumb, for what a model has not counted.
+CHARACTERS_PER_TOKEN = 4
 NAMESPACE = "Headrace"
 METRICS = {
     CacheVerdict.HIT: "CacheHits", CacheVerdict.SHARED: "CacheShared", CacheVerdict.MISS: "CacheMisses",
     CacheVerdict.BYPASS: "CacheBypasses", CacheVerdict.UNAVAILABLE: "CacheUnavailable",
 }  # fmt: skip
+# Why a request was not let in, by the error's code.
+REFUSALS = {
+    "rate_limit_exceeded": "RequestsLimited", "insufficient_quota": "RequestsOverQuota", "overloaded": "RequestsShed",
+}  # fmt: skip
 
 
 @dataclass(slots=True)
 class AnswerMetrics:
-    """Figures of one answer, collected from its events: the cache's verdict, and tokens of model and judge."""
+    """Figures of one answer, collected from its events: the cache's verdict, and tokens of model and judge.
+
+    Of a request that was not let in, `refused_for` is the error's code.
+    """
 
     verdict: CacheVerdict | None = None
     tokens: int = 0
     judge_tokens: int = 0
+    characters: int = 0
+    refused_for: str = ""
+    is_measured: bool = False
 
     def observe(self, event: AnswerEvent) -> None:
         """Take note of the answer's next event."""
@@ -29,11 +41,27 @@ class AnswerMetrics:
             self.judge_tokens += event.judge_tokens
         elif isinstance(event, UsageEvent):
             self.tokens = event.usage.total_tokens
+            self.is_measured = True
+        elif isinstance(event, TokenEvent):
+            self.characters += len(event.text)
+        elif isinstance(event, PassagesEvent):
+            self.characters += sum(len(passage.chunk.text) for passage in event.passages)
 
     @property
     def tokens_saved(self) -> int:
         """The tokens that this answer did not cost, because another asker's answer was given."""
         return self.tokens if self.verdict in {CacheVerdict.HIT, CacheVerdict.SHARED} else 0
+
+    @property
+    def tokens_spent(self) -> int:
+        """The tokens that this answer cost its asker.
+
+        An answer that its asker has left before its usage came is estimated: leaving early is no way around a limit.
+        """
+        if self.verdict in {CacheVerdict.HIT, CacheVerdict.SHARED, None}:
+            return self.judge_tokens
+        tokens = self.tokens if self.is_measured else self.characters // CHARACTERS_PER_TOKEN
+        return tokens + self.judge_tokens
 
 
 Report = Callable[[AnswerMetrics], None]
@@ -52,10 +80,15 @@ def report_to_cloudwatch(answer: AnswerMetrics) -> None:
     # A cold start has no need of it.
     from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-    if answer.verdict is None:
+    if answer.verdict is None and answer.refused_for not in REFUSALS:
         return
     metrics = EphemeralMetrics(namespace=NAMESPACE, service="chat")
+    if answer.verdict is None:
+        metrics.add_metric(name=REFUSALS[answer.refused_for], unit=MetricUnit.Count, value=1)
+        metrics.flush_metrics()
+        return
     metrics.add_metric(name=METRICS[answer.verdict], unit=MetricUnit.Count, value=1)
+    metrics.add_metric(name="TokensSpent", unit=MetricUnit.Count, value=answer.tokens_spent)
     metrics.add_metric(name="TokensSaved", unit=MetricUnit.Count, value=answer.tokens_saved)
     metrics.add_metric(name="JudgeTokens", unit=MetricUnit.Count, value=answer.judge_tokens)
     metrics.flush_metrics()

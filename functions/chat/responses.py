@@ -10,7 +10,8 @@ from contextlib import aclosing
 from fastapi.responses import StreamingResponse
 
 from functions.chat.dependencies import ChatDependencies
-from functions.chat.metrics import AnswerMetrics, verdict_header
+from functions.chat.metrics import verdict_header
+from functions.chat.visit import Visit
 from functions.chat.wire import sse
 from headrace.answering.answer import answer
 from headrace.single_flight.splice import without_false_starts
@@ -19,22 +20,25 @@ from headrace.types import AnswerEvent, Question
 SSE_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 
 
-async def whole_answer(question: Question, deps: ChatDependencies, *, deadline_seconds: float) -> list[AnswerEvent]:
+async def whole_answer(
+    question: Question, deps: ChatDependencies, visit: Visit, *, deadline_seconds: float
+) -> list[AnswerEvent]:
     """Every event of the answer. Raises HeadraceError, and TimeoutError at the deadline."""
-    metrics = AnswerMetrics()
+    visit.begin_search(deps.load)
     events: list[AnswerEvent] = []
     async with asyncio.timeout(deadline_seconds), aclosing(answer(question, deps.answering)) as made:
         async for event in made:
-            metrics.observe(event)
+            visit.observe(event)
             events.append(event)
     if deps.report is not None:
-        deps.report(metrics)
+        deps.report(visit.metrics)
     return without_false_starts(events)
 
 
 async def streamed_answer(
     question: Question,
     deps: ChatDependencies,
+    visit: Visit,
     write: Callable[[AnswerEvent], bytes],
     write_error: Callable[[Exception], bytes],
     *,
@@ -44,6 +48,7 @@ async def streamed_answer(
 
     A fault before the first event is raised, so that it can still have an honest status code.
     """
+    visit.begin_search(deps.load)
     started = time.monotonic()
     events = answer(question, deps.answering)
     try:
@@ -52,15 +57,14 @@ async def streamed_answer(
     except BaseException:
         await events.aclose()
         raise
-    metrics = AnswerMetrics()
 
     def observed(event: AnswerEvent) -> bytes:
-        metrics.observe(event)
+        visit.observe(event)
         return write(event)
 
     def report() -> None:
         if deps.report is not None:
-            deps.report(metrics)
+            deps.report(visit.metrics)
 
     body = sse.stream(
         events,

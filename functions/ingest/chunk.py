@@ -54,7 +54,16 @@ def chunk_blocks(
 
 def _chunk(group: Sequence[Block], document_key: str, generation: int) -> Chunk:
     text = "\n".join(block.text for block in group)
-    return Chunk(document_key, generation, 0, text, group[0].page, group[0].section, html=_tables(group))
+    spot = _spots(group[0].spot, group[-1].spot)
+    return Chunk(document_key, generation, 0, text, group[0].page, group[0].section, html=_tables(group), spot=spot)
+
+
+def _spots(first: str, last: str) -> str:
+    """From where to where: `row 12–18`, `employees[3] – employees[5]`."""
+    if not last or first == last:
+        return first
+    name, _, number = last.rpartition(" ")
+    return f"{first}–{number}" if name and first.startswith(f"{name} ") else f"{first} – {last}" if first else last
 
 
 def _fitting(group: list[Block], like: Chunk, limit: TokenLimit) -> Iterator[list[Block]]:

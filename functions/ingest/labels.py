@@ -12,6 +12,7 @@ from headrace.types import NO_READERS, SIDECAR_SUFFIX, Document, DocumentKey, Ob
 
 MAX_SIDECAR_BYTES = 100_000
 MAX_NAMES = 100
+MAX_NAME_CHARACTERS = 200
 
 
 async def observe(key: DocumentKey, bucket: Bucket) -> ObjectVersion | None:
@@ -112,8 +113,10 @@ def _names(value: dict[str, Any], field: str) -> tuple[str, ...]:
     if isinstance(given, str):
         given = list(read_names(given))
     names = given if isinstance(given, list) and all(isinstance(name, str) for name in given) else None
-    if names is None or len(names) > MAX_NAMES or any("," in name for name in names):
-        raise DocumentError(f"{field!r} must be a list of at most {MAX_NAMES} names without commas")
+    if names is None or len(names) > MAX_NAMES or any("," in name or len(name) > MAX_NAME_CHARACTERS for name in names):
+        raise DocumentError(
+            f"{field!r} must be a list of at most {MAX_NAMES} names of at most {MAX_NAME_CHARACTERS} characters, without commas"
+        )
     if field in value and field == "groups" and not read_names(",".join(names)):
         raise DocumentError("'groups' names nobody; leave it out to open the file to everybody")
     return read_names(",".join(names))

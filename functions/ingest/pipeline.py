@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from functions.ingest.bounds import bounded
 from functions.ingest.chunk import TokenLimit, chunk_blocks
 from functions.ingest.delays import record_delay
 from functions.ingest.dependencies import IngestDependencies
@@ -41,6 +42,10 @@ from headrace.types import (
 )
 
 POLL_SECONDS = 0.5
+TAKEN = (
+    "A file was uploaded under this document's name with a form that replaces nothing, and was not read. Delete that version "
+    "in the bucket, or upload it again with `replace: true`."
+)
 TOO_LONG = "Reading the file takes longer than one invocation may. Split it into smaller files."
 
 
@@ -125,6 +130,9 @@ class _Attempt:
                 await self._save(replace(known, reason=""))
             # An attempt that died may have left chunks behind.
             await self._deps.store.delete_older(self._key, before=known.generation or self._number)
+        elif known and known.generation is not None and seen.replaces_nothing and known.etag != seen.etag:
+            # Who uploaded it may not even know of the document that is here.
+            await self._save(replace(known, reason=TAKEN))
         else:
             await self._ingest(known, seen)
 
@@ -153,12 +161,21 @@ class _Attempt:
         if content == document.content and await self._relabel(document, version):
             return
         document = await self._save(replace(document, state=DocumentState.PARSING))
-        parsed = await deps.parser.parse(path, name=Path(document.name).name, content_type=version.content_type)
+        parsed = bounded(
+            await deps.parser.parse(path, name=Path(document.name).name, content_type=version.content_type)
+        )
         chunks = await asyncio.to_thread(self._chunks, parsed, version)
         if not chunks:
             raise DocumentError("No text was found in the file.")
         document = await self._save(replace(document, state=DocumentState.EMBEDDING, progress=0.0))
-        new = replace(document, groups=readers, tags=tags_of(version), language=parsed.language, content=content)
+        new = replace(
+            document,
+            groups=readers,
+            tags=tags_of(version),
+            language=parsed.language,
+            content=content,
+            notes=parsed.notes,
+        )
         await self._write(document, new, chunks)
 
     def _chunks(self, parsed: ParsedFile, version: ObjectVersion) -> list[Chunk]:
@@ -236,7 +253,7 @@ class _Attempt:
 
     async def _fail(self, document: Document, version: ObjectVersion, reason: str) -> None:
         # The old version is not the file any longer: nothing of it may be quoted.
-        nothing = replace(document, chunks=0, generation=None, content="", draft=None, progress=None)
+        nothing = replace(document, chunks=0, generation=None, content="", draft=None, progress=None, notes=())
         failed = replace(nothing, state=DocumentState.FAILED, reason=reason, groups=known_to(version))
         await self._save(replace(failed, tags=tags_of(version), pipeline=self._deps.recipe))
         await self._deps.store.delete_older(self._key, before=self._number + 1)

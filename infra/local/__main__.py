@@ -89,6 +89,12 @@ def _addresses(stack: Stack) -> str:
     writer = "quotes from your documents (no language model is configured)"
     if settings.chat_model != EXTRACTIVE_MODEL:
         writer = f"{settings.chat_model} at {settings.openai_base_url or 'OpenAI'}"
+    key, asking = "", "this machine alone (AUTH=none)"
+    if settings.auth != "none":
+        key, asking = (
+            " -H 'authorization: Bearer …'",
+            f"whoever shows it (AUTH={settings.auth}); make key ACTION=create",
+        )
     return f"""
 Headrace is running. Ctrl-C ends it.
 
@@ -96,15 +102,16 @@ Headrace is running. Ctrl-C ends it.
   OpenAI API     {stack.url}/v1
   Documents      {stack.url}/documents
   S3 endpoint    {stack.s3_url}   (bucket {settings.bucket})
+  Who may ask    {asking}
   Answers        {writer}
   Functions      {"as Lambda processes" if stack.options.as_lambda else "in local servers"}
   Embeddings     {settings.embedding_model}
   Logs           {stack.options.folder / "logs"}
 
   Ask on the command line:
-    curl -N {stack.url}/chat -H 'content-type: application/json' -d '{{"question": "How many weeks of parental leave are there?"}}'
+    curl -N {stack.url}/chat{key} -H 'content-type: application/json' -d '{{"question": "How many weeks of parental leave are there?"}}'
 
-  Add a document (any credentials will do):
+  Add a document (S3 takes this key alone):
     export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_DEFAULT_REGION=us-east-1
     aws --endpoint-url {stack.s3_url} s3 cp FILE s3://{settings.bucket}/documents/
 """

@@ -9,21 +9,29 @@ Takes QUEUE_URL, DEAD_LETTERS_ARN and the AWS settings from the environment. Mes
 from __future__ import annotations
 
 import argparse
+import asyncio
 import logging
 import os
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 import boto3
+from botocore.config import Config
 
+from functions.ingest.main import DEADLINE_MARGIN_SECONDS, handle_batch, open_dependencies
 from headrace.settings import Settings
-from infra.local.invoker import Invoke, invoker
+from infra.local.invoker import invoker
 
-BATCH = 10
 WAIT_SECONDS = 10
+# As many as the template lets run at one time.
+AT_ONCE = 30
 TIMEOUT_SECONDS = 300.0
 # Lambda leaves a failed message hidden for the queue's visibility timeout; nobody at a laptop waits that long.
 RETRY_SECONDS = 5
+
+Invoke = Callable[[dict[str, Any]], Awaitable[Any]]
 
 logger = logging.getLogger(__name__)
 
@@ -46,39 +54,64 @@ def main() -> None:
     settings = Settings.from_env(os.environ)
     sources = [
         Source(settings.queue_url, "arn:aws:sqs:us-east-1:000000000000:headrace-ingest", WAIT_SECONDS),
-        Source(given.dead_letters, settings.dead_letters_arn, 0),
+        Source(given.dead_letters, settings.dead_letters_arn, WAIT_SECONDS),
     ]
-    sqs = boto3.client("sqs")
     handler = "functions.ingest.main.handler"
-    with invoker("ingest", handler, timeout_seconds=TIMEOUT_SECONDS, as_lambda=given.as_lambda) as invoke:
-        while True:
-            for source in sources:
-                _poll(sqs, source, invoke)
+    if given.as_lambda:
+        with invoker("ingest", handler, timeout_seconds=TIMEOUT_SECONDS, as_lambda=True) as invoke:
+            asyncio.run(_serve(sources, lambda event: asyncio.to_thread(invoke, event), at_once=1))
+    else:
+        asyncio.run(_serve_here(sources))
 
 
-def _poll(sqs: Any, source: Source, invoke: Invoke) -> None:
-    answer = sqs.receive_message(
-        QueueUrl=source.url, MaxNumberOfMessages=BATCH, WaitTimeSeconds=source.wait_seconds,
+async def _serve_here(sources: list[Source]) -> None:
+    """As many environments as Lambda would run are one process's tasks here."""
+    async with open_dependencies() as deps:
+        handle = partial(handle_batch, deps=deps, deadline_seconds=TIMEOUT_SECONDS - DEADLINE_MARGIN_SECONDS)
+        await _serve(sources, handle, at_once=AT_ONCE)
+
+
+async def _serve(sources: list[Source], invoke: Invoke, *, at_once: int) -> None:
+    sqs = boto3.client("sqs", config=Config(max_pool_connections=2 * at_once + len(sources)))
+    gate = asyncio.Semaphore(at_once)
+    async with asyncio.TaskGroup() as tasks:
+        for source in sources:
+            tasks.create_task(_poll(sqs, source, invoke, gate, tasks))
+
+
+async def _poll(
+    sqs: Any, source: Source, invoke: Invoke, gate: asyncio.Semaphore, tasks: asyncio.TaskGroup
+) -> NoReturn:
+    """Take messages one by one, as template.yaml has it, whenever there is room to handle one."""
+    receive = partial(
+        sqs.receive_message, QueueUrl=source.url, MaxNumberOfMessages=1, WaitTimeSeconds=source.wait_seconds,
         MessageSystemAttributeNames=["All"], MessageAttributeNames=["All"],
     )  # fmt: skip
-    if answer.get("Messages"):
-        _hand_over(sqs, source, answer["Messages"], invoke)
+    while True:
+        # A message is taken when there is room for it, and takes its place in its own task.
+        await gate.acquire()
+        gate.release()
+        answer = await asyncio.to_thread(receive)
+        for message in answer.get("Messages", ()):
+            tasks.create_task(_hand_over(sqs, source, message, invoke, gate))
 
 
-def _hand_over(sqs: Any, source: Source, messages: list[dict[str, Any]], invoke: Invoke) -> None:
-    failed = _failures(source, messages, invoke)
-    for message in messages:
-        receipt = {"QueueUrl": source.url, "ReceiptHandle": message["ReceiptHandle"]}
-        if message["MessageId"] in failed:
-            sqs.change_message_visibility(**receipt, VisibilityTimeout=RETRY_SECONDS)
-        else:
-            sqs.delete_message(**receipt)
+async def _hand_over(
+    sqs: Any, source: Source, message: dict[str, Any], invoke: Invoke, gate: asyncio.Semaphore
+) -> None:
+    async with gate:
+        failed = await _failures(source, [message], invoke)
+    receipt = {"QueueUrl": source.url, "ReceiptHandle": message["ReceiptHandle"]}
+    if message["MessageId"] in failed:
+        await asyncio.to_thread(sqs.change_message_visibility, **receipt, VisibilityTimeout=RETRY_SECONDS)
+    else:
+        await asyncio.to_thread(sqs.delete_message, **receipt)
 
 
-def _failures(source: Source, messages: list[dict[str, Any]], invoke: Invoke) -> set[str]:
+async def _failures(source: Source, messages: list[dict[str, Any]], invoke: Invoke) -> set[str]:
     """The messages that are to come again: those that the handler names, or all when it fails."""
     try:
-        response = invoke(sqs_event(source.arn, messages))
+        response = await invoke(sqs_event(source.arn, messages))
     except Exception:
         logger.exception("the ingest function failed")
         return {message["MessageId"] for message in messages}

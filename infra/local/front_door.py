@@ -22,11 +22,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from headrace.auth.loopback import check_local
+from headrace.errors import ForbiddenError
 from infra.local.lambda_function import LocalFunction, end_with_function, running_function
 
 TIMEOUT_SECONDS = 300.0
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 DELIMITER = bytes(8)
+# Whoever reaches this door has what a signature would show on AWS.
+IDENTITY = {"accountId": "000000000000", "userArn": "arn:aws:iam::000000000000:user/local"}
 
 
 async def function_url_event(request: Request) -> dict[str, object]:
@@ -47,6 +51,7 @@ async def function_url_event(request: Request) -> dict[str, object]:
         "requestContext": {
             "accountId": "anonymous",
             "apiId": "local",
+            "authorizer": {"iam": IDENTITY},
             "domainName": headers.get("host", "localhost"),
             "http": {"method": request.method, "path": path, "protocol": "HTTP/1.1", "sourceIp": client,
                      "userAgent": headers.get("user-agent", "")},
@@ -116,6 +121,10 @@ def create_door(handler: str, *, on_death: Callable[[], None] = lambda: None) ->
             yield
 
     async def endpoint(request: Request) -> Response:
+        try:
+            check_local(request.headers.get("host", ""), request.headers.get("origin", ""))
+        except ForbiddenError as error:
+            return JSONResponse({"Message": str(error)}, status_code=403)
         return await answer(request, request.app.state.function)
 
     return Starlette(routes=[Route("/{path:path}", endpoint, methods=METHODS)], lifespan=lifespan)

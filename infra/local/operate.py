@@ -1,6 +1,7 @@
 """`make rebuild`, `make cache` and the like: on the running local stack, or on the deployment that the environment names.
 
 python -m infra.local.operate {backfill,verify,rebuild,reindex,redrive} [--tenant NAME]
+python -m infra.local.operate key {create,list,revoke} [--tenant NAME --groups A,B --role ROLE …]
 python -m infra.local.operate cache {stats,sweep,invalidate,warm,flush} [--args '{"tenant": "default", "dry_run": true}']
 """
 
@@ -31,6 +32,8 @@ def main() -> int:
     module, given = ("functions.ingest", sys.argv[1:])
     if given[:1] == ["cache"]:
         module, given = ("functions.cache_maintenance", given[1:])
+    elif given[:1] == ["key"]:
+        module, given = ("functions.chat", given[1:])
     return subprocess.call([sys.executable, "-m", module, *given])  # noqa: S603 - our own command
 
 

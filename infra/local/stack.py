@@ -183,7 +183,7 @@ async def _start_aws(options: StackOptions, processes: Processes, environment: M
     }
     for name in ("state", "s3"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    child = await processes.start("aws", [sys.executable, "-m", "ministack"], {**environment, **ministack})
+    child = await processes.start("aws", [sys.executable, "-m", "infra.local.aws"], {**environment, **ministack})
     url = environment["AWS_ENDPOINT_URL"]
     await processes.until_ready(child, partial(answers_http, f"{url}/_ministack/health"))
     return await asyncio.to_thread(LocalBucket, url, options.bucket)
@@ -198,11 +198,14 @@ async def _start_functions(
     await processes.start("ingest", source, environment)
     timer = [python, "-m", "infra.local.timer", "--seconds", str(options.maintenance_seconds), *as_lambda]
     await processes.start("cache_maintenance", timer, environment)
+    environment = {"AUTH": "iam" if options.as_lambda else "none", **environment}
     serve = ["uvicorn", "functions.chat.main:app", "--host", "127.0.0.1", "--timeout-graceful-shutdown", "3"]
     if options.as_lambda:
         serve = ["infra.local.front_door", "functions.chat.main.app"]
     chat = await processes.start("chat", [python, "-m", *serve, "--port", str(options.port)], environment)
-    await processes.until_ready(chat, partial(answers_http, f"http://127.0.0.1:{options.port}/readyz"))
+    # Only health is open to everybody; where strangers are let in, more can be asked.
+    path = "readyz" if environment["AUTH"] in {"none", "iam"} else "healthz"
+    await processes.until_ready(chat, partial(answers_http, f"http://127.0.0.1:{options.port}/{path}"))
 
 
 async def _fill(bucket: LocalBucket, settings: Settings, filled: Path, report: Report) -> None:

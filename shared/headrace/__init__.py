@@ -1,13 +1,14 @@
 """Headrace's shared layer. The map, by layer: a package imports from the layers below its own, or from itself.
 
-0  types              the domain's values: documents, questions, passages, events, what the cache keeps
+0  types              the domain's values: principals, documents, questions, passages, events, what the cache keeps
    errors             the tree of faults, each with its HTTP status and a sentence for the reader
    text               sentences, stems, and codes of texts in any language
    vectors            8-bit vectors and their cosines
    lambda_runtime     the streaming ASGI runtime for Lambda; it imports nothing else of Headrace
-1  protocols          every interface: documents, retrieval, generation, cache
+1  protocols          every interface: auth, documents, retrieval, generation, cache
    concurrency        helpers of asyncio: threads, gathering, retries, batches, the handler's event loop
    filters            the portable filter language
+   rate_limits        how much a principal may use, and a limiter within one process
    ranking            from what a store measured to passages in order
    settings           the only reader of the environment
 2  clients            connections that adapters share: Redis, OpenAI, HTTP
@@ -15,8 +16,9 @@
    retrieval          from a question to the passages that may answer it
    single_flight      equal questions at one time are answered once
 3  stores             vector stores: Qdrant, Pinecone, Redis, embedded
-   redis_state        registry, answer cache, conversations and relay: one hash and its scripts
+   redis_state        registry, answer cache, conversations, relay, limits: one hash and its scripts
    models, embedders  language models, and what makes vectors of texts
+   auth               credentials in, the principal who asks out
    rerankers          what orders passages anew
    parsers            what reads files into elements
 4  answering          from a question to its answer's events: cache, search, language model

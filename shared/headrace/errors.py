@@ -4,7 +4,13 @@ HeadraceError
 ├── ConfigurationError      the deployment is set up wrongly; a person must act
 │   ├── IndexMismatchError  the documents are indexed with another embedding model
 │   └── RefusedError        a vendor refuses what was asked, as it is
-├── InvalidInputError       the caller's request can't be served as it is (4xx)
+├── InvalidInputError       the caller's request can't be served as it is (400)
+│   ├── TooLargeError       it is longer than anything that is read here (413)
+│   └── ConflictError       it would overwrite what is there (409)
+├── UnauthenticatedError    nobody knows who asks (401)
+├── ForbiddenError          who asks may not do that (403)
+├── LimitExceededError      who asks has used what they may (429)
+│   └── QuotaExceededError  a day's tokens are used up
 ├── DocumentError           this document can't be read, now or later (state `failed`)
 ├── SupersededError         a newer attempt at the same document has taken over
 └── UnavailableError        a part doesn't answer now; trying again may help (5xx, retry)
@@ -16,9 +22,14 @@ HeadraceError
     ├── RerankerUnavailableError
     ├── RelayUnavailableError
     ├── ParserUnavailableError
+    ├── OverloadedError     this process serves as many as it can
     └── ModelUnavailableError
         └── ModelProtocolError  the model's server answered what its protocol, or the request, rules out
 """
+
+from __future__ import annotations
+
+from collections.abc import Mapping
 
 
 class HeadraceError(Exception):
@@ -61,6 +72,47 @@ class InvalidInputError(HeadraceError):
         self.param = param
 
 
+class TooLargeError(InvalidInputError):
+    """The request is longer than anything that is read here."""
+
+    code = "too_large"
+
+
+class ConflictError(InvalidInputError):
+    """The request would overwrite what is there."""
+
+    code = "conflict"
+
+
+class UnauthenticatedError(HeadraceError):
+    """The request does not show who asks, or shows it with something that does not hold."""
+
+    code = "unauthenticated"
+
+
+class ForbiddenError(HeadraceError):
+    """Who asks is known, and may not do that."""
+
+    code = "forbidden"
+
+
+class LimitExceededError(HeadraceError):
+    """Who asks has used what they may. `headers` state the limit, as HTTP headers."""
+
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, retry_after_seconds: float, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+        self.headers = dict(headers or {})
+
+
+class QuotaExceededError(LimitExceededError):
+    """A day's tokens are used up: the principal's, or the deployment's."""
+
+    code = "insufficient_quota"
+
+
 class DocumentError(HeadraceError):
     """The document can't be read, however often it is tried."""
 
@@ -81,6 +133,12 @@ class UnavailableError(HeadraceError):
     def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class OverloadedError(UnavailableError):
+    """This process serves as many requests as it can, and takes no more."""
+
+    code = "overloaded"
 
 
 class StoreUnavailableError(UnavailableError):

@@ -7,7 +7,7 @@ A list value matches if any element does; $ne and $nin match a missing field.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,9 @@ SCALAR_OPERATORS = frozenset({"$eq", "$ne"}) | ORDERING
 LIST_OPERATORS = frozenset({"$in", "$nin"})
 MAX_DEPTH = 8
 MAX_VALUES = 100
+# Of a whole filter: comparisons, each value of a list being one, and characters of text in it.
+MAX_LEAVES = 200
+MAX_CHARACTERS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +53,18 @@ class AnyOf:
 Filter = Condition | AllOf | AnyOf
 
 
-def parse_filter(expression: Mapping[str, Any], *, depth: int = 0) -> AllOf:
+def parse_filter(expression: Mapping[str, Any]) -> AllOf:
     """Check an expression and return it as a tree. Raises InvalidInputError that names what is wrong."""
+    parsed = _parse(expression, 0)
+    values = list(_values(parsed))
+    if len(values) > MAX_LEAVES:
+        raise _invalid(f"it compares more than {MAX_LEAVES} values")
+    if sum(len(value) for value in values if isinstance(value, str)) > MAX_CHARACTERS:
+        raise _invalid(f"its texts have more than {MAX_CHARACTERS:,} characters")
+    return parsed
+
+
+def _parse(expression: Mapping[str, Any], depth: int) -> AllOf:
     if depth > MAX_DEPTH:
         raise _invalid(f"it is nested deeper than {MAX_DEPTH} levels")
     if not isinstance(expression, Mapping):
@@ -63,8 +76,17 @@ def parse_filter(expression: Mapping[str, Any], *, depth: int = 0) -> AllOf:
         elif key in FIELDS:
             parts.extend(_conditions(key, value))
         else:
-            raise _invalid(f"{key!r} is neither $and, $or nor one of the fields {', '.join(sorted(FIELDS))}")
+            raise _invalid(f"{key[:100]!r} is neither $and, $or nor one of the fields {', '.join(sorted(FIELDS))}")
     return AllOf(tuple(parts))
+
+
+def _values(part: Filter) -> Iterator[Any]:
+    """Every value that a filter compares with; a group without a comparison counts as one."""
+    match part:
+        case Condition(value=value):
+            yield from value if isinstance(value, tuple) else (value,)
+        case AllOf(parts) | AnyOf(parts):
+            yield from (value for each in parts for value in _values(each)) if parts else (None,)
 
 
 def matches(part: Filter, fields: Mapping[str, Any]) -> bool:
@@ -107,7 +129,7 @@ _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
 def _group(key: str, value: object, depth: int) -> Filter:
     if not isinstance(value, list) or not value or len(value) > MAX_VALUES:
         raise _invalid(f"{key} takes a list of 1 to {MAX_VALUES} filters")
-    parts = tuple(parse_filter(part, depth=depth + 1) for part in value)
+    parts = tuple(_parse(part, depth + 1) for part in value)
     return AllOf(parts) if key == "$and" else AnyOf(parts)
 
 
@@ -130,7 +152,7 @@ def _operand(field: str, operator: str, operand: object) -> object:
         if not isinstance(operand, bool):
             raise _invalid("$exists takes true or false")
         return operand
-    raise _invalid(f"{operator!r} is not an operator of the filter language")
+    raise _invalid(f"{operator[:100]!r} is not an operator of the filter language")
 
 
 def _scalar(field: str, value: object) -> str | int | float:

@@ -18,13 +18,33 @@ CHOICES = {
     "cache_index": ("local", "server"),
     "cache_judge": ("on", "off"),
     "redis_mode": ("standalone", "cluster"),
+    "auth_role": ("reader", "writer", "admin"),
 }
+AUTHENTICATORS = ("none", "iam", "api_keys", "jwt")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a function needs to know, each field from the variable of the same name in capitals."""
 
+    auth: str = "none"
+    auth_tenant: str = "default"
+    auth_groups: str = ""
+    auth_role: str = "admin"
+    api_keys: str = ""
+    iam_principals: str = ""
+    jwt_issuer: str = ""
+    jwt_audience: str = ""
+    jwt_keys: str = ""
+    jwt_tenant_claim: str = ""
+    jwt_groups_claim: str = "groups"
+    jwt_role_claim: str = "role"
+    jwt_leeway_seconds: float = 60.0
+    requests_per_minute: int = 60
+    streams_per_principal: int = 8
+    tokens_per_day: int = 0
+    daily_token_limit: int = 0
+    most_open_requests: int = 128
     bucket: str = "headrace-documents"
     redis_url: str = "redis://127.0.0.1:6379/0"
     redis_mode: str = "standalone"
@@ -75,6 +95,7 @@ class Settings:
     ocr_languages: str = "eng"
     chunk_context_model: str = ""
     parse_timeout_seconds: float = 240.0
+    parse_cpu_seconds: int = 120
     parse_memory_bytes: int = 2 * 1024 * 1024 * 1024
     queue_url: str = ""
     dead_letters_arn: str = "none"
@@ -99,6 +120,7 @@ class Settings:
                 raise ConfigurationError(
                     f"{name.upper()} is {getattr(self, name)!r}; it can be {', '.join(choices)}. Correct it and start again."
                 )
+        self._check_auth()
         if self.chunk_context_model == EXTRACTIVE_MODEL:
             raise ConfigurationError(
                 "CHUNK_CONTEXT_MODEL is 'extractive', which writes nothing of its own. Name a language model, or none."
@@ -108,6 +130,27 @@ class Settings:
                 f"RETRIEVAL_DENSE_WEIGHT is {self.retrieval_dense_weight:g}; it must be above 0 and at most 1. "
                 "Correct it and start again."
             )
+
+    @property
+    def authenticators(self) -> tuple[str, ...]:
+        """The names in AUTH, in their order."""
+        return tuple(name.strip() for name in self.auth.split(","))
+
+    def _check_auth(self) -> None:
+        strange = set(self.authenticators) - set(AUTHENTICATORS)
+        if strange or (len(self.authenticators) > 1 and "none" in self.authenticators):
+            raise ConfigurationError(
+                f"AUTH is {self.auth!r}; it can be none, or one or several of {', '.join(AUTHENTICATORS[1:])}, separated by "
+                "commas. Correct it and start again."
+            )
+        if "jwt" in self.authenticators and not (self.jwt_issuer and self.jwt_audience and self.jwt_keys):
+            raise ConfigurationError(
+                "AUTH names jwt, which needs JWT_ISSUER, JWT_AUDIENCE and JWT_KEYS (a JWKS, or the URL of one). "
+                "Set them and start again."
+            )
+        for name in ("requests_per_minute", "streams_per_principal", "most_open_requests"):
+            if getattr(self, name) < 1:
+                raise ConfigurationError(f"{name.upper()} must be 1 or more. Correct it and start again.")
 
 
 def _kind(default: object) -> type:

@@ -1,6 +1,6 @@
 """`make bench`: runs each bench by name, or all. A bench prints a table and asserts nothing.
 
-python -m tests.bench [chat runtime stores ingest upload quality cache judge single_flight]
+python -m tests.bench [chat runtime stores ingest upload quality cache judge single_flight hostile overload answers]
 """
 
 from __future__ import annotations
@@ -9,7 +9,20 @@ import asyncio
 import sys
 from importlib import import_module
 
-BENCHES = ("chat", "runtime", "stores", "ingest", "upload", "quality", "cache", "judge", "single_flight")
+BENCHES = (
+    "chat",
+    "runtime",
+    "stores",
+    "ingest",
+    "upload",
+    "quality",
+    "cache",
+    "judge",
+    "single_flight",
+    "hostile",
+    "overload",
+    "answers",
+)
 
 
 def main() -> int:

@@ -35,7 +35,9 @@ async def headrace(folder: Path, embeddings: str, qdrant: str, redis_url: str, c
         redis = await stack.enter_async_context(open_redis(redis_url))
         deps = IngestDependencies(
             bucket=DiskBucket(folder, collection),
-            parser=await stack.enter_async_context(open_process_parser(timeout_seconds=240, memory_bytes=2 * 1024**3)),
+            parser=await stack.enter_async_context(
+                open_process_parser(timeout_seconds=240, cpu_seconds=60, memory_bytes=2 * 1024**3)
+            ),
             embedder=await stack.enter_async_context(
                 open_openai_embedder(api_key="k", base_url=embeddings, model="bench", batch=64)
             ),

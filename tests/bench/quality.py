@@ -1,4 +1,4 @@
-"""Retrieval quality: dense, BM25, and their mixtures side by side on the Python documentation (tests/bench/corpus.py).
+"""Retrieval quality: dense, BM25, and their mixtures side by side, on Python's documentation and on Debian's FAQ.
 
 The line `Headrace` is the product's own path: chunks in the embedded store, ranked by the blended score. The others are
 computed here from the same vectors and words. The default of RETRIEVAL_DENSE_WEIGHT is chosen by this table.
@@ -13,6 +13,7 @@ import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ from headrace.stores.edge import open_embedded_store
 from headrace.text.lexical import K1, USUAL_TERMS, B, chunk_weights, question_weights, terms
 from headrace.types import Chunk, EmbeddedChunk, Query, Scope, SearchRequest
 from infra.local.processes import ROOT
-from tests.bench import corpus
-from tests.bench.corpus import TENANT, Labelled, folder, load
+from tests.bench import corpus, debian_faq
+from tests.bench.corpus import TENANT, Labelled, load
 
 Scores = np.ndarray[Any, Any]
 DEPTH = 50
@@ -35,13 +36,22 @@ CACHE = ROOT / ".headrace" / "bench"
 
 
 async def run() -> None:
-    """Print the table, or say what is missing."""
-    root = folder()
-    if root is None:
-        print(f"\nquality: the corpus is not here.\n{corpus.__doc__}")
-        return
-    chunks, questions = await asyncio.to_thread(load, root)
-    print(f"\nretrieval quality: {len(chunks)} chunks, {len(questions)} questions, all-MiniLM-L6-v2")
+    """Print a table for each corpus, or say what is missing."""
+    corpora = [(corpus, "Python's documentation", load)]
+    corpora += [
+        (debian_faq, f"Debian's FAQ ({name})", partial(debian_faq.load, language=name)) for name in ("en", "de")
+    ]
+    for module, name, loaded in corpora:
+        root = module.folder()
+        if root is None:
+            print(f"\nquality: {name} is not here.\n{module.__doc__}")
+            continue
+        chunks, questions = await asyncio.to_thread(loaded, root)
+        print(f"\nretrieval quality, {name}: {len(chunks)} chunks, {len(questions)} questions, all-MiniLM-L6-v2")
+        await _measure(chunks, questions)
+
+
+async def _measure(chunks: list[Chunk], questions: list[Labelled]) -> None:
     vectors = await asyncio.to_thread(_embedded, [chunk.text_to_embed for chunk in chunks])
     asked = await asyncio.to_thread(_embedded, [question.text for question in questions])
     dense = asked @ vectors.T
@@ -75,7 +85,8 @@ def _print(ranks: dict[str, Scores], kinds: Scores) -> None:
         cells = [f"{_reciprocal(rank).mean():.3f} ({_interval(_reciprocal(rank))})", f"{_hit(rank):.3f}"]
         cells += [f"{gain.mean():+.3f} ({_interval(gain)})"]
         for kind in ("faq", "identifier"):
-            cells += [f"{_reciprocal(rank)[kinds == kind].mean():.3f}", f"{_hit(rank[kinds == kind]):.3f}"]
+            some = rank[kinds == kind]
+            cells += [f"{_reciprocal(some).mean():.3f}", f"{_hit(some):.3f}"] if len(some) else ["", ""]
         widths = (24, 6, 24, 9, 6, 17, 6)
         print(f"{name:<34} " + " ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True)))
 
@@ -176,20 +187,26 @@ def _dbsf(scores: Scores) -> Scores:
 
 
 def _embedded(texts: list[str]) -> Scores:
-    """The texts' vectors, kept from one run to the next."""
-    name = hashlib.sha256("\x1f".join(texts).encode()).hexdigest()[:16]
-    path = CACHE / f"{name}.npy"
-    if not path.exists():
+    """The texts' vectors, each kept from one run to the next."""
+    path = CACHE / "vectors.npz"
+    names = [hashlib.sha256(text.encode()).hexdigest()[:24] for text in texts]
+    kept: dict[str, Scores] = {}
+    if path.exists():
+        with np.load(path) as file:
+            kept = dict(zip(file["names"].tolist(), file["vectors"], strict=True))
+    new = {name: text for name, text in zip(names, texts, strict=True) if name not in kept}
+    if new:
         CACHE.mkdir(parents=True, exist_ok=True)
-        halves = [texts[::2], texts[1::2]]
+        items = list(new.items())
+        halves = [items[::2], items[1::2]]
         with ProcessPoolExecutor(2) as pool:
-            even, odd = pool.map(_embed, halves)
-        vectors = np.zeros((len(texts), even.shape[1]), dtype=np.float32)
-        vectors[::2], vectors[1::2] = even, odd
-        np.save(path, vectors)
-    kept: Scores = np.load(path)
-    return kept
+            for half, vectors in zip(halves, pool.map(_embed, [[text for _, text in h] for h in halves]), strict=True):
+                kept.update(zip((name for name, _ in half), vectors, strict=True))
+        np.savez(path, names=np.array(list(kept)), vectors=np.array(list(kept.values()), dtype=np.float32))
+    return np.array([kept[name] for name in names], dtype=np.float32)
 
 
 def _embed(texts: list[str]) -> Scores:
+    if not texts:
+        return np.zeros((0, 0), dtype=np.float32)
     return np.array(load_minilm().embed(texts), dtype=np.float32)

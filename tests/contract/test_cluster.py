@@ -25,6 +25,7 @@ from headrace.types import (
     EmbeddedChunk,
     Message,
     Partition,
+    Principal,
     Scope,
 )
 from tests.contract.test_caches import LIMITS, answer
@@ -82,8 +83,8 @@ async def test_documents_answers_flights_and_conversations_live_on_a_cluster(clu
         cursor, found = await maintenance.sweep(tenant, 0, embedding_model="m", dry_run=False)
         assert (cursor, found) == (0, {"fresh": 1})
         assert (await maintenance.stats(tenant)).entries == 1
-        await conversations.append(tenant, "c", [Message("user", "hello")])
-        assert [turn.content for turn in await conversations.history(tenant, "c")] == ["hello"]
+        await conversations.append(Principal(tenant), "c", [Message("user", "hello")])
+        assert [turn.content for turn in await conversations.history(Principal(tenant), "c")] == ["hello"]
         lease = await relay.lead(f"{tenant}/q")
         assert lease is not None
         assert await relay.lead(f"{tenant}/q") is None

@@ -372,6 +372,43 @@ async def test_append_turns(state: State) -> None:
     assert 0 < await state.client.ttl(key) <= 60
 
 
+async def test_admit(state: State) -> None:
+    use, places = f"{{{state.tenant}}}:use", f"{{{state.tenant}}}:open"
+
+    async def admit(name: str, *, rate: int = 2, most_open: int = 5, tokens: int = 0, day: int = 7) -> Any:
+        return await state.run("admit", [use, places], rate, most_open, tokens, day, name, 5000)
+
+    assert (await admit("a"))[:2] == [b"ok", 1]
+    assert (await admit("b"))[:2] == [b"ok", 0]
+    verdict, wait_ms = await admit("c")
+    assert verdict == b"requests"
+    assert 29_000 < wait_ms <= 30_000
+    assert await admit("c", most_open=2) == [b"streams"], "what is refused takes no place"
+    await state.client.hset(use, mapping={"day": 7, "tokens": 100})
+    assert await admit("c", tokens=100) == [b"tokens"]
+    assert (await admit("c", tokens=100, day=8))[0] == b"requests", "another day"
+    assert (await admit("c", rate=0))[0] == b"requests"
+    # Places of processes that died run out.
+    await state.client.zadd(places, {"a": 1, "b": 1})
+    await state.client.hdel(use, "due")
+    assert (await admit("c", rate=100, most_open=1))[0] == b"ok"
+    assert await state.client.zrange(places, 0, -1) == [b"c"]
+    assert 0 < await state.client.pttl(places) <= 5000
+
+
+async def test_release(state: State) -> None:
+    use, places = f"{{{state.tenant}}}:use", f"{{{state.tenant}}}:open"
+    await state.client.zadd(places, {"a": 10**15, "b": 10**15})
+    await state.run("release", [use, places], "a", 0, 7)
+    assert await state.client.zrange(places, 0, -1) == [b"b"]
+    assert not await state.client.exists(use)
+    for tokens in (30, 12):
+        await state.run("release", [use, places], "b", tokens, 7)
+    assert await state.client.hmget(use, "day", "tokens") == [b"7", b"42"]
+    await state.run("release", [use, places], "b", 5, 8)
+    assert await state.client.hmget(use, "day", "tokens") == [b"8", b"5"], "a new day begins at nothing"
+
+
 async def test_lead_run(state: State) -> None:
     lease, messages = f"{{{state.tenant}}}:run:lease", f"{{{state.tenant}}}:run"
     await state.client.xadd(messages, {"m": "of an earlier run"})

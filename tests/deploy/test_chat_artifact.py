@@ -57,7 +57,7 @@ async def chat_function(
             "PATH": "/usr/bin:/bin", "LANG": "en_US.UTF-8", "PYTHONPATH": str(artifacts["RuntimeLayer"]),
             "AWS_LAMBDA_RUNTIME_API": api.address, "LAMBDA_TASK_ROOT": str(task_root), "_HANDLER": "functions.chat.main.app",
             "REDIS_URL": redis_url, "QDRANT_URL": qdrant_url, "OPENAI_BASE_URL": openai_url, "OPENAI_API_KEY": "k",
-            "EMBEDDING_MODEL": MODEL, "CHAT_MODEL": "m", "COLLECTION_PREFIX": "artifact",
+            "EMBEDDING_MODEL": MODEL, "CHAT_MODEL": "m", "COLLECTION_PREFIX": "artifact", "AUTH": "iam",
         }  # fmt: skip
         wrapper = artifacts["RuntimeLayer"].parent / "streaming-runtime"
         process = await asyncio.create_subprocess_exec(str(wrapper), str(python), cwd=task_root, env=environment)
@@ -74,6 +74,7 @@ async def chat_function(
 def asking(path: str, **body: Any) -> dict[str, Any]:
     event = url_event("POST", path, body=json.dumps(body).encode())
     event["headers"] |= {"content-type": "application/json"}
+    event["requestContext"]["authorizer"] = {"iam": {"userArn": "arn:aws:iam::123456789012:user/anna"}}
     return event
 
 

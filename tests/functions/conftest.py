@@ -11,24 +11,28 @@ from redis.asyncio import Redis
 
 from functions.chat.app import create_app
 from functions.chat.dependencies import ChatDependencies
+from functions.chat.load import Load
 from functions.chat.metrics import Report
 from functions.ingest.dependencies import IngestDependencies
 from headrace.answering.dependencies import AnswerDependencies, NearQuestions
 from headrace.answering.extractive import ExtractiveAnswerer
 from headrace.answering.generation import LanguageModelAnswerer
 from headrace.answering.judge import ModelJudge
+from headrace.auth.loopback import LoopbackAuthenticator
 from headrace.embedders.minilm import MiniLMEmbedder
-from headrace.protocols import ChatModel, Uploads
+from headrace.protocols import Authenticator, ChatModel, RateLimiter, Uploads
+from headrace.rate_limits import RateLimits
 from headrace.redis_state.answer_cache.cache import CacheLimits, RedisCache
 from headrace.redis_state.answer_cache.maintenance import RedisCacheMaintenance
 from headrace.redis_state.answer_cache.question_index import LocalQuestionIndex
 from headrace.redis_state.conversations import RedisConversations
+from headrace.redis_state.limits import RedisRateLimiter
 from headrace.redis_state.registry import RedisRegistry
 from headrace.redis_state.relay import RedisRelay
 from headrace.retrieval.retriever import RetrievalOptions, Retriever
 from headrace.single_flight.flight import SingleFlight
 from headrace.stores.qdrant import QdrantStore
-from headrace.types import Principal
+from headrace.types import Principal, Role
 from tests.support.ingest import FolderBucket, LineParser
 from tests.support.library import Library
 
@@ -74,19 +78,28 @@ def chat_app(answer_deps: Callable[..., AnswerDependencies], tenant: str, redis:
         principal: Principal | None = None,
         report: Report | None = None,
         judge: ChatModel | None = None,
+        authenticator: Authenticator | None = None,
+        limiter: RateLimiter | None = None,
+        most_open: int = 1000,
     ) -> Any:
         answering = answer_deps(model, judge=judge)
 
         @asynccontextmanager
         async def open_dependencies() -> AsyncIterator[ChatDependencies]:
             cache_maintenance = RedisCacheMaintenance(redis, tenant_bytes=10**8, tenant_entries=1000)
-            yield ChatDependencies(answering, deadline_seconds, cache_maintenance, uploads, max_document_bytes, report)
+            yield ChatDependencies(
+                answering=answering,
+                deadline_seconds=deadline_seconds,
+                authenticator=authenticator or LoopbackAuthenticator(principal or Principal(tenant, role=Role.ADMIN)),
+                limiter=limiter or RedisRateLimiter(redis, RateLimits(10_000, 1000)),
+                load=Load(most_open),
+                cache_maintenance=cache_maintenance,
+                uploads=uploads,
+                max_document_bytes=max_document_bytes,
+                report=report,
+            )
 
-        app = create_app(open_dependencies)
-        from functions.chat.dependencies import principal_of
-
-        app.dependency_overrides[principal_of] = lambda: principal or Principal(tenant)
-        return app
+        return create_app(open_dependencies)
 
     return make
 

@@ -18,7 +18,7 @@ real = main.open_dependencies
 def event(method, path, body=""):
     return {"version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "", "headers":
             {"content-type": "application/json", "accept": "application/json"}, "body": body, "isBase64Encoded": False,
-            "requestContext": {"http": {"method": method, "path": path, "sourceIp": "1.2.3.4"}, "stage": "$default"}}
+            "requestContext": {"authorizer": {"iam": {"userArn": "arn:aws:iam::123456789012:user/anna"}}, "http": {"method": method, "path": path, "sourceIp": "1.2.3.4"}, "stage": "$default"}}
 answers = []
 for call in (event("GET", "/healthz"), event("GET", "/readyz"), event("POST", "/chat", '{"question": "Who wrote Hamlet?"}'),
              event("POST", "/chat", "{")):
@@ -33,7 +33,7 @@ def test_many_buffered_calls_share_one_lifespan(redis_url: str, qdrant_url: str)
     path = os.pathsep.join((str(ROOT), str(ROOT / "shared")))
     # A database of its own: other tests index the default tenant with another embedding model.
     redis_url = f"{redis_url.removesuffix('/0')}/5"
-    environment = {**os.environ, "PYTHONPATH": path, "REDIS_URL": redis_url, "QDRANT_URL": qdrant_url}
+    environment = {**os.environ, "PYTHONPATH": path, "REDIS_URL": redis_url, "QDRANT_URL": qdrant_url, "AUTH": "iam"}
     command = [sys.executable, "-W", "error", "-c", SCRIPT]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 0, result.stderr[-2000:]

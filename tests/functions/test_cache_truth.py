@@ -120,7 +120,7 @@ class NumberingModel:
         if self.meanwhile is not None:
             meanwhile, self.meanwhile = self.meanwhile, None
             await meanwhile()
-        passages = messages[-1].content.count("<passage ")
+        passages = messages[-1].content.count("<passage-")
         yield ModelChunk(" ".join(f"[{number}]" for number in range(1, passages + 1)))
         yield ModelChunk(usage=Usage(10, 5), finish_reason=FinishReason.STOP)
 

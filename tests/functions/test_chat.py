@@ -25,6 +25,7 @@ from headrace.types import Block, CacheKey, Message, Principal, Question, Scope
 from tests.support.http import SseEvent, served, sse_events
 from tests.support.library import Library
 from tests.support.openai_server import Script
+from tests.support.prompts import question_in
 
 LEAVE = "Parents may take 26 weeks of parental leave. Tell the office eight weeks before."
 OIL = "The main bearing takes 18 litres of turbine oil. Change the oil every two years."
@@ -321,7 +322,7 @@ async def test_a_conversation_is_remembered_and_its_followups_are_not_cached(
             assert follow["cached"] is False
         assert follow["conversation_id"] == first["conversation_id"]
     contents = [m["content"] for m in script.requests[1]["messages"]]
-    assert contents[1:3] == ["How long is parental leave?", "It is so [1]."]
+    assert (question_in(contents[1]), contents[2]) == ("How long is parental leave?", "It is so [1].")
 
 
 async def test_without_a_language_model_each_question_stands_alone(url: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from headrace.buckets.uploads import S3Uploads
 from headrace.redis_state.registry import RedisRegistry
-from headrace.types import Document, DocumentKey, DocumentState, Principal, Step
+from headrace.types import Document, DocumentKey, DocumentState, Principal, Role, Step
 from infra.local.bucket import CREDENTIALS
 from tests.support.http import served, sse_events
 
@@ -61,7 +61,8 @@ async def test_a_form_puts_a_file_into_the_bucket_with_its_labels(url: str, buck
     assert (form["key"], form["max_bytes"]) == (f"documents/{tenant}/guides/pump.txt", 1000)
     assert await send(form, b"The pump.") in {200, 201, 204}
     found = await asyncio.to_thread(boto3.client("s3").get_object, Bucket=bucket_name, Key=form["key"])
-    assert (found["Metadata"], found["ContentType"]) == ({"tags": "policy, 2026"}, "text/plain")
+    assert (found["Metadata"].pop("create-only")[16], found["ContentType"]) == ("-", "text/plain")
+    assert found["Metadata"] == {"tags": "policy, 2026"}
     assert await asyncio.to_thread(found["Body"].read) == b"The pump."
 
 
@@ -93,18 +94,34 @@ async def test_labels_that_are_not_the_askers_or_no_names_are_refused(url: str, 
     assert (status, body["error"]["param"]) == (400, next(iter(labels)))
 
 
-async def test_a_form_replaces_no_document_that_the_asker_may_not_see(
+async def test_a_name_that_is_hidden_is_not_told_apart_from_a_free_one(
     url: str, registry: RedisRegistry, tenant: str
 ) -> None:
     await put_record(registry, Document(f"documents/{tenant}/plan.txt", DocumentState.READY, groups=("hr",)))
+    answers = [
+        await post(url, name=name, replace=replace) for name in ("plan.txt", "free.txt") for replace in (False, True)
+    ]
+    assert [status for status, _ in answers] == [201] * 4
+    shapes = {(form["url"], form["max_bytes"], *sorted(form["fields"])) for _, form in answers}
+    assert len(shapes) == 1
+    # All four may replace nothing: ingest holds them to it (test_ingest.py).
+    assert all("x-amz-meta-create-only" in form["fields"] for _, form in answers)
+
+
+async def test_a_form_overwrites_nothing_unless_it_says_so(url: str, registry: RedisRegistry, tenant: str) -> None:
+    await put_record(registry, Document(f"documents/{tenant}/plan.txt", DocumentState.READY))
     status, body = await post(url, name="plan.txt")
-    assert (status, body["error"]["param"]) == (400, "name")
+    assert (status, body["error"]["code"], body["error"]["param"]) == (409, "conflict", "name")
+    assert "replace: true" in body["error"]["message"]
+    status, form = await post(url, name="plan.txt", replace=True)
+    assert status == 201
+    assert "x-amz-meta-create-only" not in form["fields"]
 
 
 async def test_the_default_tenants_folders_are_not_other_tenants(
     chat_app: Callable[..., Any], bucket_name: str
 ) -> None:
-    app = chat_app(uploads=S3Uploads(bucket_name), max_document_bytes=10, principal=Principal())
+    app = chat_app(uploads=S3Uploads(bucket_name), max_document_bytes=10, principal=Principal(role=Role.WRITER))
     async with served(app) as url:
         keys = [(await post(url, name=name))[1]["key"] for name in ("a.txt", "acme/a.txt")]
     assert keys == ["documents/a.txt", "documents/default/acme/a.txt"]

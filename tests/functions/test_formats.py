@@ -18,7 +18,7 @@ from tests.support.ingest import FolderBucket
 async def test_the_table_of_formats_is_what_ingest_does(
     bucket: FolderBucket, ingest_deps: IngestDependencies, tenant: str
 ) -> None:
-    opening = open_process_parser(timeout_seconds=60, memory_bytes=2 * 1024**3, ocr_languages="eng")
+    opening = open_process_parser(timeout_seconds=60, cpu_seconds=60, memory_bytes=2 * 1024**3, ocr_languages="eng")
     async with opening as parser:
         deps = replace(ingest_deps, parser=parser, max_document_bytes=10**9, embedder=HashEmbedder())
         made = await formats.tables(deps, bucket, tenant)

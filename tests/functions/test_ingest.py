@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote_plus
@@ -16,7 +17,7 @@ from functions.ingest.events import changed_documents
 from functions.ingest.main import handle_batch
 from functions.ingest.pipeline import synchronise
 from headrace.errors import BucketUnavailableError, EmbedderUnavailableError, InvalidInputError
-from headrace.types import Document, DocumentKey, DocumentState
+from headrace.types import Document, DocumentKey, DocumentState, create_only_mark
 from tests.support.ingest import FolderBucket
 
 
@@ -66,6 +67,43 @@ async def test_an_overwrite_leaves_only_the_new_version(
     document = await record(key, ingest_deps)
     assert document.chunks == await ingest_deps.store.count(key.tenant) == 1
     assert document.size_bytes == 5
+
+
+async def test_a_form_that_replaces_nothing_never_takes_the_place_of_what_can_be_searched(
+    bucket: FolderBucket, ingest_deps: IngestDependencies, key: DocumentKey
+) -> None:
+    mark = create_only_mark(key.key, time.time() + 900)
+    bucket.put(key.key, b"the board's own plan", groups=("board",))
+    await synchronise(key, ingest_deps)
+    before = await record(key, ingest_deps)
+    bucket.put(key.key, b"a stranger's plan", create_only=mark)
+    for _ in range(2):
+        await synchronise(key, ingest_deps)
+        after = await record(key, ingest_deps)
+        assert (after.generation, after.groups, after.state) == (before.generation, ("board",), DocumentState.READY)
+        assert "replace: true" in after.reason
+    # What may replace it does: an upload without the mark, or one whose mark is another key's, or of another time.
+    for content, other in ((b"1", ""), (b"2", create_only_mark(f"{key.key}x", time.time() + 900)),
+                           (b"3", create_only_mark(key.key, time.time() - 900))):  # fmt: skip
+        bucket.put(key.key, content, create_only=other)
+        await synchronise(key, ingest_deps)
+        replaced = await record(key, ingest_deps)
+        assert (replaced.size_bytes, replaced.groups, replaced.reason) == (1, (), "")
+
+
+async def test_a_form_that_replaces_nothing_makes_a_new_document_once(
+    bucket: FolderBucket, ingest_deps: IngestDependencies, key: DocumentKey
+) -> None:
+    mark = create_only_mark(key.key, time.time() + 900)
+    bucket.put(key.key, b"!not readable", create_only=mark)
+    await synchronise(key, ingest_deps)
+    assert (await record(key, ingest_deps)).state is DocumentState.FAILED
+    bucket.put(key.key, b"first", create_only=mark)
+    await synchronise(key, ingest_deps)
+    assert (await record(key, ingest_deps)).size_bytes == 5
+    bucket.put(key.key, b"second", create_only=mark)
+    await synchronise(key, ingest_deps)
+    assert (await record(key, ingest_deps)).size_bytes == 5
 
 
 async def test_a_delete_leaves_nothing_even_when_the_put_comes_late(

@@ -43,6 +43,7 @@ from headrace.types import (
 from infra.calibration.families import Family, read_families
 from tests.support.library import Library
 from tests.support.openai_server import Script
+from tests.support.prompts import question_in
 
 FAMILIES = read_families()
 ASKED = re.compile(r"<question>\n(.*)\n</question>")
@@ -67,7 +68,7 @@ def answer_from_table(family: Family, script: Script) -> None:
     """The model double knows each fact, and as a judge which questions ask for the same one."""
 
     def reply(prompt: str) -> str:
-        return f"{family.fact_of(prompt.rpartition('Question: ')[2]).answer} [1]."
+        return f"{family.fact_of(question_in(prompt)).answer} [1]."
 
     def choose(prompt: str) -> str:
         (asked,) = map(json.loads, ASKED.findall(prompt))

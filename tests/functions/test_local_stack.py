@@ -219,3 +219,12 @@ def test_a_wrong_setting_is_a_clear_sentence(tmp_path: Path) -> None:
         assert result.returncode == 1
         assert words in result.stderr
         assert "Traceback" not in result.stderr
+
+
+async def test_a_stack_that_asks_for_keys_starts_and_lets_no_stranger_in(tmp_path: Path) -> None:
+    options = StackOptions(tmp_path, port=free_port(), s3_port=free_port())
+    async with run_stack(options, environ={**os.environ, "AUTH": "api_keys"}, report=lambda _: None) as stack:
+        async with aiohttp.ClientSession() as session:
+            for path, status in (("/healthz", 200), ("/", 200), ("/documents", 401), ("/readyz", 401)):
+                async with session.get(f"{stack.url}{path}") as response:
+                    assert response.status == status, path

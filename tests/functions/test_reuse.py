@@ -16,6 +16,7 @@ from functions.ingest.pipeline import synchronise
 from headrace.types import Document, DocumentKey, DocumentState, FinishReason, Message, ModelChunk, Principal, Usage
 from tests.support.embedders import HashEmbedder
 from tests.support.ingest import FolderBucket, LineParser
+from tests.support.prompts import framed
 
 
 class Letters:
@@ -189,7 +190,7 @@ class Narrator:
 
     async def stream(self, messages: Sequence[Message], **_: Any) -> AsyncGenerator[ModelChunk, None]:
         self.calls += 1
-        passage = messages[-1].content.partition("<passage>\n")[2]
+        passage = framed(messages[-1].content, "passage")[-1]
         yield ModelChunk(text=f"This is about zebra {passage.split()[0]}.")
         yield ModelChunk(usage=Usage(90, 10), finish_reason=FinishReason.STOP)
 

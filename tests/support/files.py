@@ -32,12 +32,25 @@ def pdf(*pages: str, password: str = "") -> bytes:
     return bytes(document.output())
 
 
+def pdf_with_margins(texts: list[str]) -> bytes:
+    """A PDF of these pages, each with the manual's name above and its number below."""
+    document = FPDF()
+    document.set_auto_page_break(auto=False)
+    for number, text in enumerate(texts, 1):
+        document.add_page()
+        document.set_font("helvetica", size=11)
+        for y, line in ((10, "Pump manual, 3rd edition"), (60, text), (280, f"Page {number} of {len(texts)}")):
+            document.set_xy(10, y)
+            document.cell(0, 6, line)
+    return bytes(document.output())
+
+
 def docx(heading: str, *paragraphs: str) -> bytes:
     document = Document()
     document.add_heading(heading, 1)
     for paragraph in paragraphs:
         document.add_paragraph(paragraph)
-    return _saved(document.save)
+    return saved(document.save)
 
 
 def pptx(title: str, text: str) -> bytes:
@@ -45,7 +58,7 @@ def pptx(title: str, text: str) -> bytes:
     slide = deck.slides.add_slide(deck.slide_layouts[1])
     slide.shapes.title.text = title
     slide.placeholders[1].text = text
-    return _saved(deck.save)
+    return saved(deck.save)
 
 
 def xlsx(sheet: str, *rows: tuple[object, ...]) -> bytes:
@@ -53,7 +66,7 @@ def xlsx(sheet: str, *rows: tuple[object, ...]) -> bytes:
     book.active.title = sheet
     for row in rows:
         book.active.append(row)
-    return _saved(book.save)
+    return saved(book.save)
 
 
 def odt(heading: str, *paragraphs: str) -> bytes:
@@ -107,7 +120,7 @@ def xls(sheet: str, *rows: tuple[Any, ...]) -> bytes:
     for r, row in enumerate(rows):
         for c, value in enumerate(row):
             page.write(r, c, value)
-    return _saved(book.save)
+    return saved(book.save)
 
 
 def msg(subject: str, body: str, attachment: str = "") -> bytes:
@@ -138,7 +151,7 @@ def picture(text: str, *, kind: str = "PNG") -> bytes:
     draw = ImageDraw.Draw(image)
     for number, line in enumerate(lines):
         draw.text((60, 60 + 60 * number), line, fill=10, font=ImageFont.load_default(36))
-    return _saved(lambda target: image.save(target, kind))
+    return saved(lambda target: image.save(target, kind))
 
 
 def scan(*pages: str) -> bytes:
@@ -239,7 +252,8 @@ def _zip_bomb() -> bytes:
     return zipped({"[Content_Types].xml": "", "word/document.xml": b"0" * (600 * 1024 * 1024)})
 
 
-def _saved(save: Callable[[BytesIO], None]) -> bytes:
+def saved(save: Callable[[BytesIO], None]) -> bytes:
+    """What a library saves into a file."""
     target = BytesIO()
     save(target)
     return target.getvalue()

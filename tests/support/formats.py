@@ -10,7 +10,7 @@ from pathlib import Path
 from functions.ingest.dependencies import IngestDependencies
 from functions.ingest.pipeline import synchronise
 from headrace.types import DocumentKey, DocumentState, ObjectVersion
-from tests.support import files
+from tests.support import files, probes
 from tests.support.ingest import FolderBucket
 
 PAGE = Path("docs/formats.md")
@@ -18,29 +18,29 @@ BEGIN, END = "<!-- made by tests/functions/test_formats.py -->\n", "<!-- end -->
 TEXT = "The shaft seal of the feed pump is replaced every four thousand operating hours."
 KEPT = {
     "txt": "paragraphs, list items",
-    "md": "headings, tables",
-    "html": "headings, tables, list items; no scripts",
+    "md": "headings, tables, list items, footnotes, front matter",
+    "html": "headings, tables, list items, details, forms, alt texts; no scripts, nothing hidden",
     "xml": "element names as sections; records as `name: value`",
-    "json": "keys as sections; `path.to.it: value`",
-    "ndjson": "a block a line",
-    "csv": "rows as `Header: value`, and as HTML",
+    "json": "keys as sections; a record a block, as `path.to.it: value`, cited as `employees[3]`",
+    "ndjson": "a record a line",
+    "csv": "rows as `Header: value`, and as HTML; titles above a table; row numbers",
     "tsv": "as csv",
-    "xlsx": "as csv; sheets as sections and pages",
+    "xlsx": "as csv, values as they are shown; sheets as sections and pages; notes; nothing hidden",
     "xls": "as xlsx",
-    "docx": "headings, tables, list items",
-    "pptx": "slide numbers as pages, titles as sections",
-    "odt": "headings, tables, list items",
+    "docx": "headings, tables, lists, text boxes, notes, comments, charts; header and footer once; no deleted or hidden text",
+    "pptx": "slide numbers as pages, titles as sections; tables, speaker notes, charts, diagrams",
+    "odt": "headings, tables, lists, notes, text boxes; header and footer once",
     "rtf": "paragraphs",
     "epub": "chapters' headings, tables",
     "rst": "headings, tables, list items",
-    "org": "headings, tables, list items",
-    "eml": "subject, sender, date; names of what is attached",
+    "org": "headings, tables, list items, planning, properties, code",
+    "eml": "subject, sender, date; every text; invitations; what is attached, below its name",
     "msg": "as eml",
-    "pdf": "page numbers; the outline as sections",
+    "pdf": "page numbers; the outline as sections; columns, tables, filled forms, notes; OCR of pictures on pages with little text",
     "scan.pdf": "page numbers; text by OCR",
     "png": "text by OCR",
     "jpg": "text by OCR",
-    "tiff": "text by OCR",
+    "tiff": "text by OCR, page by page",
 }
 
 
@@ -59,6 +59,7 @@ async def tables(parts: IngestDependencies, bucket: FolderBucket, tenant: str) -
         state = await outcome(f"documents/{tenant}/{name}", content, parts, bucket)
         kind = name if name.startswith("scan") else name.partition(".")[2]
         lines.append(f"| {kind} | {KEPT[kind]} | {state} |")
+    lines += ["", await asyncio.to_thread(probes.matrix)]
     lines += ["", "| file | what is wrong with it | state |", "| --- | --- | --- |"]
     for name, (wrong, make) in files.hostile().items():
         state = await outcome(f"documents/{tenant}/{name}", await asyncio.to_thread(make), parts, bucket)

@@ -20,13 +20,15 @@ class FolderBucket:
         self.files: dict[str, bytes] = {}
         self.groups: dict[str, tuple[str, ...]] = {}
         self.modified_at: dict[str, float] = {}
+        self.create_only: dict[str, str] = {}
         # Where objects are encrypted, an ETag names the upload and not the content.
         self.salt = ""
 
-    def put(self, key: str, content: bytes, *, groups: tuple[str, ...] = ()) -> None:
+    def put(self, key: str, content: bytes, *, groups: tuple[str, ...] = (), create_only: str = "") -> None:
         self.files[key] = content
         self.groups[key] = groups
         self.modified_at[key] = time.time()
+        self.create_only[key] = create_only
 
     async def check(self) -> None:
         """Always ready."""
@@ -63,7 +65,8 @@ class FolderBucket:
 
     def _version(self, key: str, content: bytes) -> ObjectVersion:
         etag = hashlib.md5(content + self.salt.encode(), usedforsecurity=False).hexdigest()
-        return ObjectVersion(key, etag, len(content), self.modified_at[key], groups=self.groups[key])
+        labels = {"groups": self.groups[key], "create_only": self.create_only[key]}
+        return ObjectVersion(key, etag, len(content), self.modified_at[key], **labels)  # type: ignore[arg-type]
 
 
 class LineParser:

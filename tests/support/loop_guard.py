@@ -90,7 +90,8 @@ class StepClock:
 def _is_ours(frame: FrameType | None) -> bool:
     """Whether the product is on the stack, and does what it does more than once."""
     ours = False
-    while frame is not None:
+    # Read from another thread, the last of them may be no frame any more.
+    while isinstance(frame, FrameType):
         name = frame.f_code.co_filename
         if name.endswith(ONCE):
             return False

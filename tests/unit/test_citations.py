@@ -29,6 +29,11 @@ def test_a_marker_is_cited_once_with_the_sentence_that_carries_the_claim() -> No
     assert cited == [(1, "Tell the office early."), (2, "The bearing takes 18 litres of oil.")]
 
 
+def test_each_sentence_that_is_quoted_is_a_citation_once() -> None:
+    _, cited = run("“Parents may take 26 weeks.” [1] “Tell the office early.” [1] And early, the office is told [1].")
+    assert cited == [(1, "Parents may take 26 weeks."), (1, "Tell the office early.")]
+
+
 def test_markers_that_name_no_passage_are_dropped() -> None:
     assert run("So it is [7], or [0], or [1, 9].") == ("So it is , or , or [1].", [(1, "Parents may take 26 weeks.")])
 

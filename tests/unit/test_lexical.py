@@ -55,3 +55,34 @@ def test_a_text_that_says_it_more_often_or_more_briefly_shares_more() -> None:
 def test_a_blend_is_between_its_parts() -> None:
     assert blend(0.5, 0.2, 1.0) == 0.5
     assert blend(0.5, 0.2, 0.6) == pytest.approx(0.38)
+
+
+def test_an_identifier_as_a_whole_counts_more_than_its_parts() -> None:
+    question = "What does ERR_TG_5003 mean?"
+    whole = "ERR_TG_5003: The pressure sensor does not answer. Replace the sensor cable, and try again."
+    parts = "err: 1; tg: 2; 5003: 3; err_tg: 4"
+    assert overlap(question, whole) > 1.2 * overlap(question, parts)
+    assert overlap("how is os.path used", "os.path joins") > overlap("how is os.path used", "the os has a path")
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "other"),
+    [
+        ("Welche Frist gilt?", "Die Kündigungsfrist beträgt drei Monate.", "Die Miete beträgt 940 Euro."),
+        (
+            "Wie lang ist die Kündigungsfrist?",
+            "Für die Kündigung gilt eine Frist von drei Monaten.",
+            "Die Miete ist hoch.",
+        ),
+        ("Wat is de opzegtermijn?", "De termijn is drie maanden, voor wie opzegt.", "De huur is hoog."),
+        ("ما هو السعر", "سِعر المضخة أربعون درهما", "الميناء مفتوح كل يوم"),
+        ("איפה הנמל", "הנמל פתוח", "המחיר גבוה"),
+    ],
+)
+def test_words_are_found_as_parts_of_words_and_in_their_forms(question: str, text: str, other: str) -> None:
+    assert overlap(question, text) > 0.05 + overlap(question, other)
+
+
+def test_words_that_mean_nothing_by_themselves_are_no_terms_in_other_languages() -> None:
+    assert terms("Wie ist das und für wen?") == ["wen"]
+    assert terms("où est le et la") == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
-from functions.chat.dependencies import Asker, Deadline, Dependencies
+from functions.chat.dependencies import Deadline, Dependencies, Reader, visit_of
 from functions.chat.faults import write_fault
 from functions.chat.metrics import verdict_header
 from functions.chat.responses import streamed_answer, whole_answer
@@ -20,7 +20,7 @@ def add_ask_routes(app: FastAPI) -> None:
 
     @app.post("/chat")
     async def chat(
-        body: schemas.ChatBody, request: Request, deps: Dependencies, asker: Asker, deadline_seconds: Deadline
+        body: schemas.ChatBody, request: Request, deps: Dependencies, asker: Reader, deadline_seconds: Deadline
     ) -> Response:
         """Ask: typed Server-Sent Events, or one JSON value with `Accept: application/json`."""
         if not body.question.strip():
@@ -28,9 +28,11 @@ def add_ask_routes(app: FastAPI) -> None:
         parse_filter(body.filter)
         question = Question(body.question, asker, conversation_id=body.conversation_id, filter=body.filter)
         if _wants_json(request):
-            events = await whole_answer(question, deps, deadline_seconds=deadline_seconds)
+            events = await whole_answer(question, deps, visit_of(request), deadline_seconds=deadline_seconds)
             return JSONResponse(schemas.answer_payload(events), headers=verdict_header(events[0]))
-        return await streamed_answer(question, deps, _write, write_fault, deadline_seconds=deadline_seconds)
+        return await streamed_answer(
+            question, deps, visit_of(request), _write, write_fault, deadline_seconds=deadline_seconds
+        )
 
 
 def _write(event: AnswerEvent) -> bytes:

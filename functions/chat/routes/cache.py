@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 
-from functions.chat.dependencies import Asker, Dependencies
+from functions.chat.dependencies import Admin, Dependencies, Reader
 from functions.chat.wire import schemas
 from headrace.answering.cached import partition_of
 from headrace.errors import InvalidInputError, UnavailableError
@@ -19,14 +19,14 @@ def add_cache_routes(app: FastAPI) -> None:
     """`GET /cache/stats` and `POST /feedback`."""
 
     @app.get("/cache/stats")
-    async def stats(deps: Dependencies, asker: Asker) -> dict[str, Any]:
+    async def stats(deps: Dependencies, asker: Admin) -> dict[str, Any]:
         """What the asker's tenant's cache has done and holds."""
         if deps.cache_maintenance is None:
             raise HTTPException(404, "There is no cache here.")
         return schemas.stats_payload(await deps.cache_maintenance.stats(asker.tenant))
 
     @app.post("/feedback")
-    async def feedback(body: schemas.FeedbackBody, deps: Dependencies, asker: Asker) -> dict[str, Any]:
+    async def feedback(body: schemas.FeedbackBody, deps: Dependencies, asker: Reader) -> dict[str, Any]:
         """An asker says that an answer is wrong: it leaves the cache, with every question that a judge gave it to."""
         parse_filter(body.filter)
         partition = partition_of(Question("", asker, filter=body.filter), deps.answering)

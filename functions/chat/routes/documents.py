@@ -11,11 +11,11 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
-from functions.chat.dependencies import Asker, ChatDependencies, Deadline, Dependencies
+from functions.chat.dependencies import ChatDependencies, Deadline, Dependencies, Reader, Writer
 from functions.chat.faults import write_fault
 from functions.chat.responses import SSE_HEADERS
 from functions.chat.wire import schemas, sse
-from headrace.errors import InvalidInputError, UnavailableError
+from headrace.errors import ConflictError, InvalidInputError, UnavailableError
 from headrace.types import (
     DEFAULT_TENANT,
     DOCUMENTS_PREFIX,
@@ -35,7 +35,7 @@ def add_document_routes(app: FastAPI) -> None:
     """`GET /documents`, `GET /documents/{name}` and `POST /documents`."""
 
     @app.get("/documents")
-    async def documents(request: Request, deps: Dependencies, asker: Asker, deadline_seconds: Deadline) -> Response:
+    async def documents(request: Request, deps: Dependencies, asker: Reader, deadline_seconds: Deadline) -> Response:
         """Every document that the asker may see; with `Accept: text/event-stream`, until their states are final."""
 
         async def read() -> list[Document]:
@@ -48,7 +48,7 @@ def add_document_routes(app: FastAPI) -> None:
 
     @app.get("/documents/{name:path}")
     async def document(
-        name: str, request: Request, deps: Dependencies, asker: Asker, deadline_seconds: Deadline
+        name: str, request: Request, deps: Dependencies, asker: Reader, deadline_seconds: Deadline
     ) -> Response:
         """One document with its history; with `Accept: text/event-stream`, how it comes along until its state is final."""
         key = key_of(name, asker) if not name.startswith(DOCUMENTS_PREFIX) else DocumentKey(name)
@@ -63,7 +63,7 @@ def add_document_routes(app: FastAPI) -> None:
         return _watched(read, deadline_seconds)
 
     @app.post("/documents", status_code=201)
-    async def upload(body: schemas.UploadBody, deps: Dependencies, asker: Asker) -> dict[str, Any]:
+    async def upload(body: schemas.UploadBody, deps: Dependencies, asker: Writer) -> dict[str, Any]:
         """A form with which the file can be put into the bucket: what it is called and who may see it is signed."""
         if deps.uploads is None:
             raise UnavailableError("This deployment takes no uploads here. Put the file into its bucket.")
@@ -71,10 +71,19 @@ def add_document_routes(app: FastAPI) -> None:
         metadata = {name: ", ".join(given) for name, given in (("groups", body.groups), ("tags", body.tags)) if given}
         _check_labels(body, asker)
         known = await deps.answering.registry.get(key)
-        if known is not None and not asker.may_see(known.groups):
-            raise InvalidInputError("This name is taken. Choose another one.", param="name")
+        # A name that is hidden from the asker is not told apart from a free one; ingest keeps the document that has it.
+        is_visible = known is not None and asker.may_see(known.groups)
+        if is_visible and not body.replace:
+            raise ConflictError(
+                "There is a document of this name. Send `replace: true` to put another in its place, or choose another name.",
+                param="name",
+            )
         form = await deps.uploads.form(
-            key.key, metadata=metadata, content_type=body.content_type, max_bytes=deps.max_document_bytes
+            key.key,
+            metadata=metadata,
+            content_type=body.content_type,
+            max_bytes=deps.max_document_bytes,
+            create_only=not is_visible,
         )
         return schemas.upload_payload(key, form, max_bytes=deps.max_document_bytes)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from functions.chat.dependencies import Asker, Deadline, Dependencies
+from functions.chat.dependencies import Deadline, Dependencies, Reader, visit_of
 from functions.chat.faults import fault_of
 from functions.chat.metrics import verdict_header
 from functions.chat.responses import streamed_answer, whole_answer
@@ -32,17 +32,19 @@ def add_openai_routes(app: FastAPI) -> None:
 
     @app.post("/v1/chat/completions")
     async def chat_completions(
-        body: schemas.CompletionBody, deps: Dependencies, asker: Asker, deadline_seconds: Deadline
+        body: schemas.CompletionBody, request: Request, deps: Dependencies, asker: Reader, deadline_seconds: Deadline
     ) -> Response:
         """OpenAI's Chat Completions, with the citations beside the answer."""
         text, history = completions.question_of(body)
         parse_filter(body.filter)
         question = Question(text, asker, history=history, filter=body.filter)
         if not body.stream:
-            events = await whole_answer(question, deps, deadline_seconds=deadline_seconds)
+            events = await whole_answer(question, deps, visit_of(request), deadline_seconds=deadline_seconds)
             return JSONResponse(completions.completion(body, events), headers=verdict_header(events[0]))
         writer = completions.CompletionWriter(body)
-        return await streamed_answer(question, deps, writer.write, _write_error, deadline_seconds=deadline_seconds)
+        return await streamed_answer(
+            question, deps, visit_of(request), writer.write, _write_error, deadline_seconds=deadline_seconds
+        )
 
 
 def _write_error(error: Exception) -> bytes:

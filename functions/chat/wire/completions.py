@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from functions.chat.wire.schemas import (
+    MAX_CONVERSATION_CHARACTERS,
     MAX_QUESTION_CHARACTERS,
+    MAX_TURN_CHARACTERS,
     CompletionBody,
     answer_payload,
     citation_payload,
@@ -41,11 +43,18 @@ def question_of(body: CompletionBody) -> tuple[str, list[Message]]:
     last = body.messages[-1]
     if last.role != "user" or not last.text.strip():
         raise InvalidInputError("The last of `messages` must be the user's question, and not empty.", param="messages")
-    if len(last.text) > MAX_QUESTION_CHARACTERS:
-        most = f"{MAX_QUESTION_CHARACTERS:,}"
-        raise InvalidInputError(
-            f"A question may have at most {most} characters. Shorten the last message.", param="messages"
-        )
+    lengths = [len(message.text) for message in body.messages]
+    for length, most, what in (
+        (lengths[-1], MAX_QUESTION_CHARACTERS, "A question may have at most {} characters. Shorten the last message."),
+        (max(lengths), MAX_TURN_CHARACTERS, "A message may have at most {} characters. Shorten the longest one."),
+        (
+            sum(lengths),
+            MAX_CONVERSATION_CHARACTERS,
+            "All messages may have at most {} characters. Leave out the oldest.",
+        ),
+    ):
+        if length > most:
+            raise InvalidInputError(what.format(f"{most:,}"), param="messages")
     earlier = [Message(m.role, m.text) for m in body.messages[:-1] if m.role in {"user", "assistant"}]
     return last.text, earlier
 

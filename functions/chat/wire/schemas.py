@@ -25,6 +25,9 @@ from headrace.types import (
 )
 
 MAX_QUESTION_CHARACTERS = 8_000
+# Of what OpenAI's clients send along: one message, and all of them.
+MAX_TURN_CHARACTERS = 100_000
+MAX_CONVERSATION_CHARACTERS = 400_000
 
 
 class ChatBody(BaseModel):
@@ -48,14 +51,18 @@ class FeedbackBody(BaseModel):
 
 
 class UploadBody(BaseModel):
-    """`POST /documents`. `groups` may see the file (none: everybody of the tenant), `tags` say what it is about."""
+    """`POST /documents`. `groups` may see the file (none: everybody of the tenant), `tags` say what it is about.
+
+    `replace` puts it in the place of the asker's document of that name, if there is one.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     name: str = Field(min_length=1, max_length=1000)
-    content_type: str = Field(default="", max_length=200)
+    content_type: str = Field(default="", max_length=200, pattern=r"^[\x20-\x7e]*$")
     groups: list[str] = Field(default_factory=list, max_length=50)
     tags: list[str] = Field(default_factory=list, max_length=50)
+    replace: bool = False
 
 
 class TextPart(BaseModel):
@@ -202,6 +209,7 @@ def document_payload(document: Document, *, history: bool = False) -> dict[str, 
         "name": document.name,
         "state": document.state,
         "reason": document.reason,
+        "notes": list(document.notes),
         "size_bytes": document.size_bytes,
         "chunks": document.chunks,
         "searchable": document.generation is not None,

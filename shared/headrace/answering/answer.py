@@ -87,7 +87,7 @@ class _Conversation:
             self._text.clear()
         elif isinstance(event, DoneEvent):
             turns = [Message("user", self._question.text), Message("assistant", "".join(self._text))]
-            await self._conversations.append(self._question.principal.tenant, self._id, turns)
+            await self._conversations.append(self._question.principal, self._id, turns)
             return msgspec.structs.replace(event, conversation_id=self._id)
         return event
 
@@ -98,5 +98,5 @@ async def _open_conversation(question: Question, conversations: Conversations) -
         return None
     history: Sequence[Message] = ()
     if question.conversation_id:
-        history = await conversations.history(question.principal.tenant, question.conversation_id)
+        history = await conversations.history(question.principal, question.conversation_id)
     return _Conversation(conversations, question, history)

@@ -16,7 +16,7 @@ CLAIM_CHARACTERS = 600
 
 
 class CitationFilter:
-    """Feed it text as it comes; it gives tokens, and a citation at the first use of each passage.
+    """Feed it text as it comes; it gives tokens, and a citation for each sentence of a passage that is used.
 
     Markers that name no passage are dropped. Markers in code (backticks) and
     inside “quotations” are text.
@@ -26,14 +26,14 @@ class CitationFilter:
         self._passages = passages
         self._held = ""
         self._claim = ""
-        self._cited: set[int] = set()
+        self._quoted: set[tuple[int, int, int]] = set()
         self._in_code = False
         self._in_quotation = False
 
     @property
     def cited(self) -> frozenset[int]:
         """The numbers of the passages cited so far."""
-        return frozenset(self._cited)
+        return frozenset(number for number, _, _ in self._quoted)
 
     def feed(self, text: str) -> Iterator[TokenEvent | CitationEvent]:
         """What can be said now; the start of a possible marker is held back."""
@@ -77,13 +77,16 @@ class CitationFilter:
 
     def _marker(self, marker: str) -> tuple[str, list[Citation]]:
         numbers = [n for n in map(int, marker.strip("[]").split(",")) if 1 <= n <= len(self._passages)]
-        new = [self._cite(n) for n in dict.fromkeys(numbers) if n not in self._cited]
-        self._cited.update(numbers)
+        new = [citation for number in dict.fromkeys(numbers) if (citation := self._cite(number))]
         return "".join(f"[{n}]" for n in numbers), new
 
-    def _cite(self, number: int) -> Citation:
+    def _cite(self, number: int) -> Citation | None:
+        """The passage's sentence that carries the claim; None where it has been cited for another claim."""
         chunk = self._passages[number - 1].chunk
         start, end = best_quote(self._claim, chunk)
+        if (number, start, end) in self._quoted:
+            return None
+        self._quoted.add((number, start, end))
         return Citation(number, chunk, chunk.text[start:end], start, end)
 
 

@@ -1,19 +1,21 @@
-"""The answerer without a language model: it quotes the sentences that speak of the question, and writes nothing itself.
+"""The answerer without a language model: it quotes what speaks of the question, and writes nothing itself.
 
-No language model runs. A sentence scores by the question's words that it
-carries, rarer words more, beside its passage's similarity to the question.
+A sentence or row scores by the question's words that it carries, rarer words more, beside its passage's similarity to the
+question. What no quote can answer is refused, or said to need a language model.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from headrace.answering.asked import Asked, asked, carries, needs_model, same_word
 from headrace.answering.citations import CitationFilter
-from headrace.answering.generation import as_shown
-from headrace.text.sentences import content_stems, sentence_spans
+from headrace.answering.generation import as_shown, refuse
+from headrace.answering.units import Unit, units_of
+from headrace.text.sentences import content_stems
 from headrace.types import (
     AnswerEvent,
     AnswerMode,
@@ -29,19 +31,38 @@ from headrace.types import (
 )
 
 NOTICE = "No language model is configured: these are quotes from your documents."
+NEEDS_MODEL = "Summing up, comparing and ranking needs a language model, and none is configured (CHAT_MODEL)."
+NEAREST = " Nearest in your documents:"
 
+# Names how quotes are chosen: answers that another way chose are not shared.
+VERSION = 2
 MAX_QUOTES = 3
 MAX_QUOTE_CHARACTERS = 400
 # A further quote must be at least this good beside the best one.
 RELATIVE_SCORE = 0.6
+# Of the question's words that the best quote carries, those that are about as rare as the rarest have to be in a further one.
+RARE = 0.8
+# A quote of fewer of the question's words than this, by their weight, is no answer by itself.
+LEAST_CARRIED = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
     number: int
-    start: int
-    text: str
+    unit: Unit
+    matched: frozenset[str]
     score: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Passage:
+    """What of a passage counts for each of its units: its titles, the question's words in them, and all of its stems."""
+
+    number: int
+    titles: str
+    titled: frozenset[str]
+    stems: frozenset[str]
+    similarity: float
 
 
 class ExtractiveAnswerer:
@@ -55,13 +76,19 @@ class ExtractiveAnswerer:
         """Always ready: there is nothing outside to reach."""
 
     def sharing_key(self, question: Question) -> str | None:  # noqa: ARG002 - every question is for sharing
-        return self.name
+        return f"{self.name}/{VERSION}"
 
     async def answer(self, question: Question, passages: Sequence[Passage]) -> AsyncGenerator[AnswerEvent, None]:
+        wanted, is_beyond = asked(question.text), needs_model(question.text)
+        quotes = _best_quotes(wanted, passages)
+        if not quotes:
+            for event in refuse(NEEDS_MODEL if is_beyond else ""):
+                yield event
+            return
         yield StatusEvent(Stage.ANSWERING, AnswerMode.EXTRACTIVE, NOTICE)
         yield PassagesEvent(as_shown(passages))
         citations = CitationFilter(passages)
-        for piece in _pieces(question.text, passages):
+        for piece in _pieces(quotes, wanted, NEEDS_MODEL + NEAREST if is_beyond else ""):
             for event in citations.feed(piece):
                 yield event
         for event in citations.close():
@@ -70,51 +97,117 @@ class ExtractiveAnswerer:
         yield DoneEvent(AnswerMode.EXTRACTIVE, FinishReason.STOP)
 
 
-def _pieces(question: str, passages: Sequence[Passage]) -> Iterator[str]:
+def _pieces(quotes: Sequence[_Candidate], wanted: Asked, opening: str) -> Iterator[str]:
     """The quotes, word for word, so that they stream."""
-    for position, quote in enumerate(_best_quotes(question, passages)):
+    said = [*([opening] if opening else []), *(f"{_said(quote, wanted)} [{quote.number}]" for quote in quotes)]
+    for position, paragraph in enumerate(said):
         if position:
             yield "\n\n"
-        for piece in f"“{quote.text}” [{quote.number}]".split(" "):
-            yield piece if piece.endswith("]") else piece + " "
+        words = paragraph.split(" ")
+        yield from (f"{word} " if number < len(words) - 1 else word for number, word in enumerate(words))
 
 
-def _best_quotes(question: str, passages: Sequence[Passage]) -> list[_Candidate]:
-    wanted = content_stems(question)
-    weights = _rarity(wanted, passages)
-    candidates = [
-        c for number, passage in enumerate(passages, 1) for c in _candidates(number, passage, wanted, weights)
+def _said(quote: _Candidate, wanted: Asked) -> str:
+    """The quote as it is read: of a table's row what was asked for."""
+    return _cell(quote.unit, wanted) or f"“{_shorten(quote.unit.text)}”"
+
+
+def _cell(unit: Unit, wanted: Asked) -> str:
+    """`Price: 500 EUR (Alpha pump)`: the values whose labels the question names, and what they are of. Else nothing."""
+    cells = unit.cells
+    named = [place for place, (label, _) in enumerate(cells) if _share(wanted.stems, content_stems(label))]
+    of = [
+        place
+        for place, (_, value) in enumerate(cells)
+        if _share(wanted.stems, content_stems(value)) and place not in named
     ]
-    candidates.sort(key=lambda c: (-c.score, c.number, c.start))
-    floor = candidates[0].score * RELATIVE_SCORE if candidates else 0.0
+    of = of or ([0] if 0 not in named else [])
+    if not cells or not named or not of or len(named) + len(of) >= len(cells) > 2:
+        return ""
+    values = "; ".join(f"{cells[place][0]}: {cells[place][1]}" for place in named)
+    return f"{values} ({', '.join(cells[place][1] for place in of)})"
+
+
+def _share(wanted: frozenset[str], stems: frozenset[str]) -> bool:
+    return any(same_word(word, stems) for word in wanted)
+
+
+def _best_quotes(wanted: Asked, passages: Sequence[Passage]) -> list[_Candidate]:
+    if any(not any(carries(name, passage.chunk.text_to_embed) for passage in passages) for name in wanted.names):
+        # The documents that were found don't know what the question is about.
+        return []
+    found = [
+        (number, unit, frozenset(stem for stem in wanted.stems if same_word(stem, unit.stems)))
+        for number, passage in enumerate(passages, 1)
+        for unit in units_of(passage.chunk)
+    ]
+    stems = [content_stems(passage.chunk.text_to_embed) for passage in passages]
+    weights = _rarity(wanted.stems, [matched for _, _, matched in found], frozenset().union(*stems))
+    known = [
+        _passage(number, passage, some, weights)
+        for number, (passage, some) in enumerate(zip(passages, stems, strict=True), 1)
+    ]
+    made = (_candidate(unit, matched, known[number - 1], wanted.names, weights) for number, unit, matched in found)
+    candidates = sorted(filter(None, made), key=lambda c: (-c.score, c.number, c.unit.start))
+    if not candidates or sum(weights.get(stem, 0.0) for stem in candidates[0].matched) < LEAST_CARRIED:
+        return []
+    best = candidates[0]
+    if best.unit.steps:
+        return _with_steps(best, passages)
+    rare = _rare(best.matched, weights)
     chosen: list[_Candidate] = []
     for candidate in candidates:
-        fresh = all(candidate.text not in other.text and other.text not in candidate.text for other in chosen)
-        if candidate.score >= floor and fresh and len(chosen) < MAX_QUOTES:
+        is_new = all(candidate.unit.text not in c.unit.text and c.unit.text not in candidate.unit.text for c in chosen)
+        fits = candidate.score >= best.score * RELATIVE_SCORE and rare <= candidate.matched
+        if candidate is best or (is_new and fits and len(chosen) < MAX_QUOTES):
             chosen.append(candidate)
     return chosen
 
 
-def _candidates(number: int, passage: Passage, wanted: frozenset[str], weights: dict[str, float]) -> list[_Candidate]:
-    text = passage.chunk.text
-    heading = content_stems(passage.chunk.text_to_embed)
-    total = sum(weights.values()) or 1.0
-    found = []
-    for start, end in sentence_spans(text):
-        sentence = text[start:end]
-        stems = content_stems(sentence)
-        carried = sum(weights[stem] for stem in wanted & stems) / total
-        implied = sum(weights[stem] for stem in (wanted & heading) - stems) / total
-        # A line of two words, most often a heading, says nothing by itself.
-        substance = min(1.0, len(stems) / 4)
-        score = (carried + 0.3 * implied + 0.8 * max(passage.similarity or 0.0, 0.0)) * substance
-        found.append(_Candidate(number, start, _shorten(sentence), score))
-    return found
+def _with_steps(best: _Candidate, passages: Sequence[Passage]) -> list[_Candidate]:
+    """The procedure as a whole, from the line that announces it."""
+    text = passages[best.number - 1].chunk.text
+    steps = [_Candidate(best.number, Unit(text[a:b], a, b, frozenset()), frozenset(), 0.0) for a, b in best.unit.steps]
+    is_step = any(a <= best.unit.start < b for a, b in best.unit.steps)
+    return steps if is_step else [best, *steps]
 
 
-def _rarity(wanted: frozenset[str], passages: Sequence[Passage]) -> dict[str, float]:
-    counts = Counter(stem for passage in passages for stem in wanted & content_stems(passage.chunk.text_to_embed))
-    return {stem: math.log(1 + (len(passages) + 1) / (counts[stem] + 0.5)) for stem in wanted if counts[stem]}
+def _passage(number: int, passage: Passage, stems: frozenset[str], weights: Mapping[str, float]) -> _Passage:
+    section = content_stems(" ".join(passage.chunk.section))
+    titled = frozenset(stem for stem in weights if same_word(stem, section))
+    titles = " ".join((passage.chunk.name, *passage.chunk.section))
+    return _Passage(number, titles, titled, stems, max(passage.similarity or 0.0, 0.0))
+
+
+def _candidate(
+    unit: Unit, matched: frozenset[str], passage: _Passage, names: frozenset[str], weights: Mapping[str, float]
+) -> _Candidate | None:
+    if not all(carries(name, f"{passage.titles} {unit.text}") for name in names):
+        return None
+    carried = sum(weights[stem] for stem in matched)
+    implied = sum(weights[stem] for stem in weights.keys() - matched if stem in passage.stems - unit.stems)
+    # A line of two words, most often a heading, says nothing by itself.
+    substance = min(1.0, len(unit.stems) / 4) if not unit.cells else 1.0
+    score = (carried + 0.3 * implied + 0.8 * passage.similarity) * substance
+    return _Candidate(passage.number, unit, matched | passage.titled, score)
+
+
+def _rarity(wanted: frozenset[str], matches: Sequence[frozenset[str]], known: frozenset[str]) -> dict[str, float]:
+    """Each of the question's words that the passages have, by how few of their units carry it; the weights sum to one."""
+    counts = Counter(stem for matched in matches for stem in matched)
+    raw = {
+        stem: math.log(1 + (len(matches) + 1) / (counts[stem] + 0.5))
+        for stem in wanted
+        if counts[stem] or same_word(stem, known)
+    }
+    # What the question asks for and nobody has counts as well: a quote of the rest is less of an answer.
+    total = sum(raw.values()) + 0.5 * math.log(1 + 2 * (len(matches) + 1)) * (len(wanted) - len(raw))
+    return {stem: weight / total for stem, weight in raw.items()} if total else {}
+
+
+def _rare(matched: frozenset[str], weights: Mapping[str, float]) -> frozenset[str]:
+    most = max((weights[stem] for stem in matched), default=0.0)
+    return frozenset(stem for stem in matched if weights[stem] >= RARE * most)
 
 
 def _shorten(sentence: str) -> str:

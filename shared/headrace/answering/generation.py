@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
@@ -30,15 +30,22 @@ def answer_from(
     question: Question, passages: Sequence[Passage], answerer: Answerer
 ) -> AsyncGenerator[AnswerEvent, None]:
     """The events of an answer from these passages, from its `answering` status to its DoneEvent."""
-    return answerer.answer(question, passages) if passages else _refuse()
+    # An answerer that needs a certain match knows by itself when there is none, and why.
+    return answerer.answer(question, passages) if passages or answerer.needs_certain_match else _refusal()
 
 
-async def _refuse() -> AsyncGenerator[AnswerEvent, None]:
+def refuse(reason: str = "") -> Iterator[AnswerEvent]:
+    """The events of an answer that says that there is none."""
     yield StatusEvent(Stage.ANSWERING, AnswerMode.REFUSED)
     yield PassagesEvent(())
-    yield TokenEvent(REFUSAL)
+    yield TokenEvent(reason or REFUSAL)
     yield UsageEvent(Usage())
     yield DoneEvent(AnswerMode.REFUSED, FinishReason.REFUSED)
+
+
+async def _refusal() -> AsyncGenerator[AnswerEvent, None]:
+    for event in refuse():
+        yield event
 
 
 class LanguageModelAnswerer:

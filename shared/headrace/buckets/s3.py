@@ -140,4 +140,5 @@ def _version(key: str, answer: Mapping[str, Any]) -> ObjectVersion:
         content_type=answer.get("ContentType", ""),
         groups=read_names(answer.get("Metadata", {}).get("groups", "")),
         tags=read_names(answer.get("Metadata", {}).get("tags", "")),
+        create_only=answer.get("Metadata", {}).get("create-only", ""),
     )

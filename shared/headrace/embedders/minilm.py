@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.concurrency.threads import open_threads
-from headrace.errors import ConfigurationError
+from headrace.errors import ConfigurationError, EmbedderUnavailableError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +32,11 @@ MAX_TOKENS = 256
 LAYERS = 6
 HEADS = 12
 BATCH = 16
+# A word of more than 100 characters is one unknown token. So what is beyond this can't reach the first MAX_TOKENS tokens,
+# long runs of white space apart, and would only be split up in vain.
+MOST_CHARACTERS = MAX_TOKENS * 101
+# Texts that wait for the one thread. More would wait longer than anybody does.
+MOST_WAITING = 512
 
 
 class MiniLM:
@@ -68,7 +73,7 @@ class MiniLM:
     def _forward(self, texts: Sequence[str]) -> np.ndarray:
         import numpy as np
 
-        encodings = self._tokenizer.encode_batch(list(texts))
+        encodings = self._tokenizer.encode_batch([text[:MOST_CHARACTERS] for text in texts])
         ids = np.array([e.ids for e in encodings])
         mask = np.array([e.attention_mask for e in encodings], dtype=np.float32)
         w = self._weights
@@ -120,6 +125,7 @@ class MiniLMEmbedder:
     def __init__(self, network: MiniLM, executor: ThreadPoolExecutor, *, model: str) -> None:
         self._network = network
         self._executor = executor
+        self._waiting = 0
         self.model = model
 
     async def check(self) -> None:
@@ -132,9 +138,20 @@ class MiniLMEmbedder:
         vectors: list[Sequence[float]] = []
         # Batch by batch, so that a question waits for one batch of a long document, not for all of it.
         for start in range(0, len(texts), BATCH):
-            batch = texts[start : start + BATCH]
-            vectors += await asyncio.get_running_loop().run_in_executor(self._executor, self._network.embed, batch)
+            vectors += await self._embed_batch(texts[start : start + BATCH])
         return vectors
+
+    async def _embed_batch(self, batch: Sequence[str]) -> list[Sequence[float]]:
+        """The vectors of a batch, when its turn has come. An asker who leaves takes it out of the line."""
+        if self._waiting >= MOST_WAITING:
+            raise EmbedderUnavailableError(
+                "More texts wait for the local embedding model than it can embed in good time. Try again in a moment."
+            )
+        self._waiting += len(batch)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, self._network.embed, batch)
+        finally:
+            self._waiting -= len(batch)
 
 
 @asynccontextmanager

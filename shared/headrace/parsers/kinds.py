@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from enum import StrEnum
 from pathlib import Path
 
 from headrace.errors import DocumentError
+from headrace.parsers.detection import wide_encoding
 
 HEAD_BYTES = 4096
+_MAIL_HEADER = re.compile(rb"(?:\xef\xbb\xbf)?\s*[\w-]+:[ \t]")
 MAX_UNZIPPED_BYTES = 500 * 1024 * 1024
 MAX_ZIP_ENTRIES = 20_000
 OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -25,6 +28,7 @@ class Kind(StrEnum):
     JSON = "json"
     NDJSON = "ndjson"
     XML = "xml"
+    SVG = "svg"
     CSV = "csv"
     XLSX = "xlsx"
     XLS = "xls"
@@ -46,12 +50,12 @@ ZIPPED = {"word/document.xml": Kind.DOCX, "ppt/presentation.xml": Kind.PPTX, "xl
 DOCUMENT_SUFFIXES = frozenset({".docx", ".pptx", ".xlsx", ".odt", ".epub", ".xls", ".msg", ".doc", ".ppt", ".pdf"})
 TEXT_SUFFIXES = {
     ".md": Kind.MARKDOWN, ".markdown": Kind.MARKDOWN, ".html": Kind.HTML, ".htm": Kind.HTML, ".xhtml": Kind.HTML,
-    ".json": Kind.JSON, ".ndjson": Kind.NDJSON, ".jsonl": Kind.NDJSON, ".xml": Kind.XML, ".csv": Kind.CSV,
+    ".json": Kind.JSON, ".ndjson": Kind.NDJSON, ".jsonl": Kind.NDJSON, ".xml": Kind.XML, ".svg": Kind.SVG, ".csv": Kind.CSV,
     ".tsv": Kind.CSV, ".tab": Kind.CSV, ".eml": Kind.EML, ".rst": Kind.RST, ".org": Kind.ORG,
 }  # fmt: skip
 CONTENT_TYPES = {
     "text/markdown": Kind.MARKDOWN, "text/html": Kind.HTML, "application/json": Kind.JSON, "text/xml": Kind.XML,
-    "application/xml": Kind.XML, "application/x-ndjson": Kind.NDJSON, "text/csv": Kind.CSV,
+    "application/xml": Kind.XML, "image/svg+xml": Kind.SVG, "application/x-ndjson": Kind.NDJSON, "text/csv": Kind.CSV,
     "text/tab-separated-values": Kind.CSV, "message/rfc822": Kind.EML, "text/x-rst": Kind.RST, "text/org": Kind.ORG,
 }  # fmt: skip
 
@@ -81,7 +85,7 @@ def kind_of(path: Path, name: str, content_type: str) -> Kind:
         return Kind.PICTURE
     if suffix in DOCUMENT_SUFFIXES:
         raise DocumentError(f"The file can't be opened as {suffix}: it is damaged, or something else. Save it anew.")
-    if _is_binary(head):
+    if _is_binary(head) and not (suffix == ".eml" and _MAIL_HEADER.match(head)):
         raise DocumentError(
             f"Files of the type {suffix or 'of this one'} can't be read. docs/formats.md lists those that can."
         )
@@ -94,6 +98,8 @@ def _text_kind(head: bytes, suffix: str, content_type: str) -> Kind:
     start = head.lstrip(b"\xef\xbb\xbf \r\n\t")[:100].lower()
     if start.startswith((b"<!doctype html", b"<html")):
         return Kind.HTML
+    if start.startswith(b"<svg"):
+        return Kind.SVG
     if start.startswith(b"<?xml"):
         return Kind.XML
     return CONTENT_TYPES.get(content_type.partition(";")[0].strip().lower(), Kind.TEXT) if not suffix else Kind.TEXT
@@ -147,6 +153,6 @@ def _compound(path: Path) -> Kind:
 
 
 def _is_binary(head: bytes) -> bool:
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or wide_encoding(head):
         return False
     return b"\x00" in head or sum(byte < 9 or 13 < byte < 27 for byte in head) > len(head) / 20

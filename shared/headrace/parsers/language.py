@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from types import ModuleType
 
@@ -56,3 +58,18 @@ def install() -> None:
     module = ModuleType("unstructured.nlp.tokenize")
     module.__dict__.update(sent_tokenize=sent_tokenize, word_tokenize=word_tokenize, pos_tag=pos_tag)
     sys.modules[module.__name__] = module
+
+
+@contextmanager
+def without_numpy() -> Iterator[None]:
+    """Import unstructured's partitioners in here: they name numpy (54 MB) in a signature, and never call it."""
+    if "numpy" in sys.modules:
+        yield
+        return
+    module = ModuleType("numpy")
+    module.__dict__.update(ndarray=object)
+    sys.modules["numpy"] = module
+    try:
+        yield
+    finally:
+        del sys.modules["numpy"]

@@ -1,22 +1,18 @@
-"""Text, JSON and lines of JSON to blocks. Runs in the parser's process.
+"""Plain text to blocks, paragraph by paragraph. Runs in the parser's process.
 
-Plain text is read here, paragraph by paragraph, where unstructured would take every short line for a title and
-sixteen seconds for ten megabytes.
+unstructured would take every short line for a title, and sixteen seconds for ten megabytes.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
-from headrace.errors import DocumentError
 from headrace.types import Block
 
-MAX_DEPTH = 100
 _PARAGRAPH = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
+_STAMP = re.compile(r"\W{0,2}(?:\d{4}-\d\d-\d\d|\d\d?[:/.]\d\d|[A-Z][a-z]{2} [ \d]\d )")
 _LIST_ITEM = re.compile(r"^[ \t]*(?:[•◦▪–—*·-]|\(?\d{1,3}[.)]|\(?[a-z][.)])[ \t]+", re.MULTILINE)
 
 
@@ -29,57 +25,6 @@ def read_text(text: str) -> Iterator[Block]:
                 yield Block(piece, number if len(pages) > 1 else None)
 
 
-def read_json(content: bytes) -> list[Block]:
-    """A block for each element of a list, or each part of an object; what is in it as `name: value`."""
-    value = _loads(content, "The file")
-    groups: list[tuple[tuple[str, ...], Any]]
-    if isinstance(value, list):
-        groups = [((), item) for item in value]
-    elif isinstance(value, dict):
-        groups = [
-            ((str(key),), item) if isinstance(item, dict | list) else ((), {key: item}) for key, item in value.items()
-        ]
-    else:
-        groups = [((), value)]
-    texts = ((section, leaves(item)) for section, item in groups)
-    return [Block(text, None, section) for section, text in texts if text]
-
-
-def read_ndjson(path: Path) -> Iterator[Block]:
-    """A block a line."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield Block(leaves(_loads(line, f"Line {number} of the file")))
-
-
-def leaves(value: object) -> str:
-    """All that a value holds, as `path.to.it: text; …`. Raises DocumentError when it is nested too deeply."""
-    return "; ".join(_leaves(value, "", 0))
-
-
-def _leaves(value: object, name: str, depth: int) -> Iterator[str]:
-    if depth > MAX_DEPTH:
-        raise DocumentError(f"The JSON is nested deeper than {MAX_DEPTH} levels. Flatten it.")
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _leaves(item, f"{name}.{key}" if name else str(key), depth + 1)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _leaves(item, name, depth + 1)
-    elif value is not None:
-        yield f"{name}: {value}" if name else str(value)
-
-
-def _loads(content: bytes, what: str) -> Any:
-    try:
-        return json.loads(content)
-    except RecursionError as error:
-        raise DocumentError(f"{what} is nested too deeply. Flatten it.") from error
-    except ValueError as error:
-        raise DocumentError(f"{what} is not valid JSON: {error}. Correct it and upload it again.") from error
-
-
 def _pieces(paragraph: str) -> Iterable[str]:
     """The paragraph, or its list items, each on one line."""
     starts = [match.start() for match in _LIST_ITEM.finditer(paragraph)]
@@ -87,4 +32,25 @@ def _pieces(paragraph: str) -> Iterable[str]:
         starts = []
     ends = [*starts, len(paragraph)]
     pieces = [paragraph[: ends[0]], *(paragraph[start:end] for start, end in zip(starts, ends[1:], strict=False))]
-    return filter(None, (" ".join(piece.split()) for piece in pieces))
+    return filter(None, (_tidy(piece) for piece in pieces))
+
+
+def _tidy(piece: str) -> str:
+    """The piece on one line where it is prose that was wrapped; logs, addresses and columns keep their lines."""
+    lines = [line.rstrip() for line in piece.strip("\n").expandtabs(8).split("\n")]
+    if len(lines) > 1 and not _is_wrapped(lines):
+        return "\n".join(lines).strip()
+    return " ".join(piece.split())
+
+
+def _is_wrapped(lines: Sequence[str]) -> bool:
+    """Whether the lines end where they were full: the next one's first word would not have fitted."""
+    width = max(map(len, lines))
+    full = sum(len(line) + 1 + len(below.split(" ")[0].strip()) > 0.85 * width for line, below in pairwise(lines))
+    columns = sum(bool(re.search(r"\S {2,}\S", line)) for line in lines)
+    return width >= 30 and full >= 0.8 * (len(lines) - 1) and columns * 2 < len(lines) and not _looks_like_log(lines)
+
+
+def _looks_like_log(lines: Sequence[str]) -> bool:
+    """Whether each line begins with a time or a date."""
+    return all(_STAMP.match(line) for line in lines)

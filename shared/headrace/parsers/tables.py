@@ -1,120 +1,112 @@
-"""Spreadsheets and tables: each row as `Header: value; Header: value`. Runs in the parser's process.
-
-So a chunk of a long table still says what its numbers are. csv and openpyxl
-read row by row, where unstructured's own readers load pandas (57 MB, 2 s) and
-drop the headers from all chunks but the first.
-"""
+"""Rows of a table of any format to blocks: each one says `label: value; label: value`, in whatever chunk it ends up."""
 
 from __future__ import annotations
 
-import csv
-import datetime as dt
-import io
-import struct
-import zipfile
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby, islice
 
-from headrace.errors import DocumentError
+from headrace.parsers.grid import Row
+from headrace.parsers.headers import Layout, layout_of
 from headrace.types import Block
 
-SNIFF_CHARACTERS = 16_384
+# A table's beginning, by which its header is told.
+ROWS_TO_SEE = 40
+MAX_TITLE_CHARACTERS = 120
 
 
-def read_csv(path: Path, *, encoding: str) -> Iterator[Block]:
-    """A block a row of a comma-, semicolon- or tab-separated file."""
-    csv.field_size_limit(10_000_000)
-    try:
-        with path.open(encoding=encoding, errors="replace", newline="") as file:
-            try:
-                dialect: type[csv.Dialect] = csv.Sniffer().sniff(file.read(SNIFF_CHARACTERS), ",;\t|")
-            except csv.Error:
-                dialect = csv.excel
-            file.seek(0)
-            yield from label_rows(csv.reader(file, dialect))
-    except csv.Error as error:
-        raise DocumentError(f"The file can't be read as a table: {error}. Export it anew.") from error
+def read_rows(rows: Iterable[Row], *, page: int | None = None, section: tuple[str, ...] = ()) -> Iterator[Block]:
+    """A block a row, as the rows come; a title above a table is a block, and a level of its section."""
+    reader = _Reader(page, section)
+    for is_filled, group in groupby(rows, key=lambda row: bool(row.cells)):
+        if is_filled:
+            yield from reader.read(group)
 
 
-def read_xlsx(path: Path) -> Iterator[Block]:
-    """A block a row of every sheet; the sheet's name is its section and its number its page."""
-    import openpyxl
+@dataclass
+class _Reader:
+    """Reads rows that no empty row parts: titles, then a table, then another one where the width changes."""
 
-    # A file object, because openpyxl trusts a path's ending and the temporary file has none.
-    with path.open("rb") as file:
-        try:
-            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
-        except (KeyError, ValueError, zipfile.BadZipFile, OSError) as error:
-            raise DocumentError("The workbook can't be opened: the file is damaged. Save it anew.") from error
-        for number, sheet in enumerate(book.worksheets, 1):
-            rows = map(_cells, sheet.iter_rows(values_only=True))
-            yield from label_rows(rows, page=number, section=(sheet.title,))
+    page: int | None
+    section: tuple[str, ...]
+    last: Layout | None = None
+    # The title that the next table is below, and the row across all columns that its next rows are below.
+    title: tuple[str, ...] = ()
+    heading: tuple[str, ...] = ()
+    rows_below: bool = False
 
+    def read(self, group: Iterable[Row]) -> Iterator[Block]:
+        rows = iter(group)
+        ahead = deque(islice(rows, ROWS_TO_SEE))
+        while ahead:
+            layout = layout_of(list(ahead), self.last)
+            self.heading = ()
+            for _ in range(layout.titles):
+                yield self._title(ahead.popleft())
+            for _ in range(layout.headers):
+                ahead.popleft()
+            self.last = layout if layout.labels else None
+            begun = False
+            while ahead and not (begun and layout.begins_another(ahead[0])):
+                begun = True
+                yield from self._row(ahead.popleft(), layout)
+                ahead.extend(islice(rows, 1))
+            ahead.extend(islice(rows, ROWS_TO_SEE - len(ahead)))
 
-def read_xls(path: Path) -> Iterator[Block]:
-    """The same of an old workbook."""
-    import xlrd
+    def _title(self, row: Row) -> Block:
+        """A row above a table. The first of one cell is its title; a pair is a key and its value."""
+        text = _joined(row.texts, is_pair=len(row.texts) == 2)
+        is_title = len(row.texts) == 1 and len(text) <= MAX_TITLE_CHARACTERS and any(map(str.isalpha, text))
+        if is_title and (self.rows_below or not self.title):
+            self.title, self.rows_below = (text,), False
+        return self._block(text, row, ())
 
-    try:
-        book = xlrd.open_workbook(str(path), logfile=io.StringIO(), on_demand=True)
-    except (xlrd.XLRDError, ValueError, IndexError, struct.error, AssertionError) as error:
-        if "encrypted" in str(error):
-            raise DocumentError("The workbook is protected by a password. Upload an unprotected copy.") from error
-        raise DocumentError("The workbook can't be opened: the file is damaged. Save it anew.") from error
-    for number, name in enumerate(book.sheet_names(), 1):
-        sheet = book.sheet_by_name(name)
-        rows = ([_old_text(cell, book.datemode) for cell in row] for row in sheet.get_rows())
-        yield from label_rows(rows, page=number, section=(name,))
-        book.unload_sheet(name)
+    def _row(self, row: Row, layout: Layout) -> Iterator[Block]:
+        if not layout.labels and not layout.is_pairs and len(row.texts) == 1:
+            # A line above, below, or beside tables.
+            yield self._title(row)
+            return
+        self.rows_below = True
+        if layout.labels and all(layout.labels.get(column) == text for column, text in row.cells.items()):
+            # The header again, as it is printed on each page.
+            return
+        if len(row.texts) == 1 and row.spanned and row.spanned | {min(row.cells)} >= layout.labels.keys():
+            self.heading = row.texts if len(row.texts[0]) <= MAX_TITLE_CHARACTERS else ()
+            yield self._block(row.texts[0], row, ())
+        elif len(layout.labels) > 2 and len(row.cells) == 1:
+            # A source, a remark, or what the next rows are about: hardly a value of the first column.
+            yield self._block(row.texts[0], row, ())
+        elif layout.is_pairs or (not layout.labels and row.marked == {min(row.cells)}):
+            # A key and its value, or a row that begins with its own name.
+            cells = tuple(("", text) for text in row.texts)
+            yield self._block(_joined(row.texts, is_pair=True), row, cells)
+        else:
+            text, cells = _labelled(row, layout)
+            yield self._block(text, row, cells)
 
-
-def label_rows(
-    rows: Iterable[Sequence[str]], *, page: int | None = None, section: tuple[str, ...] = ()
-) -> Iterator[Block]:
-    """Each row with the first row's cells as labels; plain rows when the first one labels nothing."""
-    filled = (tidy for tidy in ([" ".join(cell.split()) for cell in row] for row in rows) if any(tidy))
-    header = next(filled, None)
-    if header is None:
-        return
-    second = next(filled, None)
-    if second is None or sum(map(bool, header)) < 2:
-        yield Block(" ".join(filter(None, header)), page, section)
-        header = []
-    for row in (*([second] if second else ()), *filled):
-        width = max(len(row), len(header))
-        pairs = ((header[i] if i < len(header) else "", row[i] if i < len(row) else "") for i in range(width))
-        cells = tuple(pair for pair in pairs if any(pair))
-        text = "; ".join(f"{label}: {value}" if label else value for label, value in cells if value)
-        yield Block(text, page, section, cells)
-
-
-def _cells(row: Iterable[object]) -> list[str]:
-    return [_text(value) for value in row]
-
-
-def _text(value: object) -> str:
-    match value:
-        case None:
-            return ""
-        case float() if value.is_integer():
-            return str(int(value))
-        case dt.datetime() if value.time() == dt.time():
-            return value.date().isoformat()
-        case dt.date() | dt.time():
-            return value.isoformat()
-    return str(value)
+    def _block(self, text: str, row: Row, cells: tuple[tuple[str, str], ...]) -> Block:
+        return Block(text, self.page, (*self.section, *self.title, *self.heading), cells, row.spot)
 
 
-def _old_text(cell: Any, datemode: int) -> str:
-    """A cell of an old workbook, whose dates are numbers."""
-    import xlrd
+def _labelled(row: Row, layout: Layout) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """The row's text and cells. A value that spans columns is given once, under all their names."""
+    cells: list[tuple[str, str]] = []
+    for column in sorted({*layout.labels, *row.cells}):
+        label, value = layout.labels.get(column, ""), row.cells.get(column, "")
+        if column in row.spanned and cells:
+            before, value = cells.pop()
+            label = " / ".join(filter(None, (before, label)))
+        cells.append((label, value))
+    said = [(label, value) for label, value in cells if value]
+    text = ""
+    for label, value in said:
+        # A key that brings its colon along stands with its value.
+        text += ("" if not text else " " if text.endswith(":") else "; ") + (f"{label}: {value}" if label else value)
+    return text, tuple(cells)
 
-    if cell.ctype == xlrd.XL_CELL_DATE:
-        try:
-            return _text(xlrd.xldate_as_datetime(cell.value, datemode))
-        except (xlrd.xldate.XLDateError, OverflowError):
-            return str(cell.value)
-    if cell.ctype == xlrd.XL_CELL_BOOLEAN:
-        return str(bool(cell.value))
-    return "" if cell.ctype == xlrd.XL_CELL_ERROR else _text(cell.value)
+
+def _joined(texts: tuple[str, ...], *, is_pair: bool) -> str:
+    if is_pair and len(texts) > 1:
+        return f"{texts[0].rstrip(': ')}: {'; '.join(texts[1:])}"
+    return "; ".join(texts)

@@ -1,8 +1,10 @@
 """The seams: an adapter satisfies one of these protocols, and a pipeline knows nothing else.
 
-`documents` is for those who read ingest, `retrieval` for search, `generation` for answers, `cache` for the answer cache.
+`auth` is for those who read the door, `documents` for ingest, `retrieval` for search, `generation` for answers,
+`cache` for the answer cache.
 """
 
+from headrace.protocols.auth import Admission, ApiKeys, Authenticator, RateLimiter
 from headrace.protocols.cache import AnswerCache, CacheMaintenance, InvalidationPlanner
 from headrace.protocols.checks import Checkable
 from headrace.protocols.documents import Bucket, DocumentRegistry, Parser, Queue, Uploads
@@ -10,9 +12,12 @@ from headrace.protocols.generation import Answerer, AnswerJudge, ChatModel, Conv
 from headrace.protocols.retrieval import Embedder, Reranker, VectorSearch, VectorStore
 
 __all__ = [
+    "Admission",
     "AnswerCache",
     "AnswerJudge",
     "Answerer",
+    "ApiKeys",
+    "Authenticator",
     "Bucket",
     "CacheMaintenance",
     "ChatModel",
@@ -23,6 +28,7 @@ __all__ = [
     "InvalidationPlanner",
     "Parser",
     "Queue",
+    "RateLimiter",
     "Reranker",
     "SingleFlightRelay",
     "Uploads",

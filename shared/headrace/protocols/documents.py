@@ -111,8 +111,13 @@ class Bucket(Checkable, Protocol):
 class Uploads(Protocol):
     """Lets others put one file into the bucket. Raises BucketUnavailableError."""
 
-    async def form(self, key: str, *, metadata: Mapping[str, str], content_type: str, max_bytes: int) -> UploadForm:
-        """A form for this object alone, with this metadata, and no larger."""
+    async def form(
+        self, key: str, *, metadata: Mapping[str, str], content_type: str, max_bytes: int, create_only: bool
+    ) -> UploadForm:
+        """A form for this object alone, with this metadata, and no larger.
+
+        `create_only`: what is uploaded with it never takes the place of a document that can be searched.
+        """
 
 
 class Queue(Protocol):

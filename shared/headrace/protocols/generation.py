@@ -14,6 +14,7 @@ from headrace.types import (
     Message,
     ModelChunk,
     Passage,
+    Principal,
     Question,
     ToolSpec,
 )
@@ -111,10 +112,10 @@ class SingleFlightRelay(Protocol):
 
 
 class Conversations(Checkable, Protocol):
-    """Remembers the turns of conversations, every tenant apart. Raises RegistryUnavailableError."""
+    """Remembers the turns of conversations, each principal's apart. Raises RegistryUnavailableError."""
 
-    async def history(self, tenant: str, conversation_id: str) -> list[Message]:
+    async def history(self, principal: Principal, conversation_id: str) -> list[Message]:
         """The last turns, oldest first; empty for an unknown conversation."""
 
-    async def append(self, tenant: str, conversation_id: str, messages: Sequence[Message]) -> None:
+    async def append(self, principal: Principal, conversation_id: str, messages: Sequence[Message]) -> None:
         """Add turns at the end."""

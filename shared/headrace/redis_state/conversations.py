@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 
 from redis.asyncio import Redis
 
-from headrace.clients.redis import registry_faults, tenant_key
+from headrace.clients.redis import registry_faults
+from headrace.redis_state.layout import conversation_key
 from headrace.redis_state.scripts import script
-from headrace.types import Message
+from headrace.types import Message, Principal
 
 MAX_TURNS = 20
 
@@ -27,17 +27,13 @@ class RedisConversations:
         with registry_faults():
             await self._client.ping()
 
-    async def history(self, tenant: str, conversation_id: str) -> list[Message]:
+    async def history(self, principal: Principal, conversation_id: str) -> list[Message]:
         with registry_faults():
-            turns = await self._client.lrange(_key(tenant, conversation_id), 0, -1)
+            turns = await self._client.lrange(conversation_key(principal.tenant, principal.id, conversation_id), 0, -1)
         return [Message(**json.loads(turn)) for turn in turns]
 
-    async def append(self, tenant: str, conversation_id: str, messages: Sequence[Message]) -> None:
-        key = _key(tenant, conversation_id)
+    async def append(self, principal: Principal, conversation_id: str, messages: Sequence[Message]) -> None:
+        key = conversation_key(principal.tenant, principal.id, conversation_id)
         turns = [json.dumps({"role": m.role, "content": m.content}) for m in messages]
         with registry_faults():
             await self._append(keys=[key], args=[MAX_TURNS, self._ttl_seconds, *turns])
-
-
-def _key(tenant: str, conversation_id: str) -> str:
-    return tenant_key(tenant, "conversation", hashlib.sha256(conversation_id.encode()).hexdigest())

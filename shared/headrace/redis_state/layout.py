@@ -21,11 +21,19 @@ The answer cache:
   `entries` are its sums; `cache:warm` a sorted set of warm candidates; `cache:rejected` a sorted set, by time, of what a
   judge rejected: `<partition>:<question>:<entry>:<version>`.
 
-`conversation:<digest>` a list of turns; `run:<name>` a stream of messages, and `run:<name>:lease`.
+`conversation:<digest>` a list of turns, of one principal; `run:<name>` a stream of messages, and `run:<name>:lease`.
+
+`use:<digest>` what a principal uses, one hash: `due` (when the next request would be in step with the rate, in ms since the
+epoch), `day` and `tokens` (what answers cost on that day); `open:<digest>` a sorted set of its requests that are under way,
+by the time (ms) when they count no more.
+
+Of no tenant: `headrace:tenants`, `headrace:api-keys` (records of API keys by id), and `headrace:tokens:<day>` (what all
+answers of a day cost).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 
@@ -38,6 +46,31 @@ CHECKSUM_CHARACTERS = 12
 def registry_key(tenant: str) -> str:
     """The key of the tenant's registry hash."""
     return tenant_key(tenant, "registry")
+
+
+def use_key(tenant: str, principal: str) -> str:
+    """The key of what a principal uses."""
+    return tenant_key(tenant, "use", digest_of(principal))
+
+
+def open_key(tenant: str, principal: str) -> str:
+    """The key of a principal's requests that are under way."""
+    return tenant_key(tenant, "open", digest_of(principal))
+
+
+def conversation_key(tenant: str, principal: str, conversation_id: str) -> str:
+    """The key of a conversation: a name is its principal's alone."""
+    return tenant_key(tenant, "conversation", digest_of(principal, conversation_id))
+
+
+def day_key(day: int) -> str:
+    """The key of the tokens that all answers of a day cost; `day` counts from the epoch."""
+    return f"headrace:tokens:{day}"
+
+
+def digest_of(*names: str) -> str:
+    """A key's part for names that come from outside; no two lists of names have the same."""
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:32]
 
 
 def current_value(generation: int, groups: Sequence[str]) -> str:

@@ -130,6 +130,6 @@ def _text(value: bytes | str) -> str:
 
 def _document(record: bytes | str) -> Document:
     fields = json.loads(record)
-    lists = {name: tuple(fields.get(name, ())) for name in ("groups", "tags")}
+    lists = {name: tuple(fields.get(name, ())) for name in ("groups", "tags", "notes")}
     history = tuple(Step(at, DocumentState(state), reason) for at, state, reason in fields.get("history", ()))
     return Document(**{**fields, **lists, "state": DocumentState(fields["state"]), "history": history})

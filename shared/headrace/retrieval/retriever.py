@@ -43,6 +43,7 @@ FIRST_PAUSE_SECONDS = 0.02
 # Without a language model to judge, an answer needs a passage as good as one this much more similar than the floor.
 SURE_MARGIN = 0.2
 SCORE_MARGIN = 1e-4
+MOST_PHRASING_CHARACTERS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,4 +252,5 @@ async def _reranked(question: str, passages: Sequence[Passage], reranker: Rerank
 def _phrasings(question: str, history: Sequence[Message]) -> list[str]:
     """The question; in a conversation, also the question behind the last one, for "and what about …?"."""
     before = [turn.content for turn in history if turn.role == "user"]
-    return [question, f"{before[-1]}\n{question}"] if before else [question]
+    # Of a long one the end is nearest to what is asked now; no embedding model reads all of it.
+    return [question, f"{before[-1][-MOST_PHRASING_CHARACTERS:]}\n{question}"] if before else [question]

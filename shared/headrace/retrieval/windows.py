@@ -19,7 +19,7 @@ async def with_context(
     own = {passage.chunk.identity for passage in passages}
     wanted = {identity for passage in passages for identity in _beside(passage.chunk)} - own
     neighbours = {chunk.identity: chunk for chunk in await store.chunks(tenant, sorted(wanted))}
-    left = max_tokens * CHARACTERS_PER_TOKEN - sum(len(passage.chunk.text) for passage in passages)
+    left = max_tokens * CHARACTERS_PER_TOKEN - sum(_shown(passage.chunk) for passage in passages)
     widened = []
     for passage in passages:
         context, used = _widen(passage.chunk, neighbours, left)
@@ -38,6 +38,11 @@ def _widen(chunk: Chunk, neighbours: Mapping[ChunkId, Chunk], left: int) -> tupl
             texts = [neighbour.text, *texts] if is_before else [*texts, neighbour.text]
             used += len(neighbour.text)
     return "\n".join(texts), used
+
+
+def _shown(chunk: Chunk) -> int:
+    """How many characters of a prompt the chunk takes: its text, its document's name, and its place."""
+    return len(chunk.text) + len(chunk.name) + len(chunk.place)
 
 
 def _beside(chunk: Chunk) -> tuple[ChunkId, ChunkId]:

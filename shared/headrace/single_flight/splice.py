@@ -80,5 +80,5 @@ def _identity(event: AnswerEvent) -> object:
         case PassagesEvent():
             return "passages"
         case CitationEvent(citation):
-            return citation.number
+            return citation.number, citation.start, citation.end
     return None

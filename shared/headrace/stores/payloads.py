@@ -7,7 +7,7 @@ from typing import Any
 
 from headrace.types import Chunk
 
-OPTIONAL = ("language", "lead", "context", "html")
+OPTIONAL = ("language", "lead", "context", "html", "spot")
 
 
 def payload_of(chunk: Chunk) -> dict[str, Any]:

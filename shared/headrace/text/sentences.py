@@ -6,8 +6,15 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-# A sentence ends at . ! ? … (and any closing quote or bracket) before white space, or at a line's end.
-_BOUNDARY = re.compile(r"(?<=[.!?…。！？])[\"'”’)\]]*\s+|\n+")
+from headrace.text.function_words import FUNCTION_WORDS
+
+# A sentence ends at . ! ? … (and any closing quote or bracket) before white space, at a line's end, or at a full stop of a
+# script that has no spaces.
+_BOUNDARY = re.compile(r"(?<=[.!?…؟।\u06d4])[\"'”’)\]]*\s+|(?<=[。！？｡])[\"'”’」』\uff09)\]]*\s*|\n+")
+# A number that counts on: of a list item, or of a day where it is written so (`bis zum 31. Oktober`).
+_ORDINAL = re.compile(
+    r"(?:^|\n)\s*\(?\d{1,3}\.$|\b(?:zum|am|vom|bis|dem|den|des|der|im|jeden|ab)\s\d{1,2}\.$", re.IGNORECASE
+)
 _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|cf|vs|approx|no|nr|fig|dr|mr|mrs|ms|prof|st|inc|ltd|co)|\b[A-Z])\.$", re.IGNORECASE
 )
@@ -16,15 +23,24 @@ _WORD = re.compile(r"\w+(?:[.'’-]\w+)*")
 # Korean, whose words grow at their ends; for a character class.
 UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f"
 _UNSPACED_LETTER = re.compile(f"[{UNSPACED}]")
+# Arabic writes vowels or not, some letters in several forms, and its article, with what stands before it, as one with a word.
+# Source: Larkey, Ballesteros and Connell, Light Stemming for Arabic Information Retrieval, 2007 (light8).
+_ARABIC_LETTER = re.compile("[\u0621-\u064a]")
+_ARABIC_MARKS = re.compile("[\u064b-\u065f\u0670\u0640]")
+_ARABIC_FORMS = str.maketrans("أإآٱىةک", "اااايهك")
+_ARABIC_ARTICLE = re.compile("\\b(?:[وفبك]?ال|لل)(?=[\u0621-\u064a]{3})")
 _RUNS = re.compile(rf"([{UNSPACED}]+)|([^{UNSPACED}]+)")
-STOP_WORDS = frozenset(
-    """
+STOP_WORDS = (
+    frozenset(
+        """
     a about after all also an and any are as at be been before but by can could did do does for from had has
     have he her his how i if in into is it its many may me more most much must my no not of on or our shall she
     should so some such than that the their them then there these they this to up us was we were what when where
     which who whom whose why will with would you your tell explain describe please give show list find say says
     said get
     """.split()
+    )
+    | FUNCTION_WORDS
 )
 _SUFFIXES = (
     "ations",
@@ -50,11 +66,19 @@ def sentence_spans(text: str) -> Iterator[tuple[int, int]]:
     """The start and end of each sentence or line, without surrounding white space."""
     start = 0
     for boundary in _BOUNDARY.finditer(text):
-        if "\n" not in boundary.group() and _ABBREVIATION.search(text, start, boundary.start()):
+        if "\n" not in boundary.group() and _goes_on(text, start, boundary.start()):
             continue
         yield from _span(text, start, boundary.end())
         start = boundary.end()
     yield from _span(text, start, len(text))
+
+
+def _goes_on(text: str, start: int, stop: int) -> bool:
+    """Whether the full stop before that place ends no sentence."""
+    return (
+        _ABBREVIATION.search(text, start, stop) is not None
+        or _ORDINAL.search(text[max(start, stop - 16) : stop]) is not None
+    )
 
 
 def _span(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -69,8 +93,13 @@ def words(text: str) -> list[str]:
     Pairs of letters find what a dictionary's words would, in any of these languages.
     Source: Lucene's CJKAnalyzer.
     """
+    if text.isascii():
+        return _WORD.findall(text.casefold())
+    if _ARABIC_LETTER.search(text):
+        text = _ARABIC_MARKS.sub("", text.translate(_ARABIC_FORMS))
+        text = _ARABIC_ARTICLE.sub("", text)
     found: list[str] = _WORD.findall(text.casefold())
-    if text.isascii() or _UNSPACED_LETTER.search(text) is None:
+    if _UNSPACED_LETTER.search(text) is None:
         return found
     return [piece for word in found for piece in _pieces(word)]
 

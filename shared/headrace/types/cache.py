@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from headrace.types.documents import Scope
 from headrace.types.events import AnswerEvent, PassagesEvent, UsageEvent, text_of
 from headrace.types.generation import Usage
+from headrace.types.principals import Scope
 from headrace.types.retrieval import Passage, Provenance
 
 # Width and no-break variants of a character mean the same; a superscript does not: 10² is not 102.

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-DEFAULT_TENANT = "default"
+from headrace.types.principals import DEFAULT_TENANT, OPEN, label
+
 DOCUMENTS_PREFIX = "documents/"
 GROUPS_FOLDER = "groups="
 # What a file's labels may stand in, beside it: `handbook.pdf.metadata.json`.
 SIDECAR_SUFFIX = ".metadata.json"
-# The label of what is open to a whole tenant.
-OPEN = "*"
 # A document that is not final, and that no attempt has written of for so long, is abandoned: twice the time for which the
 # queue hides a message that an attempt holds.
 ABANDONED_SECONDS = 3600.0
+# How far S3's clock and a function's may be apart.
+CLOCK_SLACK_SECONDS = 120
 # A group that nobody can be in, for no group's name has a comma: for a document whose readers are not known yet.
 NO_READERS = (",",)
 
@@ -35,49 +36,6 @@ class DocumentState(StrEnum):
     def is_final(self) -> bool:
         """Whether the document needs no more work: it is searchable, or its record says why it is not."""
         return self in {DocumentState.READY, DocumentState.FAILED}
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who asks: a tenant, and the groups that the principal belongs to."""
-
-    tenant: str = DEFAULT_TENANT
-    groups: frozenset[str] = frozenset()
-
-    @property
-    def scope(self) -> Scope:
-        return Scope(self.tenant, self.groups)
-
-    def may_see(self, groups: Collection[str]) -> bool:
-        """Whether a document of the principal's tenant, open to these groups (none: to everybody), is open to them."""
-        return self.scope.may_see(groups)
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What one retrieval or one cache entry may see: a tenant and a permission set."""
-
-    tenant: str
-    groups: frozenset[str] = frozenset()
-
-    def may_see(self, groups: Collection[str]) -> bool:
-        """Whether a document of this tenant that is open to these groups (none: to everybody) may be seen."""
-        return not groups or not self.groups.isdisjoint(groups)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """What a chunk's `labels` must share one of to be seen, as stores keep and filter it."""
-        return (OPEN, *(_label(group) for group in sorted(self.groups)))
-
-    @property
-    def digest(self) -> str:
-        """A short stable name for the permission set; the tenant is not part of it."""
-        return hashlib.sha256("\x1f".join(sorted(self.groups)).encode()).hexdigest()[:16]
-
-
-def _label(group: str) -> str:
-    # The sign keeps a group that is called `*` from opening anything.
-    return f"={group}"
 
 
 def read_names(text: str) -> tuple[str, ...]:
@@ -143,8 +101,8 @@ class Sidecar:
 class ObjectVersion:
     """One version of an object in the bucket, as S3 describes it. `modified_at` is in seconds since the epoch.
 
-    `groups` and `tags` are those that the object's metadata names (`x-amz-meta-groups: hr, board`); a listing does not
-    tell them, nor the sidecar.
+    `groups` and `tags` are those that the object's metadata names (`x-amz-meta-groups: hr, board`), `create_only` is the
+    mark of a form that may replace nothing; a listing does not tell them, nor the sidecar.
     """
 
     key: str
@@ -156,6 +114,25 @@ class ObjectVersion:
     groups: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     sidecar: Sidecar | None = None
+    create_only: str = ""
+
+    @property
+    def replaces_nothing(self) -> bool:
+        """Whether the object was put here with a form that may replace no document (`create_only_mark`).
+
+        A copy under another key, or one that is made later (an old version restored), is its owner's doing.
+        """
+        mark, _, end = self.create_only.partition("-")
+        return end.isdigit() and mark == _digest(self.key) and self.modified_at <= int(end) + CLOCK_SLACK_SECONDS
+
+
+def create_only_mark(key: str, expires_at: float) -> str:
+    """The metadata `create-only` of a form for this key, which holds until then (seconds since the epoch)."""
+    return f"{_digest(key)}-{int(expires_at)}"
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
 class Step(NamedTuple):
@@ -177,6 +154,7 @@ class Document:
     that made it final: empty while it is on its way, or was given up. `groups` may see the document; none: everybody of the
     tenant. `draft` is a generation that an attempt has begun to write and the next one may take over, `progress` the
     share of it, from 0 to 1. `context_tokens` are what a language model read and wrote for the chunks' contexts.
+    `notes` are sentences about what of the file was left out, or could not be made sure of.
     """
 
     key: str
@@ -196,6 +174,7 @@ class Document:
     draft: int | None = None
     progress: float | None = None
     context_tokens: int = 0
+    notes: tuple[str, ...] = ()
     uploaded_at: float | None = None
     started_at: float | None = None
     updated_at: float | None = None
@@ -241,21 +220,34 @@ class Attempt(NamedTuple):
 class Block:
     """One paragraph, list item or table row that a parser read. `page` counts from 1.
 
-    `cells` are a table row's (label, value) pairs, which `text` says as `label: value; label: value`.
+    `cells` are a table row's (label, value) pairs, which `text` says as `label: value; label: value`. `spot` is where it
+    stands in a file that has no pages: `row 12`, `employees[3]`.
     """
 
     text: str
     page: int | None = None
     section: tuple[str, ...] = ()
     cells: tuple[tuple[str, str], ...] = ()
+    spot: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A sentence about what a reader left out, or could not make sure of."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedFile:
-    """What a parser read: blocks in reading order, and the language as ISO 639-1 says it, empty when unknown."""
+    """What a parser read: blocks in reading order, and the language as ISO 639-1 says it, empty when unknown.
+
+    `notes` are sentences about what was left out, or could not be made sure of.
+    """
 
     blocks: Sequence[Block]
     language: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class ChunkId(NamedTuple):
@@ -273,7 +265,7 @@ class Chunk:
     `generation` is the number of the attempt that wrote it: a later attempt's is higher. `total` is how many chunks
     that generation has, and `etag` the object version that it was made from. `lead`, the end of the chunk before it, and
     `context`, what a language model says about its place in the document, are embedded but never quoted; `html` is the
-    chunk's table, where it has one.
+    chunk's table, where it has one. `spot` is where it stands in a file that has no pages: `row 12–18`, `employees[3]`.
     """
 
     document_key: str
@@ -290,6 +282,7 @@ class Chunk:
     lead: str = ""
     context: str = ""
     html: str = ""
+    spot: str = ""
 
     @property
     def tenant(self) -> str:
@@ -302,7 +295,7 @@ class Chunk:
     @property
     def labels(self) -> tuple[str, ...]:
         """Who may see the chunk, in the words that stores filter by (`Scope.labels`)."""
-        return tuple(_label(group) for group in self.groups) or (OPEN,)
+        return tuple(label(group) for group in self.groups) or (OPEN,)
 
     @property
     def identity(self) -> ChunkId:
@@ -310,10 +303,11 @@ class Chunk:
 
     @property
     def place(self) -> str:
-        """Where a reader finds it: `page 3 · Leave › Parental leave`, or `part 2` when neither is known."""
+        """Where a reader finds it: `page 3 · Leave › Parental leave`, `row 12–18`, or `part 2` when none of it is known."""
         page = [f"page {self.page}"] if self.page is not None else []
         section = [" › ".join(self.section)] if self.section else []
-        return " · ".join(page + section) or f"part {self.index + 1}"
+        spot = [self.spot] if self.spot else []
+        return " · ".join(page + section + spot) or f"part {self.index + 1}"
 
     @property
     def text_to_embed(self) -> str:

@@ -87,7 +87,7 @@ class TokenEvent(_Event, tag="token", frozen=True):
 
 
 class CitationEvent(_Event, tag="citation", frozen=True):
-    """A passage was cited for the first time."""
+    """A sentence of a passage was cited for the first time."""
 
     citation: Citation
 

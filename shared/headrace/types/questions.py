@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from headrace.types.documents import Principal
 from headrace.types.generation import Message
+from headrace.types.principals import Principal
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from headrace.types.documents import Chunk, Scope
+from headrace.types.documents import Chunk
+from headrace.types.principals import Scope
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,11 @@ from typing import Any, cast
 from redis.asyncio import Redis
 
 from headrace.clients.redis import registry_faults
-from headrace.redis_state.answer_cache.circuit_breaker import CircuitBreaker
 from headrace.redis_state.answer_cache.entries import encode_body, encode_documents
 from headrace.redis_state.answer_cache.lookups import Lookups
 from headrace.redis_state.answer_cache.question_index import QuestionIndex
 from headrace.redis_state.answer_cache.quota import Quota
+from headrace.redis_state.circuit_breaker import CircuitBreaker
 from headrace.redis_state.layout import accounts, counters_key, entry_key, partition_key, registry_key, rejected_key
 from headrace.redis_state.scripts import script
 from headrace.types import (
@@ -72,7 +72,7 @@ class RedisCache:
         self._client = cast("Any", client)
         self._index = index
         self._limits = limits
-        self._breaker = CircuitBreaker(limits.timeout_seconds)
+        self._breaker = CircuitBreaker("The answer cache", limits.timeout_seconds)
         self._lookups = Lookups(client, index, timeout_seconds=limits.timeout_seconds)
         self._quota = Quota(client, tenant_bytes=limits.tenant_bytes, tenant_entries=limits.tenant_entries)
         self._remember = script(client, "remember")

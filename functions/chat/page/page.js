@@ -1,46 +1,3 @@
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Headrace</title>
-<style>
-  :root { color-scheme: light dark; --line: light-dark(#d9dee3, #343b42); --soft: light-dark(#5b6770, #9aa7b1); --card: light-dark(#ffffff, #1b2026);
-    --ground: light-dark(#f5f7f8, #12161a); --ink: light-dark(#15202b, #e6ebef); --accent: light-dark(#0b6b74, #5cc4cd); --bad: light-dark(#a4281c, #ff9184); }
-  * { box-sizing: border-box; }
-  body { margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
-  main { max-width: 60rem; margin: 0 auto; padding: 2rem 1rem 4rem; display: grid; gap: 1.5rem; }
-  h1 { font-size: 1.4rem; margin: 0; } h1 small { font-weight: 400; color: var(--soft); font-size: .95rem; margin-left: .5rem; }
-  h2 { font-size: .95rem; margin: 0 0 .5rem; color: var(--soft); font-weight: 600; }
-  section, form { background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: 1rem; }
-  form { display: flex; gap: .6rem; }
-  input { flex: 1; min-width: 0; font: inherit; color: inherit; background: transparent; border: 0; outline: 0; }
-  button { font: inherit; border: 0; border-radius: .4rem; padding: .45rem 1.1rem; background: var(--accent); color: var(--card); cursor: pointer; }
-  button:disabled { opacity: .5; cursor: default; }
-  form:focus-within, button:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
-  #answer { white-space: pre-wrap; min-height: 1.5em; } #answer a { color: var(--accent); text-decoration: none; font-weight: 600; }
-  .soft, #status { color: var(--soft); font-size: .88rem; } .bad { color: var(--bad); }
-  ol { margin: 0; padding-left: 1.4rem; } li { margin-bottom: .7rem; } li:target { outline: 2px solid var(--accent); outline-offset: .4rem; }
-  blockquote { margin: .2rem 0 0; padding-left: .8rem; border-left: 3px solid var(--line); }
-  table { width: 100%; border-collapse: collapse; font-size: .92rem; } td, th { text-align: left; padding: .3rem .5rem .3rem 0; border-top: 1px solid var(--line); vertical-align: top; }
-  th { color: var(--soft); font-weight: 600; border-top: 0; } td { overflow-wrap: anywhere; } td.number { text-align: right; }
-</style>
-</head>
-<body>
-<main>
-  <h1>Headrace <small>answers from your documents, with the sources beside them</small></h1>
-  <form id="form">
-    <input id="question" aria-label="Your question" placeholder="Ask your documents …" autocomplete="off" autofocus>
-    <button id="ask">Ask</button>
-  </form>
-  <section aria-live="polite"><div id="answer" class="soft">Ask a question. The answer appears here, word by word.</div><p id="status"></p></section>
-  <section id="sources" hidden><h2>Sources</h2><ol id="citations"></ol></section>
-  <section><h2>Documents</h2>
-    <table><thead><tr><th>Name</th><th>State</th><th>Chunks</th><th>Size</th></tr></thead><tbody id="documents"></tbody></table>
-    <p class="soft" id="empty" hidden>No documents yet. Put a file into the bucket under <code>documents/</code>, and it appears here.</p>
-  </section>
-</main>
-<script>
 const $ = id => document.getElementById(id);
 let conversation = null;
 
@@ -50,6 +7,25 @@ function element(tag, text, className) {
   if (className) e.className = className;
   return e;
 }
+
+// The key stays in this tab: it is gone when the tab is.
+function call(path, options = {}) {
+  const key = sessionStorage.getItem("key");
+  const headers = { ...options.headers, ...(key && { authorization: `Bearer ${key}` }) };
+  return fetch(path, { ...options, headers }).then(response => {
+    $("key-form").hidden = response.status !== 401;
+    return response;
+  });
+}
+
+$("key-form").addEventListener("submit", event => {
+  event.preventDefault();
+  sessionStorage.setItem("key", $("key").value.trim());
+  $("key").value = "";
+  $("key-form").hidden = true;
+  $("status").textContent = "";
+  showDocuments.now();
+});
 
 // Server-Sent Events from a POST: EventSource can only GET.
 async function* events(response) {
@@ -79,6 +55,12 @@ function showAnswer(text) {
 }
 
 function showCitation(c) {
+  const shown = document.getElementById(`source-${c.number}`);
+  if (shown) {
+    // Another sentence of a passage that is there.
+    shown.append(element("blockquote", c.quote));
+    return;
+  }
   const item = element("li");
   item.id = `source-${c.number}`;
   item.value = c.number;
@@ -95,7 +77,7 @@ async function ask(question) {
   $("status").textContent = "Searching …";
   let text = "", note = "", finished = false;
   showAnswer("");
-  const response = await fetch("chat", { method: "POST", headers: { "content-type": "application/json", "accept": "text/event-stream" },
+  const response = await call("chat", { method: "POST", headers: { "content-type": "application/json", "accept": "text/event-stream" },
     body: JSON.stringify({ question, ...(conversation && { conversation_id: conversation }) }) });
   if (!response.ok) throw new Error((await response.json()).error.message);
   for await (const { name, data } of events(response)) {
@@ -125,21 +107,30 @@ function size(bytes) {
   return bytes < 1024 ? `${bytes} B` : bytes < 1048576 ? `${(bytes / 1024).toFixed(1)} kB` : `${(bytes / 1048576).toFixed(1)} MB`;
 }
 
+async function listed() {
+  const response = await call("documents");
+  const body = await response.json();
+  if (!response.ok) throw new Error(body.error.message);
+  return body;
+}
+
 // While a document is on its way, its changes are streamed; then the page looks now and then, which costs next to nothing.
 async function showDocuments() {
   try {
-    const known = new Map((await (await fetch("documents")).json()).documents.map(d => [d.key, d]));
+    const known = new Map((await listed()).documents.map(d => [d.key, d]));
     listDocuments([...known.values()]);
     if (!document.hidden && [...known.values()].some(d => !["ready", "failed"].includes(d.state))) {
-      for await (const { name, data } of events(await fetch("documents", { headers: { accept: "text/event-stream" } }))) {
+      for await (const { name, data } of events(await call("documents", { headers: { accept: "text/event-stream" } }))) {
         if (name === "document") known.set(data.key, data);
         if (name === "gone") known.delete(data.key);
         listDocuments([...known.values()].sort((a, b) => a.key < b.key ? -1 : 1));
       }
     }
   } catch { /* the next round tries again */ }
-  setTimeout(showDocuments, document.hidden ? 15000 : 2000);
+  clearTimeout(showDocuments.timer);
+  showDocuments.timer = setTimeout(showDocuments, document.hidden || !$("key-form").hidden ? 15000 : 2000);
 }
+showDocuments.now = () => { clearTimeout(showDocuments.timer); showDocuments(); };
 
 function listDocuments(documents) {
   $("documents").replaceChildren(...documents.map(d => {
@@ -153,6 +144,3 @@ function listDocuments(documents) {
   $("empty").hidden = documents.length > 0;
 }
 showDocuments();
-</script>
-</body>
-</html>

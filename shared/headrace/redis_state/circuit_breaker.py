@@ -1,4 +1,4 @@
-"""A cache that does not answer must not make anybody wait: a deadline for each command, and a pause after failures."""
+"""What can be done without must not make anybody wait: a deadline for each command, and a pause after failures."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ logger = logging.getLogger(__name__)
 
 
 class CircuitBreaker:
-    """Runs commands, each for `timeout_seconds` at most; after failures in a row it runs none for `pause_seconds`."""
+    """Runs commands, each for `timeout_seconds` at most; after failures in a row it runs none for `pause_seconds`.
 
-    def __init__(self, timeout_seconds: float, *, pause_seconds: float = PAUSE_SECONDS) -> None:
+    `what` names the part that the commands are for, at the start of a sentence.
+    """
+
+    def __init__(self, what: str, timeout_seconds: float, *, pause_seconds: float = PAUSE_SECONDS) -> None:
+        self._what = what
         self._timeout_seconds = timeout_seconds
         self._pause_seconds = pause_seconds
         self._failures = 0
@@ -45,7 +49,7 @@ class CircuitBreaker:
             self._failures += 1
             if self._failures >= FAILURES:
                 self._open_until = time.monotonic() + self._pause_seconds
-            logger.warning("The answer cache did not answer (%s); going on without it.", type(error).__name__)
+            logger.warning("%s did not answer (%s); going on without it.", self._what, type(error).__name__)
             return None
         self._failures = 0
         return answer

@@ -1,0 +1,48 @@
+"""Settings in, protocols out: the only place that chooses a vendor, and imports no more than the chosen one."""
+
+from headrace.wiring.answering import (
+    answerer_on,
+    open_answering,
+    open_chat_model,
+    open_context_model,
+    open_near_questions,
+)
+from headrace.wiring.documents import open_bucket, open_parser, open_queue, uploads_to
+from headrace.wiring.door import api_keys_on, open_authenticator, rate_limiter_on
+from headrace.wiring.knowledge import collection_of, open_embedder, open_reranker, open_store, retriever_on
+from headrace.wiring.state import (
+    cache_maintenance_on,
+    cache_on,
+    conversations_on,
+    invalidation_planner_on,
+    open_redis,
+    registry_on,
+    single_flight_on,
+)
+
+__all__ = [
+    "answerer_on",
+    "api_keys_on",
+    "cache_maintenance_on",
+    "cache_on",
+    "collection_of",
+    "conversations_on",
+    "invalidation_planner_on",
+    "open_answering",
+    "open_authenticator",
+    "open_bucket",
+    "open_chat_model",
+    "open_context_model",
+    "open_embedder",
+    "open_near_questions",
+    "open_parser",
+    "open_queue",
+    "open_redis",
+    "open_reranker",
+    "open_store",
+    "rate_limiter_on",
+    "registry_on",
+    "retriever_on",
+    "single_flight_on",
+    "uploads_to",
+]
