@@ -27,7 +27,7 @@ run-lambda: $(READY) ## The same, with each function as a Lambda process behind 
 	@$(PYTHON) -m infra.local --lambda
 
 test: $(READY) lint ## Check style, types and behaviour
-	@$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(READY) ## Check style and types
 	@.venv/bin/ruff check .

@@ -17,7 +17,16 @@ from headrace.answering.answer import answer
 from headrace.answering.dependencies import AnswerDependencies
 from headrace.errors import HeadraceError, InvalidInputError
 from headrace.protocols import CacheMaintenance, DocumentRegistry
-from headrace.types import CacheStats, DoneEvent, Principal, Question, StatusEvent, UsageEvent, WarmCandidate
+from headrace.types import (
+    AnswerOptions,
+    CacheStats,
+    DoneEvent,
+    Principal,
+    Question,
+    StatusEvent,
+    UsageEvent,
+    WarmCandidate,
+)
 
 Report = Callable[[str, CacheStats, float], None]
 
@@ -135,7 +144,13 @@ async def warm(
 
 async def _ask(tenant: str, candidate: WarmCandidate, answering: AnswerDependencies) -> int:
     """Ask as those asked who are entitled to the answer; gives the tokens that it took."""
-    asked = Question(candidate.question, Principal(tenant, candidate.groups), history=(), filter=candidate.filter)
+    asked = Question(
+        candidate.question,
+        Principal(tenant, candidate.groups),
+        history=(),
+        filter=candidate.filter,
+        options=AnswerOptions.read(candidate.options),
+    )
     tokens = judge_tokens = 0
     async with aclosing(answer(asked, answering)) as events:
         async for event in events:

@@ -23,7 +23,10 @@ DEADLINE_MARGIN_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class ChatDependencies:
-    """What the routes work with. `report` is called with each answer's cache verdict, and the tokens that it saved."""
+    """What the routes work with. `report` is called with each answer's cache verdict, and the tokens that it saved.
+
+    `citations` is where OpenAI's clients find them if they don't say: `none`, `footer` or `inline`.
+    """
 
     answering: AnswerDependencies
     deadline_seconds: float
@@ -34,6 +37,7 @@ class ChatDependencies:
     uploads: Uploads | None = None
     max_document_bytes: int = 0
     report: Report | None = None
+    citations: str = "none"
 
 
 OpenDependencies = Callable[[], AbstractAsyncContextManager[ChatDependencies]]

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 
 from functions.chat.wire import schemas, sse
 from headrace.errors import (
+    AbandonedError,
     ConfigurationError,
     ConflictError,
     ForbiddenError,
@@ -19,6 +20,7 @@ from headrace.errors import (
     TooLargeError,
     UnauthenticatedError,
     UnavailableError,
+    UnknownModelError,
 )
 
 logger = logging.getLogger("chat")
@@ -37,10 +39,13 @@ def fault_of(error: Exception) -> tuple[int, dict[str, Any]]:
     """A fault's status code and body. What we did not foresee is logged, and says nothing of itself to the asker."""
     match error:
         case InvalidInputError():
-            status = {TooLargeError: 413, ConflictError: 409}.get(type(error), 400)
+            status = {TooLargeError: 413, ConflictError: 409, UnknownModelError: 404}.get(type(error), 400)
             return status, schemas.error_payload(
                 str(error), code=error.code, kind="invalid_request_error", param=error.param
             )
+        case AbandonedError():
+            # Nobody reads it; the status is the one that proxies log.
+            return 499, schemas.error_payload(str(error), code=error.code, kind="invalid_request_error")
         case UnauthenticatedError():
             return 401, schemas.error_payload(str(error), code=error.code, kind="authentication_error")
         case ForbiddenError():

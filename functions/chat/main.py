@@ -46,6 +46,7 @@ async def open_dependencies() -> AsyncIterator[ChatDependencies]:
             deadline_seconds=settings.answer_deadline_seconds,
             uploads=wiring.uploads_to(settings),
             max_document_bytes=settings.max_document_bytes,
+            citations=settings.openai_citations,
             report=report_to_cloudwatch if is_lambda else None,
         )
 

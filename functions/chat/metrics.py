@@ -30,6 +30,7 @@ class AnswerMetrics:
     verdict: CacheVerdict | None = None
     tokens: int = 0
     judge_tokens: int = 0
+    embedded_tokens: int = 0
     characters: int = 0
     refused_for: str = ""
     is_measured: bool = False
@@ -59,7 +60,7 @@ class AnswerMetrics:
         An answer that its asker has left before its usage came is estimated: leaving early is no way around a limit.
         """
         if self.verdict in {CacheVerdict.HIT, CacheVerdict.SHARED, None}:
-            return self.judge_tokens
+            return self.judge_tokens + self.embedded_tokens
         tokens = self.tokens if self.is_measured else self.characters // CHARACTERS_PER_TOKEN
         return tokens + self.judge_tokens
 

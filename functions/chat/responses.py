@@ -1,35 +1,64 @@
-"""An answer's events as an HTTP response: streamed, or collected to its end."""
+"""Answers as HTTP responses, whole or as a stream. What nobody waits for any longer is ended."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
+from collections.abc import Coroutine
 from contextlib import aclosing
+from typing import Any, Protocol, TypeVar
 
+from fastapi import Request
 from fastapi.responses import StreamingResponse
 
-from functions.chat.dependencies import ChatDependencies
+from functions.chat.dependencies import ChatDependencies, visit_of
 from functions.chat.metrics import verdict_header
-from functions.chat.visit import Visit
 from functions.chat.wire import sse
 from headrace.answering.answer import answer
+from headrace.answering.dependencies import AnswerDependencies
+from headrace.concurrency.tasks import running
+from headrace.errors import AbandonedError
 from headrace.single_flight.splice import without_false_starts
-from headrace.types import AnswerEvent, Question
+from headrace.types import AnswerEvent, DoneEvent, Question, TokenEvent
+
+T = TypeVar("T")
 
 SSE_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+# The response's head waits so long for the answer's first word: a model that refuses is then a status code, and not an
+# error inside of a 200.
+HOLD_SECONDS = 2.0
+
+
+class AnswerWriter(Protocol):
+    """The form of an answer on the wire."""
+
+    def write(self, event: AnswerEvent) -> bytes:
+        """What the event is; nothing where it has nothing to say."""
+
+    def write_error(self, error: Exception) -> bytes:
+        """What a fault is, after which nothing comes."""
 
 
 async def whole_answer(
-    question: Question, deps: ChatDependencies, visit: Visit, *, deadline_seconds: float
+    question: Question,
+    answering: AnswerDependencies,
+    request: Request,
+    deps: ChatDependencies,
+    *,
+    deadline_seconds: float,
 ) -> list[AnswerEvent]:
-    """Every event of the answer. Raises HeadraceError, and TimeoutError at the deadline."""
+    """Every event of the answer. Raises HeadraceError, TimeoutError at the deadline, AbandonedError when the client left."""
+    visit = visit_of(request)
     visit.begin_search(deps.load)
-    events: list[AnswerEvent] = []
-    async with asyncio.timeout(deadline_seconds), aclosing(answer(question, deps.answering)) as made:
-        async for event in made:
-            visit.observe(event)
-            events.append(event)
+
+    async def make() -> list[AnswerEvent]:
+        events: list[AnswerEvent] = []
+        async with asyncio.timeout(deadline_seconds), aclosing(answer(question, answering)) as made:
+            async for event in made:
+                visit.observe(event)
+                events.append(event)
+        return events
+
+    events = await _unless_abandoned(request, make())
     if deps.report is not None:
         deps.report(visit.metrics)
     return without_false_starts(events)
@@ -37,42 +66,58 @@ async def whole_answer(
 
 async def streamed_answer(
     question: Question,
+    answering: AnswerDependencies,
+    request: Request,
     deps: ChatDependencies,
-    visit: Visit,
-    write: Callable[[AnswerEvent], bytes],
-    write_error: Callable[[Exception], bytes],
+    writer: AnswerWriter,
     *,
     deadline_seconds: float,
 ) -> StreamingResponse:
-    """The answer as Server-Sent Events, each in the form that `write` gives it.
+    """The answer as Server-Sent Events, each in the form that `writer` gives it.
 
-    A fault before the first event is raised, so that it can still have an honest status code.
+    A fault before the answer's first word, within HOLD_SECONDS, is raised, so that it has an honest status code.
     """
+    visit = visit_of(request)
     visit.begin_search(deps.load)
-    started = time.monotonic()
-    events = answer(question, deps.answering)
-    try:
-        async with asyncio.timeout(deadline_seconds):
-            first = await anext(events)
-    except BaseException:
-        await events.aclose()
-        raise
 
     def observed(event: AnswerEvent) -> bytes:
         visit.observe(event)
-        return write(event)
+        return writer.write(event)
 
     def report() -> None:
         if deps.report is not None:
             deps.report(visit.metrics)
 
-    body = sse.stream(
-        events,
-        first=first,
+    stream = sse.EventStream(
+        answer(question, answering),
         write=observed,
-        write_error=write_error,
-        deadline_seconds=deadline_seconds - (time.monotonic() - started),
+        write_error=writer.write_error,
+        deadline_seconds=deadline_seconds,
         on_end=report,
+        begins=_is_answer,
     )
-    headers = {**SSE_HEADERS, **verdict_header(first)}
-    return StreamingResponse(body, media_type="text/event-stream", headers=headers)
+    try:
+        first = await _unless_abandoned(request, stream.begin(hold_seconds=HOLD_SECONDS))
+    except BaseException:
+        await stream.aclose()
+        raise
+    headers = {**SSE_HEADERS, **(verdict_header(first) if first is not None else {})}
+    return StreamingResponse(stream.chunks(), media_type="text/event-stream", headers=headers)
+
+
+def _is_answer(event: AnswerEvent) -> bool:
+    return isinstance(event, TokenEvent | DoneEvent)
+
+
+async def _unless_abandoned(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """What the work gives; it is cancelled when the client leaves. Raises AbandonedError then."""
+    async with running(work) as working, running(_abandoned(request)) as leaving:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise AbandonedError("The client left before the answer came.")
+        return await working
+
+
+async def _abandoned(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

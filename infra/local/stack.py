@@ -12,8 +12,11 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -85,7 +88,7 @@ async def run_stack(options: StackOptions, *, environ: Mapping[str, str], report
             await asyncio.to_thread(bucket.set_up)
             environment |= {"QUEUE_URL": bucket.queue_url, "DEAD_LETTERS_ARN": DEAD_LETTERS_ARN}
             report("S3 and SQS are up")
-            await _start_functions(options, processes, environment, bucket.dead_letters_url)
+            await _start_functions(options, processes, environment, bucket.dead_letters_url, report)
             report("the functions are up: chat, ingest, cache maintenance")
             settings = Settings.from_env(environment)
             with _addresses_kept(options.folder, environment):
@@ -190,7 +193,7 @@ async def _start_aws(options: StackOptions, processes: Processes, environment: M
 
 
 async def _start_functions(
-    options: StackOptions, processes: Processes, environment: Mapping[str, str], dead_letters_url: str
+    options: StackOptions, processes: Processes, environment: Mapping[str, str], dead_letters_url: str, report: Report
 ) -> None:
     python = sys.executable
     as_lambda = ["--lambda"] if options.as_lambda else []
@@ -205,7 +208,23 @@ async def _start_functions(
     chat = await processes.start("chat", [python, "-m", *serve, "--port", str(options.port)], environment)
     # Only health is open to everybody; where strangers are let in, more can be asked.
     path = "readyz" if environment["AUTH"] in {"none", "iam"} else "healthz"
-    await processes.until_ready(chat, partial(answers_http, f"http://127.0.0.1:{options.port}/{path}"))
+    await processes.until_ready(chat, partial(_is_ready, f"http://127.0.0.1:{options.port}/{path}", report, set()))
+
+
+async def _is_ready(url: str, report: Report, told: set[str]) -> bool:
+    """Whether all parts are; why one is not is reported at once. Raises StackError for what waiting can't mend."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session, session.get(url) as response:
+        if response.status == HTTPStatus.OK:
+            return True
+        parts: dict[str, Any] = (await response.json()).get("parts", {})
+    for name, verdict in parts.items():
+        reason = f"{name}: {verdict.get('reason')}"
+        if verdict.get("permanent"):
+            raise StackError(f"chat is not ready. {reason}")
+        if not verdict["ready"] and reason not in told:
+            told.add(reason)
+            report(f"waiting for {reason}")
+    return False
 
 
 async def _fill(bucket: LocalBucket, settings: Settings, filled: Path, report: Report) -> None:

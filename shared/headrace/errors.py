@@ -5,8 +5,12 @@ HeadraceError
 │   ├── IndexMismatchError  the documents are indexed with another embedding model
 │   └── RefusedError        a vendor refuses what was asked, as it is
 ├── InvalidInputError       the caller's request can't be served as it is (400)
+│   ├── UnsupportedParameterError  it sets a parameter that means nothing here, or to the model
+│   ├── UnknownModelError   it names a model that there is none of (404)
+│   ├── UnknownConversationError  it continues a conversation that nobody remembers
 │   ├── TooLargeError       it is longer than anything that is read here (413)
 │   └── ConflictError       it would overwrite what is there (409)
+├── AbandonedError          who asked has left
 ├── UnauthenticatedError    nobody knows who asks (401)
 ├── ForbiddenError          who asks may not do that (403)
 ├── LimitExceededError      who asks has used what they may (429)
@@ -72,6 +76,24 @@ class InvalidInputError(HeadraceError):
         self.param = param
 
 
+class UnsupportedParameterError(InvalidInputError):
+    """The request sets a parameter that has no meaning here, or that the model's server refuses."""
+
+    code = "unsupported_parameter"
+
+
+class UnknownModelError(InvalidInputError):
+    """The request names a model that is not configured."""
+
+    code = "model_not_found"
+
+
+class UnknownConversationError(InvalidInputError):
+    """The request continues a conversation that its asker has not had, or that has expired."""
+
+    code = "previous_response_not_found"
+
+
 class TooLargeError(InvalidInputError):
     """The request is longer than anything that is read here."""
 
@@ -82,6 +104,12 @@ class ConflictError(InvalidInputError):
     """The request would overwrite what is there."""
 
     code = "conflict"
+
+
+class AbandonedError(HeadraceError):
+    """Who asked has left, so that nobody reads the answer."""
+
+    code = "abandoned"
 
 
 class UnauthenticatedError(HeadraceError):

@@ -13,12 +13,12 @@ EXTRACTIVE_MODEL = "extractive"
 DEFAULT_OPENAI_MODEL = "gpt-4.1-mini"
 CHOICES = {
     "vector_store": ("qdrant", "pinecone", "redis", "embedded"),
-    "openai_provider": ("openai", "bedrock"),
     "parser": ("unstructured", "unstructured-api"),
     "cache_index": ("local", "server"),
     "cache_judge": ("on", "off"),
     "redis_mode": ("standalone", "cluster"),
     "auth_role": ("reader", "writer", "admin"),
+    "openai_citations": ("none", "footer", "inline"),
 }
 AUTHENTICATORS = ("none", "iam", "api_keys", "jwt")
 
@@ -60,8 +60,13 @@ class Settings:
     collection_prefix: str = "headrace"
     openai_api_key: str = ""
     openai_base_url: str = ""
-    openai_provider: str = "openai"
+    openai_provider: str = "auto"
     chat_model: str = EXTRACTIVE_MODEL
+    fallback_models: str = ""
+    fallback_base_url: str = ""
+    fallback_api_key: str = ""
+    fallback_provider: str = "auto"
+    model_idle_timeout_seconds: float = 60.0
     embedding_model: str = LOCAL_EMBEDDING_MODEL
     embedding_batch: int = 64
     log_level: str = "INFO"
@@ -81,6 +86,7 @@ class Settings:
     cache_warm_answers: int = 20
     token_price_per_million: float = 0.0
     conversation_ttl_seconds: int = 86_400
+    openai_citations: str = "none"
     retrieval_limit: int = 6
     retrieval_min_similarity: float | None = None
     retrieval_dense_weight: float = 0.6

@@ -11,10 +11,11 @@ import pytest
 from headrace.errors import ConfigurationError, HeadraceError, ModelProtocolError, ModelUnavailableError
 from headrace.models.openai import OpenAIModel, open_openai_model
 from headrace.protocols import ChatModel
-from headrace.types import Choice, FinishReason, Message, ModelChunk, ToolCall, ToolSpec, Usage
+from headrace.types import Choice, FinishReason, Message, ModelChunk, ModelOptions, ToolCall, ToolSpec, Usage
 from tests.support.openai_server import STATUS_FAILURES, STREAM_FAILURES, Script
 
 MESSAGES = [Message("system", "Be brief."), Message("user", "How many litres of oil?")]
+CALM = ModelOptions(temperature=0.0, preferences=True)
 TOOL = ToolSpec("search", "Finds documents.", {"type": "object", "properties": {"text": {"type": "string"}}})
 
 
@@ -44,7 +45,7 @@ async def test_it_is_ready(openai_model: OpenAIModel) -> None:
 
 
 async def test_what_shapes_the_text_reaches_the_server(openai_model: OpenAIModel, script: Script) -> None:
-    await written(openai_model, stop=("END",), temperature=0.0, tools=(TOOL,))
+    await written(openai_model, options=ModelOptions(stop=("END",), temperature=0.0), tools=(TOOL,))
     (request,) = script.requests
     assert (request["stop"], request["temperature"]) == (["END"], 0.0)
     assert request["tools"][0]["function"]["name"] == "search"
@@ -107,7 +108,7 @@ async def test_a_server_without_schemas_is_asked_once_and_believed_only_within_t
     script.refused_fields = {"response_format", "temperature"}
     script.reply = lambda _: " none.\n"
     for _ in range(2):
-        chunks = await written(openai_model, constraint=Choice(("A", "none")), temperature=0.0)
+        chunks = await written(openai_model, constraint=Choice(("A", "none")), options=CALM)
         assert [chunk.text for chunk in chunks if chunk.text] == ["none"]
     refused = [request.keys() & script.refused_fields for request in script.requests]
     assert [len(names) for names in refused] == [2, 1, 0, 0], "each field was refused once, by name"
@@ -154,11 +155,19 @@ async def test_the_key_never_shows_in_a_fault(openai_url: str, script: Script) -
     assert "sk-secret" not in str(raised.value)
 
 
-async def test_an_older_name_of_the_token_limit_is_learnt_once(openai_model: OpenAIModel, script: Script) -> None:
-    script.token_limit_field = "max_tokens"
-    await written(openai_model)
-    await written(openai_model)
-    assert ["max_tokens" in request for request in script.requests] == [False, True, True]
+@pytest.mark.parametrize(
+    ("provider", "right", "wrong"),
+    [("openai", "max_tokens", "max_completion_tokens"), ("vllm", "max_completion_tokens", "max_tokens")],
+)
+async def test_another_name_of_the_token_limit_is_learnt_once(
+    openai_url: str, script: Script, provider: str, right: str, wrong: str
+) -> None:
+    script.token_limit_field = right
+    async with open_openai_model(api_key="k", base_url=openai_url, model="test-model", provider=provider) as model:
+        await written(model)
+        await written(model)
+    assert [wrong in request for request in script.requests] == [True, False, False]
+    assert [right in request for request in script.requests] == [False, True, True]
 
 
 async def test_leaving_the_stream_ends_the_upstream(openai_model: OpenAIModel, script: Script) -> None:

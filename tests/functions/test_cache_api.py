@@ -177,10 +177,10 @@ async def test_a_wrong_answer_is_not_given_again(
         _, stats, _ = await got(url, "/cache/stats")
         assert stats["invalidated"] == {"wrong": 1}
         for body, says in (
-            ({"answer_id": f"{'0' * 16}-{'0' * 24}", "verdict": "wrong"}, "no such answer"),
+            ({"answer_id": f"{'0' * 24}-{'0' * 24}", "verdict": "wrong"}, "no such answer"),
             ({"answer_id": "../x", "verdict": "wrong"}, "answer_id"),
             ({"answer_id": right["answer_id"], "verdict": "meh"}, "verdict"),
-            ({"answer_id": right["answer_id"], "verdict": "wrong", "filter": {"page": 1}}, "no such answer"),
+            ({"answer_id": right["answer_id"], "verdict": "wrong", "filter": {"page": 1}}, "filter"),
         ):
             status, error, _ = await posted(url, "/feedback", body)
             assert status == 400

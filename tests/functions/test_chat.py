@@ -180,8 +180,12 @@ async def test_the_page_is_served(url: str) -> None:
         ("/chat", b'{"question": "x", "filter": {"tenant": "other"}}', "filter"),
         ("/chat", b'{"question": "x", "filter": {"page": {"$regex": "."}}}', "filter"),
         ("/chat", b'{"question": "x", "surprise": 1}', "surprise"),
-        ("/v1/chat/completions", b'{"model": "m", "messages": []}', "messages"),
-        ("/v1/chat/completions", b'{"model": "m", "messages": [{"role": "assistant", "content": "x"}]}', "messages"),
+        ("/v1/chat/completions", b'{"model": "headrace", "messages": []}', "messages"),
+        (
+            "/v1/chat/completions",
+            b'{"model": "headrace", "messages": [{"role": "assistant", "content": "x"}]}',
+            "messages",
+        ),
         ("/v1/chat/completions", b'{"messages": [{"role": "user", "content": "x"}]}', "model"),
     ],
 )
@@ -257,7 +261,7 @@ async def test_an_answer_past_the_deadline_ends_in_an_error_event(
     chat_app: Callable[..., Any], model: OpenAIModel, script: Script, library: Library
 ) -> None:
     await library.put("handbook.docx", LEAVE)
-    script.first_token_seconds = 30
+    script.reply, script.token_gap_seconds = lambda _: "word " * 1000, 0.1
     async with served(chat_app(model, deadline_seconds=0.5)) as url:
         events = await streamed(url, "How long is parental leave?")
         assert events[-1].data["code"] == "deadline_exceeded"
@@ -293,8 +297,10 @@ async def test_an_answer_that_is_not_whole_says_so_and_is_not_remembered(
             answer = await ask(url, "How long is parental leave?")
             assert (answer["finish_reason"], answer["cached"]) == ("length", False)
         script.reply = lambda _: ""
-        events = await streamed(url, "How long is parental leave?")
-        assert "wrote nothing" in events[-1].data["message"]
+        async with aiohttp.ClientSession() as session:
+            async with session.post(f"{url}/chat", json={"question": "How long is parental leave?"}) as response:
+                assert response.status == 503
+                assert "wrote nothing" in (await response.json())["error"]["message"]
 
 
 async def test_many_new_questions_push_no_other_out_while_it_is_asked(

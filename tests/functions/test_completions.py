@@ -37,8 +37,8 @@ def check(answer: Any) -> None:
 
 async def test_the_async_sdk_asks_and_streams(url: str) -> None:
     async with openai.AsyncOpenAI(base_url=url, api_key="any") as client:
-        (model,) = [model.id async for model in client.models.list()]
-        assert model == "headrace-extractive"
+        default, model, embedding = [model.id async for model in client.models.list()]
+        assert (default, model, embedding) == ("headrace", "headrace-extractive", "all-MiniLM-L6-v2")
         assert (await client.models.retrieve(model)).id == model
         whole = await client.chat.completions.create(model=model, messages=QUESTION)
         check(whole)
@@ -77,19 +77,19 @@ async def test_what_the_model_does_wrong_reaches_the_sdk_as_an_error(
     ):
         for failure in ("cut", "no_finish_reason"):
             script.fail = [failure]
-            stream = await client.chat.completions.create(model="m", messages=QUESTION, stream=True)
+            stream = await client.chat.completions.create(model="headrace", messages=QUESTION, stream=True)
             with pytest.raises(openai.APIError, match="Try again"):
                 [chunk async for chunk in stream]
         script.fail = ["overloaded"] * 3
         with pytest.raises(openai.InternalServerError) as raised:
-            await client.chat.completions.create(model="m", messages=QUESTION)
+            await client.chat.completions.create(model="headrace", messages=QUESTION)
         assert raised.value.status_code == 503
 
 
 async def test_a_bad_request_is_the_sdks_bad_request(url: str) -> None:
     async with openai.AsyncOpenAI(base_url=url, api_key="any") as client:
         with pytest.raises(openai.BadRequestError) as raised:
-            await client.chat.completions.create(model="m", messages=[{"role": "system", "content": "x"}])
+            await client.chat.completions.create(model="headrace", messages=[{"role": "system", "content": "x"}])
         assert raised.value.param == "messages"
         with pytest.raises(openai.NotFoundError):
             await client.models.retrieve("another")
@@ -110,7 +110,8 @@ async def test_the_conversation_that_the_client_sends_is_used(
         served(chat_app(model)) as url,
         openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="any") as client,
     ):
-        await client.chat.completions.create(model="m", messages=messages, temperature=0.3)
+        await client.chat.completions.create(model="headrace", messages=messages, temperature=0.3)
     roles = [m["role"] for m in script.requests[0]["messages"]]
     assert roles == ["system", "user", "assistant", "user"]
-    assert "pirate" not in str(script.requests[0])
+    assert "Talk like a pirate." in script.requests[0]["messages"][0]["content"]
+    assert script.requests[0]["temperature"] == 0.3

@@ -98,13 +98,13 @@ def anything(world: World, asker: Principal) -> Sent:
     )  # fmt: skip
     chat = {"question": question, "filter": narrowed, "conversation_id": pick(CONVERSATIONS)}
     turns = [{"role": "user", "content": f"I ask. {mine}"}, {"role": "assistant", "content": "So."}] * pick([0, 1])
-    completion = {"model": "m", "messages": [*turns, {"role": "user", "content": question}], "filter": narrowed}
+    completion = {"model": "headrace", "messages": [*turns, {"role": "user", "content": question}], "filter": narrowed}
     upload = {"name": name, "groups": list(pick(GROUPS)), "replace": pick([True, False])}
     return pick([
         ("GET", "/documents", None), ("GET", f"/documents/{other}", None), ("POST", "/chat", chat), ("POST", "/chat", chat),
         ("POST", "/v1/chat/completions", completion | {"stream": pick([True, False])}), ("GET", "/cache/stats", None),
         ("POST", "/documents", upload), ("GET", "/v1/models", None), ("GET", "/readyz", None),
-        ("POST", "/feedback", {"answer_id": "0" * 16 + "-" + "0" * 24, "verdict": "wrong", "filter": narrowed}),
+        ("POST", "/feedback", {"answer_id": "0" * 24 + "-" + "0" * 24, "verdict": "wrong"}),
     ])  # fmt: skip
 
 

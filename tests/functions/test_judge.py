@@ -271,7 +271,7 @@ async def test_a_judge_is_told_what_it_may_say_and_costs_little(model: OpenAIMod
     (request,) = script.choices()
     schema = request["response_format"]["json_schema"]["schema"]
     assert schema["properties"]["choice"]["enum"] == ["A", "B", "none"]
-    assert (request["temperature"], request["max_completion_tokens"]) == (0.0, 24)
+    assert (request["temperature"], request["max_tokens"]) == (0.0, 24)
     assert verdict.usage.total_tokens > 0
     script.choose = lambda _: "C"
     with pytest.raises(ModelProtocolError):

@@ -32,7 +32,7 @@ VENDORS = {
     "msgspec": ("headrace.types.events", "headrace.answering.", "headrace.single_flight."),
     "openai": ("headrace.clients.openai", "headrace.models.openai"),
     "orjson": ("headrace.clients.http",),
-    "pydantic": ("functions.chat.wire.schemas", "headrace.langchain"),
+    "pydantic": ("functions.chat.wire.schemas", "functions.chat.wire.openai_bodies", "headrace.langchain"),
     "pypdfium2": ("headrace.parsers.pdfium",),
     "qdrant_edge": ("headrace.stores.edge_engine", "headrace.stores.edge_requests"),
     "redis": ("headrace.clients.redis", "headrace.redis_state.", "headrace.stores.redis", "headrace.wiring."),

@@ -40,7 +40,7 @@ class Script:
     api_key: str | None = None
     dimensions: int = 32
     finish_reason: str = "stop"
-    token_limit_field: str = "max_completion_tokens"
+    token_limit_field: str | None = None
     refused_text: str | None = None
     uneven: bool = False
     authorizations: list[str] = field(default_factory=list)
@@ -118,7 +118,7 @@ def _failed(failure: str | None) -> Response | None:
 
 
 def _unsupported(script: Script, body: dict[str, Any]) -> Response | None:
-    other = {"max_tokens", "max_completion_tokens"} - {script.token_limit_field}
+    other = {"max_tokens", "max_completion_tokens"} - {script.token_limit_field} if script.token_limit_field else set()
     wrong = next(iter((other | script.refused_fields) & set(body)), None)
     return _error(400, f"Unsupported parameter: '{wrong}'.", "unsupported_parameter", wrong) if wrong else None
 

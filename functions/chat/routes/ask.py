@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
-from functions.chat.dependencies import Deadline, Dependencies, Reader, visit_of
+from functions.chat.dependencies import Deadline, Dependencies, Reader
 from functions.chat.faults import write_fault
 from functions.chat.metrics import verdict_header
 from functions.chat.responses import streamed_answer, whole_answer
@@ -27,16 +27,21 @@ def add_ask_routes(app: FastAPI) -> None:
             raise InvalidInputError("The question is empty. Ask something.", param="question")
         parse_filter(body.filter)
         question = Question(body.question, asker, conversation_id=body.conversation_id, filter=body.filter)
+        answering = deps.answering.using(body.model) if body.model else deps.answering
         if _wants_json(request):
-            events = await whole_answer(question, deps, visit_of(request), deadline_seconds=deadline_seconds)
+            events = await whole_answer(question, answering, request, deps, deadline_seconds=deadline_seconds)
             return JSONResponse(schemas.answer_payload(events), headers=verdict_header(events[0]))
-        return await streamed_answer(
-            question, deps, visit_of(request), _write, write_fault, deadline_seconds=deadline_seconds
-        )
+        return await streamed_answer(question, answering, request, deps, _Writer(), deadline_seconds=deadline_seconds)
 
 
-def _write(event: AnswerEvent) -> bytes:
-    return sse.encode(schemas.event_payload(event), event=schemas.event_name(event))
+class _Writer:
+    """Events under their own names."""
+
+    def write(self, event: AnswerEvent) -> bytes:
+        return sse.encode(schemas.event_payload(event), event=schemas.event_name(event))
+
+    def write_error(self, error: Exception) -> bytes:
+        return write_fault(error)
 
 
 def _wants_json(request: Request) -> bool:

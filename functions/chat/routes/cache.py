@@ -9,10 +9,8 @@ from starlette.exceptions import HTTPException
 
 from functions.chat.dependencies import Admin, Dependencies, Reader
 from functions.chat.wire import schemas
-from headrace.answering.cached import partition_of
 from headrace.errors import InvalidInputError, UnavailableError
-from headrace.filters import parse_filter
-from headrace.types import InvalidationReason, Question
+from headrace.types import InvalidationReason, is_for_scope
 
 
 def add_cache_routes(app: FastAPI) -> None:
@@ -28,14 +26,10 @@ def add_cache_routes(app: FastAPI) -> None:
     @app.post("/feedback")
     async def feedback(body: schemas.FeedbackBody, deps: Dependencies, asker: Reader) -> dict[str, Any]:
         """An asker says that an answer is wrong: it leaves the cache, with every question that a judge gave it to."""
-        parse_filter(body.filter)
-        partition = partition_of(Question("", asker, filter=body.filter), deps.answering)
         # Who may not see what an answer was made from has no say in it.
-        if partition is None or body.answer_id.partition("-")[0] != partition.name:
+        if not is_for_scope(body.answer_id, asker.scope):
             raise InvalidInputError(
-                "There is no such answer for you. Send the `answer_id` of the answer's `done` event, and the filter of "
-                "the question.",
-                param="answer_id",
+                "There is no such answer for you. Send the `answer_id` of the answer's `done` event.", param="answer_id"
             )
         gone = await deps.answering.cache.invalidate(asker.tenant, [body.answer_id], InvalidationReason.WRONG)
         if gone is None:

@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from functions.chat.dependencies import Dependencies
-from headrace.errors import HeadraceError
+from headrace.errors import ConfigurationError, HeadraceError
 from headrace.protocols import Checkable
 
 CHECK_TIMEOUT_SECONDS = 5.0
@@ -65,5 +65,6 @@ async def _verdict(part: Checkable) -> dict[str, Any]:
     except TimeoutError:
         return {"ready": False, "reason": f"It did not answer within {CHECK_TIMEOUT_SECONDS:g} seconds."}
     except HeadraceError as error:
-        return {"ready": False, "reason": str(error)}
+        # What a person must set right does not come right by waiting.
+        return {"ready": False, "reason": str(error), "permanent": isinstance(error, ConfigurationError)}
     return {"ready": True}

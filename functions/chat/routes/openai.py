@@ -1,51 +1,96 @@
-"""OpenAI's routes: `/v1/chat/completions` and `/v1/models`."""
+"""OpenAI's routes: `/v1/chat/completions`, `/v1/responses`, `/v1/embeddings` and `/v1/models`."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
-from starlette.exceptions import HTTPException
 
 from functions.chat.dependencies import Deadline, Dependencies, Reader, visit_of
-from functions.chat.faults import fault_of
 from functions.chat.metrics import verdict_header
 from functions.chat.responses import streamed_answer, whole_answer
-from functions.chat.wire import completions, schemas, sse
+from functions.chat.wire import completions, embeddings, parameters
+from functions.chat.wire.openai_bodies import CompletionBody, EmbeddingBody, ResponseBody, asked_in
+from functions.chat.wire.responses import ResponseWriter, new_response_id
+from headrace.errors import UnknownModelError, UnsupportedParameterError
 from headrace.filters import parse_filter
 from headrace.types import Question
 
 
 def add_openai_routes(app: FastAPI) -> None:
-    """`GET /v1/models`, `GET /v1/models/{name}` and `POST /v1/chat/completions`."""
+    """`GET /v1/models`, `GET /v1/models/{name}` and the three that are asked."""
 
     @app.get("/v1/models")
     async def models(deps: Dependencies) -> dict[str, Any]:
-        return completions.models(deps.answering.answerer.name)
+        return completions.models([*deps.answering.models, deps.answering.retriever.embedding_model])
 
-    @app.get("/v1/models/{name}")
+    @app.get("/v1/models/{name:path}")
     async def model(name: str, deps: Dependencies) -> dict[str, Any]:
-        if name != deps.answering.answerer.name:
-            raise HTTPException(404, f"There is no model {name!r}. GET /v1/models lists what there is.")
+        if name != deps.answering.retriever.embedding_model:
+            deps.answering.using(name)
         return completions.model(name)
 
     @app.post("/v1/chat/completions")
     async def chat_completions(
-        body: schemas.CompletionBody, request: Request, deps: Dependencies, asker: Reader, deadline_seconds: Deadline
+        body: CompletionBody, request: Request, deps: Dependencies, asker: Reader, deadline_seconds: Deadline
     ) -> Response:
         """OpenAI's Chat Completions, with the citations beside the answer."""
-        text, history = completions.question_of(body)
+        unused = parameters.CHAT.check(body.model_extra)
+        answering = deps.answering.using(body.model)
+        text, history, options = asked_in(body, param="messages")
         parse_filter(body.filter)
-        question = Question(text, asker, history=history, filter=body.filter)
+        question = Question(text, asker, history=history, filter=body.filter, options=options)
+        citations = body.citations or deps.citations
         if not body.stream:
-            events = await whole_answer(question, deps, visit_of(request), deadline_seconds=deadline_seconds)
-            return JSONResponse(completions.completion(body, events), headers=verdict_header(events[0]))
-        writer = completions.CompletionWriter(body)
-        return await streamed_answer(
-            question, deps, visit_of(request), writer.write, _write_error, deadline_seconds=deadline_seconds
+            events = await whole_answer(question, answering, request, deps, deadline_seconds=deadline_seconds)
+            payload = completions.completion(body, events, citations, unused)
+            return JSONResponse(payload, headers=verdict_header(events[0]))
+        writer = completions.CompletionWriter(body, citations, unused)
+        return await streamed_answer(question, answering, request, deps, writer, deadline_seconds=deadline_seconds)
+
+    @app.post("/v1/responses")
+    async def responses(
+        body: ResponseBody, request: Request, deps: Dependencies, asker: Reader, deadline_seconds: Deadline
+    ) -> Response:
+        """OpenAI's Responses, with the citations as annotations and, with their quotes, beside the answer."""
+        unused = parameters.RESPONSES.check(body.model_extra)
+        answering = deps.answering.using(body.model)
+        text, history, options = asked_in(body, param="input")
+        parse_filter(body.filter)
+        response_id = new_response_id()
+        question = Question(
+            text,
+            asker,
+            history=history,
+            follows=body.previous_response_id,
+            remember_as=None if body.store is False else response_id,
+            filter=body.filter,
+            options=options,
         )
+        writer = ResponseWriter(body, response_id, body.citations or deps.citations, unused)
+        if not body.stream:
+            events = await whole_answer(question, answering, request, deps, deadline_seconds=deadline_seconds)
+            return JSONResponse(writer.whole(events), headers=verdict_header(events[0]))
+        return await streamed_answer(question, answering, request, deps, writer, deadline_seconds=deadline_seconds)
 
-
-def _write_error(error: Exception) -> bytes:
-    return sse.encode(fault_of(error)[1])
+    @app.post("/v1/embeddings")
+    async def embed(body: EmbeddingBody, request: Request, deps: Dependencies, asker: Reader) -> dict[str, Any]:  # noqa: ARG001 - a reader asks
+        """OpenAI's Embeddings, by the model that the documents are embedded with."""
+        parameters.EMBEDDINGS.check(body.model_extra)
+        embedder = deps.answering.retriever.embedder
+        if body.model != embedder.model:
+            raise UnknownModelError(
+                f"There is no embedding model {body.model!r}; there is {embedder.model!r}.", param="model"
+            )
+        texts = body.texts
+        tokens = sum(map(embedder.count_tokens, texts))
+        visit_of(request).metrics.embedded_tokens = tokens
+        vectors = await embedder.embed(texts)
+        if body.dimensions not in {None, len(vectors[0])}:
+            raise UnsupportedParameterError(
+                f"The model {embedder.model!r} has {len(vectors[0])} dimensions. Leave `dimensions` out.",
+                param="dimensions",
+            )
+        return await asyncio.to_thread(embeddings.payload, body, vectors, tokens)

@@ -12,23 +12,16 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from functions.chat.wire.schemas import (
-    MAX_CONVERSATION_CHARACTERS,
-    MAX_QUESTION_CHARACTERS,
-    MAX_TURN_CHARACTERS,
-    CompletionBody,
-    answer_payload,
-    citation_payload,
-    event_payload,
-)
+from functions.chat.faults import fault_of
+from functions.chat.wire.in_band import InBandCitations
+from functions.chat.wire.openai_bodies import CompletionBody
+from functions.chat.wire.schemas import answer_payload, citation_payload, event_payload
 from functions.chat.wire.sse import encode
-from headrace.errors import InvalidInputError
 from headrace.types import (
     AnswerEvent,
     CitationEvent,
     DoneEvent,
     FinishReason,
-    Message,
     Stage,
     StatusEvent,
     TokenEvent,
@@ -38,32 +31,13 @@ from headrace.types import (
 DONE = encode("[DONE]")
 
 
-def question_of(body: CompletionBody) -> tuple[str, list[Message]]:
-    """The question and the conversation before it. Raises InvalidInputError when the last message asks nothing."""
-    last = body.messages[-1]
-    if last.role != "user" or not last.text.strip():
-        raise InvalidInputError("The last of `messages` must be the user's question, and not empty.", param="messages")
-    lengths = [len(message.text) for message in body.messages]
-    for length, most, what in (
-        (lengths[-1], MAX_QUESTION_CHARACTERS, "A question may have at most {} characters. Shorten the last message."),
-        (max(lengths), MAX_TURN_CHARACTERS, "A message may have at most {} characters. Shorten the longest one."),
-        (
-            sum(lengths),
-            MAX_CONVERSATION_CHARACTERS,
-            "All messages may have at most {} characters. Leave out the oldest.",
-        ),
-    ):
-        if length > most:
-            raise InvalidInputError(what.format(f"{most:,}"), param="messages")
-    earlier = [Message(m.role, m.text) for m in body.messages[:-1] if m.role in {"user", "assistant"}]
-    return last.text, earlier
-
-
 class CompletionWriter:
-    """Writes one answer as `chat.completion.chunk`s."""
+    """Writes one answer as `chat.completion.chunk`s. `unused` are the request's parameters that changed nothing."""
 
-    def __init__(self, body: CompletionBody) -> None:
+    def __init__(self, body: CompletionBody, citations: str, unused: Sequence[str]) -> None:
         self._model = body.model
+        self._in_band = InBandCitations(citations)
+        self._unused = unused
         self._with_usage = bool(body.stream_options and body.stream_options.include_usage)
         self._head = {"id": _new_id(), "created": int(time.time())}
         self._citations: list[dict[str, Any]] = []
@@ -73,6 +47,13 @@ class CompletionWriter:
 
     def write(self, event: AnswerEvent) -> bytes:
         """The event's chunk, or nothing where the event is kept for the last one."""
+        return b"".join(map(self._write, self._in_band.feed(event)))
+
+    def write_error(self, error: Exception) -> bytes:
+        """A fault as the last chunk."""
+        return encode(fault_of(error)[1])
+
+    def _write(self, event: AnswerEvent) -> bytes:
         match event:
             case StatusEvent(stage, note=note):
                 self._notice = note
@@ -94,7 +75,7 @@ class CompletionWriter:
         return b""
 
     def _last(self, event: DoneEvent) -> bytes:
-        extra = {"citations": self._citations, "headrace": _origin(event, self._notice)}
+        extra = {"citations": self._citations, "headrace": origin_payload(event, self._notice, self._unused)}
         last = self._chunk({}, finish_reason=_finish_reason(event), **extra)
         usage = self._chunk(None, usage=self._usage) if self._with_usage else b""
         return last + usage + DONE
@@ -106,9 +87,11 @@ class CompletionWriter:
         )
 
 
-def completion(body: CompletionBody, events: Sequence[AnswerEvent]) -> dict[str, Any]:
+def completion(
+    body: CompletionBody, events: Sequence[AnswerEvent], citations: str, unused: Sequence[str]
+) -> dict[str, Any]:
     """The whole answer as one `chat.completion`."""
-    answer = answer_payload(events)
+    answer = answer_payload(InBandCitations(citations).all(events))
     done = next(event for event in events if isinstance(event, DoneEvent))
     message = {"role": "assistant", "content": answer["answer"], "refusal": None}
     return {
@@ -119,13 +102,13 @@ def completion(body: CompletionBody, events: Sequence[AnswerEvent]) -> dict[str,
         "choices": [{"index": 0, "message": message, "finish_reason": _finish_reason(done), "logprobs": None}],
         "usage": answer["usage"],
         "citations": answer["citations"],
-        "headrace": _origin(done, answer["notice"]),
+        "headrace": origin_payload(done, answer["notice"], unused),
     }
 
 
-def models(name: str) -> dict[str, Any]:
-    """`GET /v1/models`: one model, named after what writes the answers."""
-    return {"object": "list", "data": [model(name)]}
+def models(names: Sequence[str]) -> dict[str, Any]:
+    """`GET /v1/models`."""
+    return {"object": "list", "data": [model(name) for name in names]}
 
 
 def model(name: str) -> dict[str, Any]:
@@ -138,8 +121,17 @@ def _finish_reason(event: DoneEvent) -> str:
     return FinishReason.STOP if event.finish_reason is FinishReason.REFUSED else event.finish_reason
 
 
-def _origin(event: DoneEvent, notice: str) -> dict[str, Any]:
-    return {"mode": event.mode, "cached": event.cached, "notice": notice, "answer_id": event.answer_id}
+def origin_payload(event: DoneEvent, notice: str, unused: Sequence[str]) -> dict[str, Any]:
+    """Where an answer comes from, in this server's own words."""
+    return {
+        "mode": event.mode,
+        "cached": event.cached,
+        "notice": notice,
+        "answer_id": event.answer_id,
+        "model": event.model,
+        "fallback": event.fallback,
+        "unused": list(unused),
+    }
 
 
 def _new_id() -> str:

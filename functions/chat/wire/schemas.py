@@ -25,9 +25,6 @@ from headrace.types import (
 )
 
 MAX_QUESTION_CHARACTERS = 8_000
-# Of what OpenAI's clients send along: one message, and all of them.
-MAX_TURN_CHARACTERS = 100_000
-MAX_CONVERSATION_CHARACTERS = 400_000
 
 
 class ChatBody(BaseModel):
@@ -38,16 +35,16 @@ class ChatBody(BaseModel):
     question: str = Field(min_length=1, max_length=MAX_QUESTION_CHARACTERS)
     conversation_id: str | None = Field(default=None, min_length=1, max_length=200)
     filter: dict[str, Any] = Field(default_factory=dict)
+    model: str | None = Field(default=None, min_length=1, max_length=200)
 
 
 class FeedbackBody(BaseModel):
-    """`POST /feedback`: what an answer's `done` event named, and the filter that its question had."""
+    """`POST /feedback`: what an answer's `done` event named."""
 
     model_config = ConfigDict(extra="forbid")
 
-    answer_id: str = Field(pattern=r"^[0-9a-f]{16}-[0-9a-f]{24}$")
+    answer_id: str = Field(pattern=r"^[0-9a-f]{24}-[0-9a-f]{24}$")
     verdict: Literal["wrong"]
-    filter: dict[str, Any] = Field(default_factory=dict)
 
 
 class UploadBody(BaseModel):
@@ -63,43 +60,6 @@ class UploadBody(BaseModel):
     groups: list[str] = Field(default_factory=list, max_length=50)
     tags: list[str] = Field(default_factory=list, max_length=50)
     replace: bool = False
-
-
-class TextPart(BaseModel):
-    """A piece of a message's content, in OpenAI's long form."""
-
-    type: Literal["text"]
-    text: str
-
-
-class CompletionMessage(BaseModel):
-    """One of OpenAI's messages."""
-
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[TextPart] | None = None
-
-    @property
-    def text(self) -> str:
-        if isinstance(self.content, list):
-            return "".join(part.text for part in self.content)
-        return self.content or ""
-
-
-class StreamOptions(BaseModel):
-    """OpenAI's `stream_options`."""
-
-    include_usage: bool = False
-
-
-class CompletionBody(BaseModel):
-    """`POST /v1/chat/completions`. Fields that have no meaning here (temperature, …) are accepted and ignored."""
-
-    model: str = Field(min_length=1, max_length=200)
-    messages: list[CompletionMessage] = Field(min_length=1, max_length=500)
-    stream: bool = False
-    stream_options: StreamOptions | None = None
-    n: Literal[1] | None = None
-    filter: dict[str, Any] = Field(default_factory=dict)
 
 
 def event_name(event: AnswerEvent) -> str:

@@ -13,6 +13,7 @@ from headrace.answering.cached import CacheQuery, answer_or_reuse, partition_of,
 from headrace.answering.dependencies import AnswerDependencies
 from headrace.answering.generation import answer_from
 from headrace.answering.search import search
+from headrace.errors import UnknownConversationError
 from headrace.protocols import Conversations
 from headrace.types import (
     AnswerEvent,
@@ -70,33 +71,60 @@ async def _iterate(events: Iterable[AnswerEvent]) -> AsyncGenerator[AnswerEvent,
 
 
 class _Conversation:
-    """A conversation that is remembered here: it collects the answer's text, and appends both turns at its end."""
+    """A conversation that is kept here: it collects the answer's text, and appends the new turns at its end.
 
-    def __init__(self, conversations: Conversations, question: Question, history: Sequence[Message]) -> None:
+    `history` are the turns before the question, `unkept` those of them that are not remembered under its name yet.
+    Without a name, nothing is remembered.
+    """
+
+    def __init__(
+        self,
+        conversations: Conversations,
+        question: Question,
+        name: str | None,
+        history: Sequence[Message],
+        unkept: Sequence[Message] = (),
+    ) -> None:
         self.history = history
         self._conversations = conversations
         self._question = question
-        self._id = question.conversation_id or uuid.uuid4().hex
+        self._name = name
+        self._unkept = unkept
         self._text: list[str] = []
 
     async def observe(self, event: AnswerEvent) -> AnswerEvent:
         """Take note of an event; the last one is given back with the conversation's id."""
+        if self._name is None:
+            return event
         if isinstance(event, TokenEvent):
             self._text.append(event.text)
         elif isinstance(event, StatusEvent) and event.stage is Stage.RESTARTED:
             self._text.clear()
         elif isinstance(event, DoneEvent):
             turns = [Message("user", self._question.text), Message("assistant", "".join(self._text))]
-            await self._conversations.append(self._question.principal, self._id, turns)
-            return msgspec.structs.replace(event, conversation_id=self._id)
+            await self._conversations.append(self._question.principal, self._name, [*self._unkept, *turns])
+            return msgspec.structs.replace(event, conversation_id=self._name)
         return event
 
 
 async def _open_conversation(question: Question, conversations: Conversations) -> _Conversation | None:
-    """The question's conversation with its turns so far; None when the caller keeps it himself."""
-    if question.history is not None:
+    """The question's conversation with its turns so far; None when the caller keeps it himself.
+
+    Raises UnknownConversationError when it follows one that nobody remembers.
+    """
+    if question.history is None:
+        name = question.conversation_id or uuid.uuid4().hex
+        turns = await conversations.history(question.principal, name) if question.conversation_id else ()
+        return _Conversation(conversations, question, name, turns)
+    if not (question.follows or question.remember_as):
         return None
-    history: Sequence[Message] = ()
-    if question.conversation_id:
-        history = await conversations.history(question.principal, question.conversation_id)
-    return _Conversation(conversations, question, history)
+    history = list(question.history)
+    if question.follows:
+        before = await conversations.history(question.principal, question.follows)
+        if not before:
+            raise UnknownConversationError(
+                f"There is no response {question.follows!r} to go on from, or it has expired. Send its turns along.",
+                param="previous_response_id",
+            )
+        history = [*before, *history]
+    return _Conversation(conversations, question, question.remember_as, history, unkept=history)

@@ -73,6 +73,7 @@ def partition_of(question: Question, deps: AnswerDependencies) -> Partition | No
         embedding_model=deps.retriever.embedding_model,
         dense_weight=deps.retriever.dense_weight,
         filter=question.filter,
+        options=question.options.key,
     )
 
 
@@ -96,7 +97,7 @@ async def answer_or_reuse(query: CacheQuery, deps: AnswerDependencies) -> AsyncG
     made: list[AnswerEvent] = []
     async with aclosing(answer_from(question, retrieval.passages, deps.answerer)) as events:
         async for event in events:
-            if isinstance(event, DoneEvent) and event.finish_reason.is_whole:
+            if isinstance(event, DoneEvent) and event.finish_reason.is_whole and not event.fallback:
                 event = msgspec.structs.replace(event, answer_id=query.key.answer_id)  # noqa: PLW2901 - the same event
                 made.append(event)
                 await _keep(query, CachedAnswer(query.revision, time.time(), tuple(made), retrieval.provenance), deps)

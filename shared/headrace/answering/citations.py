@@ -15,6 +15,39 @@ _QUOTED = re.compile(r"[“\"]([^”\"]{8,})[”\"]")
 CLAIM_CHARACTERS = 600
 
 
+class MarkerScanner:
+    """Tells an answer's markers from its text, piece by piece: in code and in “quotations”, `[1]` is text."""
+
+    def __init__(self) -> None:
+        self._in_code = False
+        self._in_quotation = False
+
+    def pieces(self, text: str) -> Iterator[tuple[str, bool]]:
+        """The text in pieces, each with whether it is a marker. Line breaks and quotation marks are pieces of their own."""
+        place = 0
+        for special in _SPECIAL.finditer(text):
+            if special.start() > place:
+                yield text[place : special.start()], False
+            yield special.group(), self._is_marker(special.group())
+            place = special.end()
+        if place < len(text):
+            yield text[place:], False
+
+    def _is_marker(self, piece: str) -> bool:
+        if piece.startswith("`"):
+            self._in_code ^= len(piece) % 2 == 1
+        elif piece in "“”\n":
+            self._in_quotation = piece == "“"
+        else:
+            return not (self._in_code or self._in_quotation)
+        return False
+
+
+def marked_numbers(marker: str) -> list[int]:
+    """The numbers of the passages that a marker names, as in `[2]` or `[2, 3]`."""
+    return [int(number) for number in marker.strip("[]").split(",")]
+
+
 class CitationFilter:
     """Feed it text as it comes; it gives tokens, and a citation for each sentence of a passage that is used.
 
@@ -27,8 +60,7 @@ class CitationFilter:
         self._held = ""
         self._claim = ""
         self._quoted: set[tuple[int, int, int]] = set()
-        self._in_code = False
-        self._in_quotation = False
+        self._scanner = MarkerScanner()
 
     @property
     def cited(self) -> frozenset[int]:
@@ -50,33 +82,21 @@ class CitationFilter:
 
     def _emit(self, text: str) -> Iterator[TokenEvent | CitationEvent]:
         out = ""
-        place = 0
         new: list[Citation] = []
-        for special in _SPECIAL.finditer(text):
-            out += text[place : special.start()]
-            self._claim = (self._claim + text[place : special.start()])[-CLAIM_CHARACTERS:]
-            piece, citations = self._special(special.group())
-            out += piece
-            new += citations
-            place = special.end()
-        out += text[place:]
-        self._claim = (self._claim + text[place:])[-CLAIM_CHARACTERS:]
+        for piece, is_marker in self._scanner.pieces(text):
+            if is_marker:
+                kept, citations = self._marker(piece)
+                out += kept
+                new += citations
+            else:
+                out += piece
+                self._claim = "" if piece == "\n" else (self._claim + piece)[-CLAIM_CHARACTERS:]
         if out:
             yield TokenEvent(out)
         yield from map(CitationEvent, new)
 
-    def _special(self, piece: str) -> tuple[str, list[Citation]]:
-        if piece.startswith("`"):
-            self._in_code ^= len(piece) % 2 == 1
-        elif piece in "“”\n":
-            self._in_quotation = piece == "“"
-            self._claim = "" if piece == "\n" else self._claim + piece
-        elif not (self._in_code or self._in_quotation):
-            return self._marker(piece)
-        return piece, []
-
     def _marker(self, marker: str) -> tuple[str, list[Citation]]:
-        numbers = [n for n in map(int, marker.strip("[]").split(",")) if 1 <= n <= len(self._passages)]
+        numbers = [n for n in marked_numbers(marker) if 1 <= n <= len(self._passages)]
         new = [citation for number in dict.fromkeys(numbers) if (citation := self._cite(number))]
         return "".join(f"[{n}]" for n in numbers), new
 

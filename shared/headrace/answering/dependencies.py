@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from headrace.errors import UnknownModelError
 from headrace.protocols import AnswerCache, Answerer, AnswerJudge, Checkable, Conversations, DocumentRegistry
 from headrace.retrieval.retriever import Retriever
 from headrace.single_flight.flight import SingleFlight
 
+# What the default answerer is called, whichever it is: a client's configuration holds when a language model comes or goes.
+DEFAULT_MODEL = "headrace"
 # Below this cosine a cached question is seldom the same; a judge that reads both decides above it.
 CANDIDATE_SIMILARITY = 0.75
 JUDGE_TIMEOUT_SECONDS = 2.0
@@ -27,8 +30,8 @@ class NearQuestions:
 class AnswerDependencies:
     """What the answering pipeline works with.
 
-    Without `near_questions` a cached answer is given to its own question alone. `checks` names each part that can say
-    whether it is ready.
+    `answerer` is the default one, `other_answerers` are there by name. Without `near_questions` a cached answer is given
+    to its own question alone. `checks` names each part that can say whether it is ready.
     """
 
     retriever: Retriever
@@ -37,5 +40,23 @@ class AnswerDependencies:
     single_flight: SingleFlight
     conversations: Conversations
     answerer: Answerer
+    other_answerers: Mapping[str, Answerer] = field(default_factory=dict)
     near_questions: NearQuestions | None = None
     checks: Mapping[str, Checkable] = field(default_factory=dict)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The answerers' names, the default one's first."""
+        return tuple(dict.fromkeys((DEFAULT_MODEL, self.answerer.name, *self.other_answerers)))
+
+    def using(self, name: str) -> AnswerDependencies:
+        """The same, with the answerer of this name. Raises UnknownModelError."""
+        if name in {DEFAULT_MODEL, self.answerer.name}:
+            return self
+        if name not in self.other_answerers:
+            raise UnknownModelError(
+                f"There is no model {name!r}; there is {', '.join(self.models)}. GET /v1/models lists them.",
+                param="model",
+            )
+        # The judge is there to spare the default answerer's work.
+        return replace(self, answerer=self.other_answerers[name], near_questions=None)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from headrace.answering.asked import Asked, asked, carries, needs_model, same_word
 from headrace.answering.citations import CitationFilter
 from headrace.answering.generation import as_shown, refuse
+from headrace.answering.limits import within
 from headrace.answering.units import Unit, units_of
 from headrace.text.sentences import content_stems
 from headrace.types import (
@@ -30,7 +31,8 @@ from headrace.types import (
     UsageEvent,
 )
 
-NOTICE = "No language model is configured: these are quotes from your documents."
+NOTICE = "No language model wrote this: these are quotes from your documents."
+UNSTYLED = " They stand as they are, so instructions about tone and form have no effect."
 NEEDS_MODEL = "Summing up, comparing and ranking needs a language model, and none is configured (CHAT_MODEL)."
 NEAREST = " Nearest in your documents:"
 
@@ -78,23 +80,24 @@ class ExtractiveAnswerer:
     def sharing_key(self, question: Question) -> str | None:  # noqa: ARG002 - every question is for sharing
         return f"{self.name}/{VERSION}"
 
-    async def answer(self, question: Question, passages: Sequence[Passage]) -> AsyncGenerator[AnswerEvent, None]:
-        wanted, is_beyond = asked(question.text), needs_model(question.text)
-        quotes = _best_quotes(wanted, passages)
-        if not quotes:
-            for event in refuse(NEEDS_MODEL if is_beyond else ""):
-                yield event
-            return
-        yield StatusEvent(Stage.ANSWERING, AnswerMode.EXTRACTIVE, NOTICE)
-        yield PassagesEvent(as_shown(passages))
-        citations = CitationFilter(passages)
-        for piece in _pieces(quotes, wanted, NEEDS_MODEL + NEAREST if is_beyond else ""):
-            for event in citations.feed(piece):
-                yield event
-        for event in citations.close():
-            yield event
-        yield UsageEvent(Usage())
-        yield DoneEvent(AnswerMode.EXTRACTIVE, FinishReason.STOP)
+    def answer(self, question: Question, passages: Sequence[Passage]) -> AsyncGenerator[AnswerEvent, None]:
+        return within(_events(question, passages), question.options)
+
+
+def _events(question: Question, passages: Sequence[Passage]) -> Iterator[AnswerEvent]:
+    wanted, is_beyond = asked(question.text), needs_model(question.text)
+    quotes = _best_quotes(wanted, passages)
+    if not quotes:
+        yield from refuse(NEEDS_MODEL if is_beyond else "")
+        return
+    yield StatusEvent(Stage.ANSWERING, AnswerMode.EXTRACTIVE, NOTICE + (UNSTYLED if question.options.style else ""))
+    yield PassagesEvent(as_shown(passages))
+    citations = CitationFilter(passages)
+    for piece in _pieces(quotes, wanted, NEEDS_MODEL + NEAREST if is_beyond else ""):
+        yield from citations.feed(piece)
+    yield from citations.close()
+    yield UsageEvent(Usage())
+    yield DoneEvent(AnswerMode.EXTRACTIVE, FinishReason.STOP)
 
 
 def _pieces(quotes: Sequence[_Candidate], wanted: Asked, opening: str) -> Iterator[str]:

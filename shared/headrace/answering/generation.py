@@ -7,6 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from headrace.answering.citations import CitationFilter
+from headrace.answering.limits import within
 from headrace.answering.prompt import PROMPT_VERSION, REFUSAL, build_messages
 from headrace.errors import ModelUnavailableError
 from headrace.protocols import Answerer, ChatModel
@@ -31,7 +32,9 @@ def answer_from(
 ) -> AsyncGenerator[AnswerEvent, None]:
     """The events of an answer from these passages, from its `answering` status to its DoneEvent."""
     # An answerer that needs a certain match knows by itself when there is none, and why.
-    return answerer.answer(question, passages) if passages or answerer.needs_certain_match else _refusal()
+    if passages or answerer.needs_certain_match:
+        return answerer.answer(question, passages)
+    return within(refuse(), question.options)
 
 
 def refuse(reason: str = "") -> Iterator[AnswerEvent]:
@@ -41,11 +44,6 @@ def refuse(reason: str = "") -> Iterator[AnswerEvent]:
     yield TokenEvent(reason or REFUSAL)
     yield UsageEvent(Usage())
     yield DoneEvent(AnswerMode.REFUSED, FinishReason.REFUSED)
-
-
-async def _refusal() -> AsyncGenerator[AnswerEvent, None]:
-    for event in refuse():
-        yield event
 
 
 class LanguageModelAnswerer:
@@ -71,13 +69,16 @@ class LanguageModelAnswerer:
         yield StatusEvent(Stage.ANSWERING, AnswerMode.GENERATED)
         yield PassagesEvent(as_shown(passages))
         citations = CitationFilter(passages)
-        usage, text = Usage(), ""
+        usage, text, writer = Usage(), "", self._model.name
         reason: FinishReason | None = None
-        messages = build_messages(question.text, passages, question.history or ())
-        async with aclosing(self._model.stream(messages, max_tokens=self._max_tokens)) as chunks:
+        options = question.options
+        messages = build_messages(question.text, passages, question.history or (), options.style)
+        limit = min(options.max_tokens or self._max_tokens, self._max_tokens)
+        async with aclosing(self._model.stream(messages, max_tokens=limit, options=options.model)) as chunks:
             async for chunk in chunks:
                 usage = chunk.usage or usage
                 reason = chunk.finish_reason or reason
+                writer = chunk.model or writer
                 text += chunk.text
                 for event in citations.feed(chunk.text):
                     yield event
@@ -86,10 +87,10 @@ class LanguageModelAnswerer:
         if reason is None:
             raise ModelUnavailableError(f"The language model {self._model.name!r} broke off its answer. Try again.")
         yield UsageEvent(usage)
+        mode = AnswerMode.GENERATED
         if reason is FinishReason.STOP and not citations.cited and REFUSAL.rstrip(".") in text:
-            yield DoneEvent(AnswerMode.REFUSED, FinishReason.REFUSED)
-        else:
-            yield DoneEvent(AnswerMode.GENERATED, reason)
+            mode, reason = AnswerMode.REFUSED, FinishReason.REFUSED
+        yield DoneEvent(mode, reason, model=writer, fallback=writer != self._model.name)
 
 
 def as_shown(passages: Sequence[Passage]) -> tuple[Passage, ...]:

@@ -14,7 +14,7 @@ from contextlib import aclosing
 
 from headrace.errors import HeadraceError, ModelProtocolError
 from headrace.protocols import AnswerJudge, ChatModel
-from headrace.types import AnswerMode, CacheEntry, Choice, DoneEvent, JudgeVerdict, Message, Usage
+from headrace.types import AnswerMode, CacheEntry, Choice, DoneEvent, JudgeVerdict, Message, ModelOptions, Usage
 
 # Part of every judge's name: raise it when the words below change.
 PROMPT_VERSION = "1"
@@ -72,7 +72,8 @@ class ModelJudge:
         constraint = Choice((*named, NONE))
         messages = (Message("system", SYSTEM), Message("user", _framed(question, named)))
         text, usage = "", Usage()
-        answered = self._model.stream(messages, constraint=constraint, temperature=0.0, max_tokens=MAX_TOKENS)
+        options = ModelOptions(temperature=0.0, preferences=True)
+        answered = self._model.stream(messages, constraint=constraint, options=options, max_tokens=MAX_TOKENS)
         async with aclosing(answered) as chunks:
             async for chunk in chunks:
                 text += chunk.text

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from headrace.clients.dialects import Dialect
 from headrace.concurrency.retries import read_retry_after
 from headrace.errors import ConfigurationError, HeadraceError, RefusedError, UnavailableError
 
@@ -21,10 +22,10 @@ RETRIES = 2
 class LazyOpenAI:
     """The client, imported and made at its first use: health checks, cache hits and keyless mode don't pay for it."""
 
-    def __init__(self, *, api_key: str, base_url: str, provider: str) -> None:
+    def __init__(self, *, api_key: str, base_url: str, dialect: Dialect) -> None:
         self._api_key = api_key
         self._base_url = base_url
-        self._provider = provider
+        self._dialect = dialect
         self._client: AsyncOpenAI | None = None
         self._making = asyncio.Lock()
 
@@ -39,12 +40,14 @@ class LazyOpenAI:
         from openai import NOT_GIVEN, AsyncOpenAI, OpenAIError, Timeout
 
         timeout = Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS)
-        if self._provider == "bedrock":
+        if self._dialect.signs:
             from openai.providers import bedrock
 
+            # The client would choose `mantle`, where some models do not speak Chat Completions.
+            endpoint: Literal["mantle", "runtime"] = "mantle" if "bedrock-mantle" in self._base_url else "runtime"
             try:
                 # Signed with the function's own role, in its own region; no key at all.
-                amazon = bedrock(base_url=self._base_url or NOT_GIVEN)
+                amazon = bedrock(endpoint=endpoint, base_url=self._base_url or NOT_GIVEN)
                 client = AsyncOpenAI(provider=amazon, timeout=timeout, max_retries=RETRIES)
             except OpenAIError as error:
                 raise ConfigurationError(f"Amazon Bedrock can't be used: {error}") from error
@@ -65,9 +68,9 @@ class LazyOpenAI:
 
 
 @asynccontextmanager
-async def open_openai(*, api_key: str, base_url: str, provider: str = "openai") -> AsyncIterator[LazyOpenAI]:
-    """A lazy client for OpenAI, for any server that speaks its API, or for Amazon Bedrock; closes at the end."""
-    lazy = LazyOpenAI(api_key=api_key, base_url=base_url, provider=provider)
+async def open_openai(*, api_key: str, base_url: str, dialect: Dialect) -> AsyncIterator[LazyOpenAI]:
+    """A lazy client for OpenAI, or for any server that speaks a dialect of its API; closes at the end."""
+    lazy = LazyOpenAI(api_key=api_key, base_url=base_url, dialect=dialect)
     try:
         yield lazy
     finally:

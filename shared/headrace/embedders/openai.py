@@ -7,6 +7,7 @@ import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from headrace.clients.dialects import AUTO, dialect_of
 from headrace.clients.openai import LazyOpenAI, open_openai, openai_faults
 from headrace.concurrency.gather import gather_all
 from headrace.errors import EmbedderUnavailableError, RefusedError
@@ -70,10 +71,10 @@ class OpenAIEmbedder:
 
 @asynccontextmanager
 async def open_openai_embedder(
-    *, api_key: str, base_url: str, model: str, batch: int, provider: str = "openai"
+    *, api_key: str, base_url: str, model: str, batch: int, provider: str = AUTO
 ) -> AsyncIterator[OpenAIEmbedder]:
     """The embedder; makes no connection before its first call."""
-    async with open_openai(api_key=api_key, base_url=base_url, provider=provider) as openai:
+    async with open_openai(api_key=api_key, base_url=base_url, dialect=dialect_of(provider, base_url)) as openai:
         yield OpenAIEmbedder(openai, model=model, batch=batch)
 
 

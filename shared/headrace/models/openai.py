@@ -5,37 +5,68 @@ Reference: https://platform.openai.com/docs/api-reference/chat
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from headrace.clients.dialects import AUTO, Dialect, dialect_of
 from headrace.clients.openai import LazyOpenAI, open_openai, openai_faults
-from headrace.errors import ModelProtocolError, ModelUnavailableError
-from headrace.types import Choice, FinishReason, Message, ModelChunk, ToolCallDelta, ToolSpec, Usage
+from headrace.errors import (
+    ConfigurationError,
+    ModelProtocolError,
+    ModelUnavailableError,
+    UnsupportedParameterError,
+)
+from headrace.types import Choice, FinishReason, Message, ModelChunk, ModelOptions, ToolCallDelta, ToolSpec, Usage
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI, AsyncStream
+    from openai import AsyncOpenAI, AsyncStream, BadRequestError
     from openai.types.chat import ChatCompletionChunk
     from openai.types.chat.chat_completion_chunk import ChoiceDeltaToolCall
 
 CHOICE_FIELD = "choice"
+# Of a model that thinks before it writes, nothing may come for a while.
+IDLE_TIMEOUT_SECONDS = 60.0
 
 
 class OpenAIModel:
     """A ChatModel on `/chat/completions`, streaming."""
 
-    def __init__(self, openai: LazyOpenAI, *, model: str) -> None:
+    def __init__(
+        self, openai: LazyOpenAI, *, model: str, dialect: Dialect, idle_timeout_seconds: float = IDLE_TIMEOUT_SECONDS
+    ) -> None:
         self._openai = openai
-        self._limit_field = "max_completion_tokens"
+        self._idle_timeout_seconds = idle_timeout_seconds
+        self._lists_models = dialect.lists_models
+        self._limit_field = dialect.limit_field
+        self._knows_limit_field = False
         # Fields that this server has refused by name, and that are left out since.
         self._refused: set[str] = set()
         self.name = model
 
     async def check(self) -> None:
+        """Raises HeadraceError, too, when the server lists its models and this one is none of them."""
+        from openai import APIStatusError
+
         client = await self._openai.client()
         with openai_faults(self._what, ModelUnavailableError):
-            await client.models.list()
+            try:
+                known = {model.id async for model in client.models.list()}
+            except APIStatusError as error:
+                if error.status_code in {400, 404, 405, 501}:
+                    # A server need not list its models: what it has, it says when it is asked.
+                    return
+                raise
+        # Some servers know a model under more names than they list: name:tag, organisation/name.
+        if self._lists_models and known and not any(self.name in one or one in self.name for one in known):
+            listed = ", ".join(sorted(known)[:5])
+            raise ConfigurationError(
+                f"{self._what} is not among the server's models ({listed}{', …' if len(known) > 5 else ''}). "
+                "Correct CHAT_MODEL."
+            )
 
     async def stream(
         self,
@@ -44,18 +75,18 @@ class OpenAIModel:
         max_tokens: int,
         tools: Sequence[ToolSpec] = (),
         constraint: Choice | None = None,
-        stop: Sequence[str] = (),
-        temperature: float | None = None,
+        options: ModelOptions | None = None,
     ) -> AsyncGenerator[ModelChunk, None]:
-        fields = _fields(messages, tools=tools, constraint=constraint, stop=stop, temperature=temperature)
+        options = options or ModelOptions()
+        request = _Request(_fields(messages, tools=tools, constraint=constraint), options, max_tokens)
         reason, usage, written = "", Usage(), 0
         chosen: list[str] = []
         client = await self._openai.client()
         with openai_faults(self._what, ModelUnavailableError):
-            upstream = await self._open(client, fields, max_tokens)
+            upstream = await self._open(client, request)
             # A plain break out of the stream would leave the upstream running, and billed.
-            async with aclosing(cast("Any", upstream)):
-                async for chunk in upstream:
+            async with aclosing(cast("Any", upstream)), aclosing(self._unless_idle(upstream)) as chunks:
+                async for chunk in chunks:
                     for choice in chunk.choices[:1]:
                         calls = tuple(map(_call_delta, choice.delta.tool_calls or ()))
                         text = choice.delta.content or ""
@@ -74,17 +105,38 @@ class OpenAIModel:
             # Every known client takes such a stream for a complete answer; it is a broken one.
             raise ModelUnavailableError(f"{self._what} broke off its answer. Try again in a moment.")
         finish_reason = self._finish_reason(reason, has_tools=bool(tools))
-        if not written:
+        if not written and not (options.stop and finish_reason is FinishReason.STOP):
             raise ModelUnavailableError(
                 f"{self._what} wrote nothing ({reason}). Raise ANSWER_MAX_TOKENS, or ask otherwise."
             )
         if constraint is not None:
             yield ModelChunk(self._chosen("".join(chosen), constraint))
-        yield ModelChunk(usage=usage, finish_reason=finish_reason)
+        yield ModelChunk(usage=usage, finish_reason=finish_reason, model=self.name)
 
     @property
     def _what(self) -> str:
         return f"The language model {self.name!r}"
+
+    async def _unless_idle(
+        self, upstream: AsyncStream[ChatCompletionChunk]
+    ) -> AsyncGenerator[ChatCompletionChunk, None]:
+        """The chunks that say something. Raises ModelUnavailableError when none has come for a while.
+
+        Neither comments nor empty chunks, which servers send to keep a connection open, count as coming.
+        """
+        chunks = aiter(upstream)
+        while True:
+            try:
+                async with asyncio.timeout(self._idle_timeout_seconds):
+                    while not _says_something(chunk := await anext(chunks)):
+                        pass
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                raise ModelUnavailableError(
+                    f"{self._what} has written nothing for {self._idle_timeout_seconds:g} seconds. Try again in a moment."
+                ) from None
+            yield chunk
 
     def _finish_reason(self, reason: str, *, has_tools: bool) -> FinishReason:
         allowed = {FinishReason.STOP, FinishReason.LENGTH, FinishReason.CONTENT_FILTER}
@@ -106,18 +158,16 @@ class OpenAIModel:
             raise ModelProtocolError(f"{self._what} had to choose one of {options}, and wrote something else.")
         return str(option)
 
-    async def _open(
-        self, client: AsyncOpenAI, fields: dict[str, Any], max_tokens: int
-    ) -> AsyncStream[ChatCompletionChunk]:
+    async def _open(self, client: AsyncOpenAI, request: _Request) -> AsyncStream[ChatCompletionChunk]:
         from openai import BadRequestError
 
         while True:
             sent = self._form
             try:
-                return await self._create(client, fields, max_tokens)
+                return await self._create(client, request)
             except BadRequestError as error:
                 # Another call may have learned it meanwhile.
-                if sent == self._form and not self._has_learned(str(error), fields):
+                if sent == self._form and not self._has_learned(error, request):
                     raise
 
     @property
@@ -125,32 +175,66 @@ class OpenAIModel:
         """How requests are worded now, by what this server has refused."""
         return self._limit_field, frozenset(self._refused)
 
-    def _has_learned(self, refusal: str, fields: dict[str, Any]) -> bool:
-        """Whether the refusal names a field that can be sent otherwise, or left out; from now on it is."""
-        if self._limit_field in refusal and self._limit_field != "max_tokens":
-            # Older servers know the limit as max_tokens.
-            self._limit_field = "max_tokens"
+    def _has_learned(self, error: BadRequestError, request: _Request) -> bool:
+        """Whether the refusal names a field that can be sent otherwise, or left out; from now on it is.
+
+        Raises UnsupportedParameterError when it names one that the caller asked for.
+        """
+        refusal = str(error)
+        if self._limit_field in refusal and not self._knows_limit_field:
+            # The limit has an older name and a newer one.
+            self._limit_field = "max_tokens" if self._limit_field != "max_tokens" else "max_completion_tokens"
+            self._knows_limit_field = True
             return True
+        for name in request.options.given() if not request.options.preferences else ():
+            if name == error.param or name in refusal:
+                raise UnsupportedParameterError(
+                    f"{self._what} does not take this {name}. Leave it out, or give another value.", param=name
+                )
         # The prompt of a constrained call says what is asked for, too, and what comes is checked.
-        droppable = {"response_format", "temperature"} & (fields.keys() - self._refused)
-        named = {name for name in droppable if name in refusal}
+        named = {name for name in request.droppable - self._refused if name in refusal}
         self._refused |= named
         return bool(named)
 
-    async def _create(
-        self, client: AsyncOpenAI, fields: dict[str, Any], max_tokens: int
-    ) -> AsyncStream[ChatCompletionChunk]:
-        sent = {name: value for name, value in fields.items() if name not in self._refused}
+    async def _create(self, client: AsyncOpenAI, request: _Request) -> AsyncStream[ChatCompletionChunk]:
+        dropped = self._refused & request.droppable
+        sent = {name: value for name, value in request.all_fields().items() if name not in dropped}
         return cast(
             "AsyncStream[ChatCompletionChunk]",
             await client.chat.completions.create(
                 model=self.name,
                 stream=True,
-                stream_options={"include_usage": True},
-                extra_body={self._limit_field: max_tokens},
+                extra_body={self._limit_field: request.max_tokens},
                 **sent,
             ),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What one call sends, but for the model's name and the token limit's."""
+
+    fields: Mapping[str, Any]
+    options: ModelOptions
+    max_tokens: int
+
+    def all_fields(self) -> dict[str, Any]:
+        return {"stream_options": {"include_usage": True}, **self.fields, **self.options.given()}
+
+    @property
+    def droppable(self) -> frozenset[str]:
+        """The fields without which the call still makes sense."""
+        preferred = self.options.given() if self.options.preferences else ()
+        return frozenset({"response_format", "stream_options", *preferred} & self.all_fields().keys())
+
+
+def _says_something(chunk: ChatCompletionChunk) -> bool:
+    """Whether the chunk has more in it than what keeps a connection open. A model that thinks says something."""
+    if chunk.usage:
+        return True
+    return any(
+        choice.finish_reason or any(value for name, value in choice.delta if name != "role") for choice in chunk.choices
+    )
 
 
 def _fields(
@@ -158,8 +242,6 @@ def _fields(
     *,
     tools: Sequence[ToolSpec],
     constraint: Choice | None,
-    stop: Sequence[str],
-    temperature: float | None,
 ) -> dict[str, Any]:
     fields: dict[str, Any] = {"messages": [_message(message) for message in messages]}
     if tools:
@@ -169,10 +251,6 @@ def _fields(
         ]
     if constraint is not None:
         fields["response_format"] = _choice_format(constraint)
-    if stop:
-        fields["stop"] = list(stop)
-    if temperature is not None:
-        fields["temperature"] = temperature
     return fields
 
 
@@ -208,8 +286,14 @@ def _call_delta(call: ChoiceDeltaToolCall) -> ToolCallDelta:
 
 @asynccontextmanager
 async def open_openai_model(
-    *, api_key: str, base_url: str, model: str, provider: str = "openai"
+    *,
+    api_key: str,
+    base_url: str,
+    model: str,
+    provider: str = AUTO,
+    idle_timeout_seconds: float = IDLE_TIMEOUT_SECONDS,
 ) -> AsyncIterator[OpenAIModel]:
-    """The model; makes no connection before its first call."""
-    async with open_openai(api_key=api_key, base_url=base_url, provider=provider) as openai:
-        yield OpenAIModel(openai, model=model)
+    """The model; makes no connection before its first call. Raises ConfigurationError for an unknown provider."""
+    dialect = dialect_of(provider, base_url)
+    async with open_openai(api_key=api_key, base_url=base_url, dialect=dialect) as openai:
+        yield OpenAIModel(openai, model=model, dialect=dialect, idle_timeout_seconds=idle_timeout_seconds)

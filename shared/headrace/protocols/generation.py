@@ -13,6 +13,7 @@ from headrace.types import (
     JudgeVerdict,
     Message,
     ModelChunk,
+    ModelOptions,
     Passage,
     Principal,
     Question,
@@ -34,14 +35,14 @@ class ChatModel(Checkable, Protocol):
         max_tokens: int,
         tools: Sequence[ToolSpec] = (),
         constraint: Choice | None = None,
-        stop: Sequence[str] = (),
-        temperature: float | None = None,
+        options: ModelOptions | None = None,
     ) -> AsyncGenerator[ModelChunk, None]:
         """Yield the model's text and tool calls as they are written, then usage and finish reason once.
 
-        Under a `constraint` the text satisfies it. Raises ModelUnavailableError, also when the stream breaks off, and
-        ModelProtocolError for what nobody asked for: an unknown finish reason, a tool call without tools, a text
-        outside the constraint.
+        Under a `constraint` the text satisfies it. Raises ModelUnavailableError, also when the stream breaks off or
+        nothing comes for too long, ModelProtocolError for what nobody asked for (an unknown finish reason, a tool call
+        without tools, a text outside the constraint), and UnsupportedParameterError for an option that the model does
+        not take.
         """
 
 

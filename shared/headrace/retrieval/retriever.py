@@ -85,6 +85,11 @@ class Retriever:
         self._vectors: OrderedDict[str, Sequence[float]] = OrderedDict()
 
     @property
+    def embedder(self) -> Embedder:
+        """What the documents are embedded with, and the questions."""
+        return self._embedder
+
+    @property
     def embedding_model(self) -> str:
         """The model that embeds the questions."""
         return self._embedder.model

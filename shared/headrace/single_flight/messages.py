@@ -9,13 +9,16 @@ from headrace.errors import HeadraceError, UnavailableError
 
 BEGINS, ENDS, LEAVES = b"begins", b"ends", b"leaves"
 _FAULT = b"!"
+# What some faults carry beside their sentence.
+_MORE = ("param", "retry_after_seconds")
 
 
 def encode_fault(error: Exception) -> bytes:
     """The failure as a message. What we did not foresee says nothing of itself to others."""
-    known = isinstance(error, HeadraceError)
-    text = str(error) if known else "The process that was making this answer failed. Ask again."
-    return _FAULT + json.dumps([type(error).__name__ if known else "UnavailableError", text]).encode()
+    if not isinstance(error, HeadraceError):
+        error = UnavailableError("The process that was making this answer failed. Ask again.")
+    more = {name: value for name in _MORE if (value := getattr(error, name, None)) is not None}
+    return _FAULT + json.dumps([type(error).__name__, str(error), more]).encode()
 
 
 def is_fault(message: bytes) -> bool:
@@ -25,7 +28,10 @@ def is_fault(message: bytes) -> bool:
 
 def decode_fault(message: bytes) -> Exception:
     """The failure that `encode_fault` wrote, to be raised here."""
-    name, text = json.loads(message.removeprefix(_FAULT))
+    name, text, more = json.loads(message.removeprefix(_FAULT))
     kind = getattr(errors, name, UnavailableError)
     is_simple = isinstance(kind, type) and issubclass(kind, HeadraceError) and kind is not errors.IndexMismatchError
-    return kind(text) if is_simple else UnavailableError(text)
+    error = kind(text) if is_simple else UnavailableError(text)
+    for attribute, value in more.items():
+        setattr(error, attribute, value)
+    return error

@@ -12,6 +12,7 @@ from headrace.types.cache import (
     Lookup,
     Partition,
     WarmCandidate,
+    is_for_scope,
     normalise_question,
 )
 from headrace.types.documents import (
@@ -61,6 +62,7 @@ from headrace.types.generation import (
     FinishReason,
     Message,
     ModelChunk,
+    ModelOptions,
     ToolCall,
     ToolCallDelta,
     ToolSpec,
@@ -80,6 +82,7 @@ from headrace.types.principals import (
     read_principal,
 )
 from headrace.types.questions import (
+    AnswerOptions,
     Question,
 )
 from headrace.types.retrieval import (
@@ -101,6 +104,7 @@ __all__ = [
     "SIDECAR_SUFFIX",
     "AnswerEvent",
     "AnswerMode",
+    "AnswerOptions",
     "ApiKey",
     "Attempt",
     "Block",
@@ -129,6 +133,7 @@ __all__ = [
     "Lookup",
     "Message",
     "ModelChunk",
+    "ModelOptions",
     "Note",
     "ObjectVersion",
     "ParsedFile",
@@ -163,6 +168,7 @@ __all__ = [
     "decode_events",
     "encode_event",
     "encode_events",
+    "is_for_scope",
     "normalise_question",
     "read_api_key",
     "read_groups",

@@ -37,13 +37,24 @@ def _folded(character: str) -> str:
     return unicodedata.normalize("NFKC", character) if is_variant else character
 
 
+# So much of the scope's digest stands at the beginning of a partition's name: whether an answer is somebody's can be told
+# from its id.
+SCOPE_MARK = 8
+
+
+def is_for_scope(answer_id: str, scope: Scope) -> bool:
+    """Whether the answer was made within this scope."""
+    return answer_id.startswith(scope.digest[:SCOPE_MARK])
+
+
 @dataclass(frozen=True, slots=True)
 class Partition:
     """What an answer may be shared within: nothing is ever found across partitions.
 
     `fingerprint` names the model, the prompt and the retrieval's settings: an answer made by others is another answer.
     The rest says what a search for its questions finds: the embedding model, the similarity's share in a score, and the
-    filter, in the portable filter language. `name` is a short stable one; the tenant is not part of it.
+    filter, in the portable filter language; and how the answers are wanted (`AnswerOptions.key`). `name` is a short stable
+    one, which begins with the scope's mark; the tenant is not part of it.
     """
 
     scope: Scope
@@ -51,12 +62,15 @@ class Partition:
     embedding_model: str = ""
     dense_weight: float = 1.0
     filter: Mapping[str, Any] = field(default_factory=dict)
+    options: str = ""
 
     name: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        parts = (self.scope.digest, self.fingerprint, self.embedding_model, json.dumps(self.filter, sort_keys=True))
-        object.__setattr__(self, "name", hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:16])
+        wanted = json.dumps([self.filter, self.options], sort_keys=True)
+        parts = (self.scope.digest, self.fingerprint, self.embedding_model, wanted)
+        digest = hashlib.sha256("\x1f".join(parts).encode()).hexdigest()
+        object.__setattr__(self, "name", self.scope.digest[:SCOPE_MARK] + digest[:16])
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,11 +223,12 @@ class CacheStats:
 class WarmCandidate:
     """A question whose answer was invalidated after it had hits: asking it again now saves the next asker the wait.
 
-    `groups` and `filter` say for whom; `score` orders candidates: hits, times the tokens that the answer cost.
+    `groups`, `filter` and `options` say for whom; `score` orders candidates: hits, times the tokens that the answer cost.
     """
 
     question: str
     groups: frozenset[str]
     filter: Mapping[str, Any]
+    options: str
     score: float
     name: str

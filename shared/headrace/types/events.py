@@ -99,13 +99,18 @@ class UsageEvent(_Event, tag="usage", frozen=True):
 
 
 class DoneEvent(_Event, tag="done", frozen=True):
-    """The answer is at its end. `answer_id` names it in the cache, where it is or may be kept."""
+    """The answer is at its end. `answer_id` names it in the cache, where it is or may be kept.
+
+    `model` is the language model that wrote it; a `fallback` stood in for the configured one, and its answer is not kept.
+    """
 
     mode: AnswerMode
     finish_reason: FinishReason
     conversation_id: str | None = None
     cached: bool = False
     answer_id: str | None = None
+    model: str | None = None
+    fallback: bool = False
 
 
 AnswerEvent = StatusEvent | PassagesEvent | TokenEvent | CitationEvent | UsageEvent | DoneEvent

@@ -47,6 +47,37 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """How a model shall write: OpenAI's parameters of these names. What is None or empty is left to the model.
+
+    What a model's server refuses is a fault, unless these are mere `preferences`: then it is left out.
+    """
+
+    stop: tuple[str, ...] = ()
+    temperature: float | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    reasoning_effort: str | None = None
+    verbosity: str | None = None
+    preferences: bool = False
+
+    def given(self) -> dict[str, Any]:
+        """What is not left to the model, by name."""
+        fields: dict[str, Any] = {"stop": list(self.stop)} if self.stop else {}
+        for name in MODEL_OPTIONS:
+            if (value := getattr(self, name)) is not None:
+                fields[name] = value
+        return fields
+
+
+MODEL_OPTIONS = (
+    "temperature", "top_p", "seed", "frequency_penalty", "presence_penalty", "reasoning_effort", "verbosity",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens that a model read and wrote; zero where no language model ran."""
 
@@ -85,9 +116,13 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class ModelChunk:
-    """One piece of a model's stream: text, pieces of tool calls, or (once, at the end) usage and finish reason."""
+    """One piece of a model's stream: text, pieces of tool calls, or (once, at the end) usage and finish reason.
+
+    The last one names the `model` that wrote.
+    """
 
     text: str = ""
     tool_calls: tuple[ToolCallDelta, ...] = ()
     usage: Usage | None = None
     finish_reason: FinishReason | None = None
+    model: str = ""

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from headrace.types.generation import Message
+from headrace.types.generation import Message, ModelOptions
 from headrace.types.principals import Principal
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerOptions:
+    """How the caller wants the answer, within the deployment's rules.
+
+    `style` is what the calling application asks of tone, form and length. `max_tokens` only lowers the deployment's limit.
+    """
+
+    style: str = ""
+    max_tokens: int | None = None
+    model: ModelOptions = field(default_factory=ModelOptions)
+
+    @property
+    def key(self) -> str:
+        """The options as text, from which `read` makes them again; empty when nothing is wanted."""
+        return json.dumps([self.style, self.max_tokens, self.model.given()]) if self != AnswerOptions() else ""
+
+    @classmethod
+    def read(cls, key: str) -> AnswerOptions:
+        """The options that have this key."""
+        if not key:
+            return cls()
+        style, max_tokens, given = json.loads(key)
+        return cls(style, max_tokens, ModelOptions(**{**given, "stop": tuple(given.get("stop", ()))}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +41,15 @@ class Question:
     """What is asked, by whom.
 
     `conversation_id` continues a remembered conversation, None begins one. A caller that keeps the conversation itself
-    sends its turns as `history`; then nothing is remembered.
+    sends its turns as `history`; then nothing is remembered, but where `remember_as` gives it a name. What such a
+    conversation `follows`, a remembered one, comes before its turns and stays as it is.
     """
 
     text: str
     principal: Principal
     conversation_id: str | None = None
     history: Sequence[Message] | None = None
+    follows: str | None = None
+    remember_as: str | None = None
     filter: Mapping[str, Any] = field(default_factory=dict)
+    options: AnswerOptions = field(default_factory=AnswerOptions)

@@ -1,7 +1,7 @@
 """Settings in, protocols out: the only place that chooses a vendor, and imports no more than the chosen one."""
 
 from headrace.wiring.answering import (
-    answerer_on,
+    answerers_on,
     open_answering,
     open_chat_model,
     open_context_model,
@@ -21,7 +21,7 @@ from headrace.wiring.state import (
 )
 
 __all__ = [
-    "answerer_on",
+    "answerers_on",
     "api_keys_on",
     "cache_maintenance_on",
     "cache_on",

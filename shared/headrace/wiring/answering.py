@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from headrace.clients.dialects import AUTO
 from headrace.settings import EXTRACTIVE_MODEL, Settings
 from headrace.wiring.knowledge import open_embedder, open_reranker, open_store, retriever_on
 from headrace.wiring.state import cache_on, conversations_on, open_redis, registry_on, single_flight_on
@@ -27,8 +28,8 @@ async def open_answering(settings: Settings, client: Redis) -> AsyncIterator[Ans
         embedder = await stack.enter_async_context(open_embedder(settings))
         model = None
         if settings.chat_model != EXTRACTIVE_MODEL:
-            model = await stack.enter_async_context(open_chat_model(settings, settings.chat_model))
-        answerer = answerer_on(model, settings)
+            model = await stack.enter_async_context(open_answering_model(settings))
+        answerer, *others = answerers_on(model, settings)
         near_questions = await stack.enter_async_context(open_near_questions(settings, chat_model=model))
         reranker = await stack.enter_async_context(open_reranker(settings))
         registry = registry_on(client)
@@ -39,20 +40,21 @@ async def open_answering(settings: Settings, client: Redis) -> AsyncIterator[Ans
             single_flight=single_flight_on(client, await stack.enter_async_context(open_redis(settings))),
             conversations=conversations_on(client, settings),
             answerer=answerer,
+            other_answerers={other.name: other for other in others},
             near_questions=near_questions,
             checks={"registry": registry, "store": store, "embedder": embedder, "model": answerer},
         )
 
 
-def answerer_on(model: ChatModel | None, settings: Settings) -> Answerer:
-    """What makes answers: a language model, or without one quotes from the documents."""
-    if model is None:
-        from headrace.answering.extractive import ExtractiveAnswerer
+def answerers_on(model: ChatModel | None, settings: Settings) -> list[Answerer]:
+    """What makes answers, the default first: the language model, if there is one, and quotes from the documents."""
+    from headrace.answering.extractive import ExtractiveAnswerer
 
-        return ExtractiveAnswerer()
+    if model is None:
+        return [ExtractiveAnswerer()]
     from headrace.answering.generation import LanguageModelAnswerer
 
-    return LanguageModelAnswerer(model, max_tokens=settings.answer_max_tokens)
+    return [LanguageModelAnswerer(model, max_tokens=settings.answer_max_tokens), ExtractiveAnswerer()]
 
 
 @asynccontextmanager
@@ -78,6 +80,36 @@ async def open_near_questions(
         )
 
 
+@asynccontextmanager
+async def open_answering_model(settings: Settings) -> AsyncIterator[ChatModel]:
+    """The language model that writes answers, with those that stand in for it."""
+    names = [name.strip() for name in settings.fallback_models.split(",") if name.strip()]
+    async with AsyncExitStack() as stack:
+        model = await stack.enter_async_context(open_chat_model(settings, settings.chat_model))
+        if not names:
+            yield model
+            return
+        from headrace.models.fallback import FallbackModel
+
+        others = [await stack.enter_async_context(_open_fallback_model(settings, name)) for name in names]
+        yield FallbackModel([model, *others])
+
+
+def _open_fallback_model(settings: Settings, model: str) -> AbstractAsyncContextManager[ChatModel]:
+    """A model on the fallback server, if one is configured, else on the first one's. No server gets another's key."""
+    if not (settings.fallback_base_url or settings.fallback_api_key or settings.fallback_provider != AUTO):
+        return open_chat_model(settings, model)
+    from headrace.models.openai import open_openai_model
+
+    return open_openai_model(
+        api_key=settings.fallback_api_key,
+        base_url=settings.fallback_base_url,
+        model=model,
+        provider=settings.fallback_provider,
+        idle_timeout_seconds=settings.model_idle_timeout_seconds,
+    )
+
+
 def open_chat_model(settings: Settings, model: str) -> AbstractAsyncContextManager[ChatModel]:
     """A language model behind OpenAI's API."""
     from headrace.models.openai import open_openai_model
@@ -87,6 +119,7 @@ def open_chat_model(settings: Settings, model: str) -> AbstractAsyncContextManag
         base_url=settings.openai_base_url,
         model=model,
         provider=settings.openai_provider,
+        idle_timeout_seconds=settings.model_idle_timeout_seconds,
     )
 
 

@@ -203,6 +203,7 @@ def meta_of(partition: Partition) -> str:
             "embedding_model": partition.embedding_model,
             "dense_weight": partition.dense_weight,
             "filter": partition.filter,
+            "options": partition.options,
         },
         separators=(",", ":"),
         sort_keys=True,

@@ -192,8 +192,8 @@ class RedisCacheMaintenance:
         for member, score in members:
             meta, _, question = member.decode().partition("\n")
             about = json.loads(meta)
-            groups = frozenset(about["groups"])
-            found.append(WarmCandidate(question, groups, about["filter"], float(score), member.decode()))
+            groups, options = frozenset(about["groups"]), about.get("options", "")
+            found.append(WarmCandidate(question, groups, about["filter"], options, float(score), member.decode()))
         return found
 
     async def remove_warm_candidate(self, tenant: str, candidate: WarmCandidate) -> None:

@@ -1,0 +1,223 @@
+"""The bodies of OpenAI's requests: what is honoured of them, and the question that they ask.
+
+What they do not declare goes through headrace's three classes of parameters (functions.chat.wire.parameters).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from functions.chat.wire.parameters import REASONING, RESPONSE_TEXT, TOOLS
+from functions.chat.wire.schemas import MAX_QUESTION_CHARACTERS
+from headrace.errors import InvalidInputError, UnsupportedParameterError
+from headrace.types import AnswerOptions, Message, ModelOptions
+
+# Of what clients send along: one message, all of them, and what the application asks of tone and form.
+MAX_TURN_CHARACTERS = 100_000
+MAX_CONVERSATION_CHARACTERS = 400_000
+MAX_STYLE_CHARACTERS = 20_000
+MAX_EMBEDDED_TEXTS = 256
+
+Citations = Literal["none", "footer", "inline"]
+Stop = Annotated[str, Field(min_length=1, max_length=200)]
+Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
+# Of text alone, in OpenAI's various words for it.
+TEXT_PARTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class ChatMessage(_Body):
+    """One message of `POST /v1/chat/completions`, or one item of `POST /v1/responses`."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"] | None = None
+    content: str | list[dict[str, Any]] | None = None
+    type: str | None = None
+
+    def text(self, param: str) -> str:
+        """The text of its parts. Raises UnsupportedParameterError for parts that are none, and for calls of tools."""
+        extra = self.model_extra or {}
+        if self.type not in {None, "message"} or self.role in {None, "tool", "function"}:
+            what = self.type if self.role is None else self.role
+            raise UnsupportedParameterError(f"`{param}` has a {what!r} item. {TOOLS}", param=param)
+        if extra.get("tool_calls") or extra.get("function_call"):
+            raise UnsupportedParameterError(f"`{param}` has a call of a tool. {TOOLS}", param=param)
+        if not isinstance(self.content, list):
+            return self.content or ""
+        return "".join(_part(part, param) for part in self.content)
+
+
+class StreamOptions(BaseModel):
+    """OpenAI's `stream_options`; `include_obfuscation` changes nothing, because nothing is padded."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    include_usage: bool = False
+    include_obfuscation: bool | None = None
+
+
+class CompletionBody(_Body):
+    """`POST /v1/chat/completions`. `filter` and `citations` are this server's own."""
+
+    model: str = Field(min_length=1, max_length=200)
+    messages: list[ChatMessage] = Field(min_length=1, max_length=500)
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: Tokens | None = None
+    max_completion_tokens: Tokens | None = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, ge=0, le=1)
+    seed: int | None = Field(default=None, ge=-(2**63), lt=2**63)
+    frequency_penalty: float | None = Field(default=None, ge=-2, le=2)
+    presence_penalty: float | None = Field(default=None, ge=-2, le=2)
+    reasoning_effort: str | None = Field(default=None, max_length=20)
+    verbosity: str | None = Field(default=None, max_length=20)
+    filter: dict[str, Any] = Field(default_factory=dict)
+    citations: Citations | None = None
+
+    def options(self, style: str) -> AnswerOptions:
+        """How the answer is wanted."""
+        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        model = ModelOptions(
+            stop=tuple(stop),
+            temperature=self.temperature,
+            top_p=self.top_p,
+            seed=self.seed,
+            frequency_penalty=self.frequency_penalty or None,
+            presence_penalty=self.presence_penalty or None,
+            reasoning_effort=self.reasoning_effort,
+            verbosity=self.verbosity,
+        )
+        return AnswerOptions(style, self.max_completion_tokens or self.max_tokens, model)
+
+
+class Reasoning(_Body):
+    """OpenAI's `reasoning`."""
+
+    effort: str | None = Field(default=None, max_length=20)
+
+
+class ResponseText(_Body):
+    """OpenAI's `text`."""
+
+    verbosity: str | None = Field(default=None, max_length=20)
+
+
+class ResponseBody(_Body):
+    """`POST /v1/responses`. `filter` and `citations` are this server's own."""
+
+    model: str = Field(min_length=1, max_length=200)
+    input: str | Annotated[list[ChatMessage], Field(min_length=1, max_length=500)]
+    instructions: str | None = None
+    previous_response_id: str | None = Field(default=None, min_length=1, max_length=200)
+    store: bool | None = None
+    stream: bool | None = None
+    max_output_tokens: Tokens | None = None
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    top_p: float | None = Field(default=None, ge=0, le=1)
+    reasoning: Reasoning | None = None
+    text: ResponseText | None = None
+    metadata: dict[str, Any] | None = None
+    filter: dict[str, Any] = Field(default_factory=dict)
+    citations: Citations | None = None
+
+    @property
+    def messages(self) -> list[ChatMessage]:
+        """The input as messages, `instructions` first."""
+        said = self.input if isinstance(self.input, list) else [ChatMessage(role="user", content=self.input)]
+        return [*([ChatMessage(role="developer", content=self.instructions)] if self.instructions else []), *said]
+
+    def options(self, style: str) -> AnswerOptions:
+        """How the answer is wanted. Raises UnsupportedParameterError."""
+        reasoning, text = self.reasoning or Reasoning(), self.text or ResponseText()
+        REASONING.check(reasoning.model_extra)
+        RESPONSE_TEXT.check(text.model_extra)
+        model = ModelOptions(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            reasoning_effort=reasoning.effort,
+            verbosity=text.verbosity,
+        )
+        return AnswerOptions(style, self.max_output_tokens, model)
+
+
+class EmbeddingBody(_Body):
+    """`POST /v1/embeddings`."""
+
+    model: str = Field(min_length=1, max_length=200)
+    input: str | list[Any]
+    encoding_format: Literal["float", "base64"] | None = None
+    dimensions: int | None = Field(default=None, ge=1)
+
+    @property
+    def texts(self) -> list[str]:
+        """The texts to embed. Raises InvalidInputError."""
+        texts = [self.input] if isinstance(self.input, str) else self.input
+        if any(not isinstance(text, str) for text in texts):
+            raise UnsupportedParameterError(
+                "`input` has numbers of tokens, which differ from model to model. Send text (in LangChain: "
+                "`check_embedding_ctx_length=False`).",
+                param="input",
+            )
+        if not 1 <= len(texts) <= MAX_EMBEDDED_TEXTS:
+            raise InvalidInputError(f"`input` may have 1 to {MAX_EMBEDDED_TEXTS} texts.", param="input")
+        for text in texts:
+            if not 1 <= len(text) <= MAX_QUESTION_CHARACTERS:
+                raise InvalidInputError(
+                    f"A text in `input` may have 1 to {MAX_QUESTION_CHARACTERS:,} characters.", param="input"
+                )
+        return texts
+
+
+class Asking(Protocol):
+    """A body that asks a question."""
+
+    @property
+    def messages(self) -> list[ChatMessage]:
+        """What was said, the question last."""
+
+    def options(self, style: str) -> AnswerOptions:
+        """How the answer is wanted."""
+
+
+def asked_in(body: Asking, *, param: str) -> tuple[str, list[Message], AnswerOptions]:
+    """The question, the conversation before it, and how the answer is wanted. Raises InvalidInputError."""
+    messages = [(message.role, message.text(param)) for message in body.messages]
+    role, question = messages[-1]
+    if role != "user" or not question.strip():
+        raise InvalidInputError(f"The last of `{param}` must be the user's question, and not empty.", param=param)
+    _check_lengths([text for _, text in messages], param)
+    style = "\n\n".join(text for role, text in messages if role in {"system", "developer"} and text.strip())
+    if len(style) > MAX_STYLE_CHARACTERS:
+        raise InvalidInputError(
+            f"System messages may have {MAX_STYLE_CHARACTERS:,} characters together. Shorten them.", param=param
+        )
+    turns = [Message(role, text) for role, text in messages[:-1] if role in {"user", "assistant"}]
+    return question, turns, body.options(style)
+
+
+def _check_lengths(texts: Sequence[str], param: str) -> None:
+    for length, most, what in (
+        (len(texts[-1]), MAX_QUESTION_CHARACTERS, "A question may have at most {} characters. Shorten the last message."),
+        (max(map(len, texts)), MAX_TURN_CHARACTERS, "A message may have at most {} characters. Shorten the longest one."),
+        (sum(map(len, texts)), MAX_CONVERSATION_CHARACTERS, "All messages may have at most {} characters. Leave out the oldest."),
+    ):  # fmt: skip
+        if length > most:
+            raise InvalidInputError(what.format(f"{most:,}"), param=param)
+
+
+def _part(part: dict[str, Any], param: str) -> str:
+    kind = part.get("type")
+    text = part.get(TEXT_PARTS.get(str(kind), ""))
+    if not isinstance(text, str):
+        raise UnsupportedParameterError(
+            f"`{param}` has a part of the type {kind!r}. Only text is read here: describe it, or upload the file as a document.",
+            param=param,
+        )
+    return text
