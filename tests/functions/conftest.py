@@ -50,7 +50,8 @@ def answer_deps(
 
     def make(model: ChatModel | None = None, *, judge: ChatModel | None = None) -> AnswerDependencies:
         options = RetrievalOptions(min_similarity=embedder.relevance_floor, context_tokens=1000)
-        answerer = ExtractiveAnswerer() if model is None else LanguageModelAnswerer(model, max_tokens=100)
+        quotes = ExtractiveAnswerer()
+        answerer = quotes if model is None else LanguageModelAnswerer(model, max_tokens=100)
         return AnswerDependencies(
             retriever=Retriever(embedder=embedder, store=store, registry=registry, options=options),
             registry=registry,
@@ -59,6 +60,7 @@ def answer_deps(
             checks={"registry": registry, "model": answerer},
             conversations=RedisConversations(redis, ttl_seconds=60),
             answerer=answerer,
+            other_answerers={} if model is None else {quotes.name: quotes},
             near_questions=None if judge is None else NearQuestions(ModelJudge(judge), timeout_seconds=1.0),
         )
 
@@ -81,6 +83,7 @@ def chat_app(answer_deps: Callable[..., AnswerDependencies], tenant: str, redis:
         authenticator: Authenticator | None = None,
         limiter: RateLimiter | None = None,
         most_open: int = 1000,
+        citations: str = "none",
     ) -> Any:
         answering = answer_deps(model, judge=judge)
 
@@ -97,6 +100,7 @@ def chat_app(answer_deps: Callable[..., AnswerDependencies], tenant: str, redis:
                 uploads=uploads,
                 max_document_bytes=max_document_bytes,
                 report=report,
+                citations=citations,
             )
 
         return create_app(open_dependencies)

@@ -25,8 +25,13 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 # How a call may fail: before the first byte with a status, or in the middle of the stream.
+SILENT_SECONDS = 0.05
 STATUS_FAILURES = {"unauthorized": 401, "not_found": 404, "rate_limited": 429, "broken": 500, "overloaded": 503}
 STREAM_FAILURES = ("cut", "no_finish_reason", "error_event", "garbage")
+# Or it goes on for ever and says nothing: comments, or chunks with nothing in them.
+SILENT_FAILURES = ("comments", "empty_chunks")
+# Or it fails before its first word, in a stream that has begun.
+EARLY_FAILURES = ("error_first", "nothing")
 
 
 @dataclass
@@ -52,6 +57,7 @@ class Script:
     # A tool that the model calls instead of answering: its name, and its arguments as JSON.
     tool_call: tuple[str, str] | None = None
     refused_fields: set[str] = field(default_factory=set)
+    lists_models: bool = True
 
     def choices(self) -> list[dict[str, Any]]:
         """The requests that asked for a choice."""
@@ -67,6 +73,8 @@ def openai_app(script: Script) -> Starlette:
 
     async def models(request: Request) -> Response:
         refused = _refused(script, request)
+        if not script.lists_models:
+            return _error(404, "Not Found", "not_found")
         entry = {"id": "test-model", "object": "model", "created": 1, "owned_by": "test"}
         return refused or JSONResponse({"object": "list", "data": [entry]})
 
@@ -148,6 +156,16 @@ async def _stream(script: Script, body: dict[str, Any], failure: str | None) -> 
 
         yield chunk({"role": "assistant", "content": ""})
         await asyncio.sleep(script.choose_seconds if asks_for_choice else script.first_token_seconds)
+        while failure in SILENT_FAILURES:
+            yield b": ping\n\n" if failure == "comments" else chunk({})
+            await asyncio.sleep(SILENT_SECONDS)
+        if failure == "error_first":
+            yield b'data: {"error": {"message": "upstream overloaded", "type": "server_error"}}\n\n'
+            return
+        if failure == "nothing":
+            yield chunk({}, "stop")
+            yield b"data: [DONE]\n\n"
+            return
         if script.tool_call is not None:
             for call in _call_deltas(*script.tool_call):
                 yield chunk({"tool_calls": [call]})

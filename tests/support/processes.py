@@ -102,6 +102,15 @@ def aws_emulator(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
+def llama_server(folder: Path) -> Iterator[str]:
+    """llama.cpp's server over a tiny model; gives the URL of its OpenAI API."""
+    port = free_port()
+    command = [sys.executable, "-m", "tests.support.llama_server", "--folder", str(folder), "--port", str(port)]
+    with running(command, port, folder / "llama.log"):
+        yield f"http://127.0.0.1:{port}/v1"
+
+
+@contextmanager
 def running(
     command: Sequence[str], port: int, log: Path, environment: dict[str, str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:

@@ -31,7 +31,8 @@ DIALECTS = {
     "bedrock": Dialect(limit_field="max_completion_tokens", signs=True, lists_models=False),
     "vllm": Dialect(),
     "sglang": Dialect(),
-    "llama.cpp": Dialect(),
+    # Serves one model, whatever it is called.
+    "llama.cpp": Dialect(lists_models=False),
     "ollama": Dialect(),
     # A proxy may let names through that it does not list.
     "litellm": Dialect(lists_models=False),

@@ -22,10 +22,11 @@ RETRIES = 2
 class LazyOpenAI:
     """The client, imported and made at its first use: health checks, cache hits and keyless mode don't pay for it."""
 
-    def __init__(self, *, api_key: str, base_url: str, dialect: Dialect) -> None:
+    def __init__(self, *, api_key: str, base_url: str, dialect: Dialect, retries: int) -> None:
         self._api_key = api_key
         self._base_url = base_url
         self._dialect = dialect
+        self._retries = retries
         self._client: AsyncOpenAI | None = None
         self._making = asyncio.Lock()
 
@@ -48,7 +49,7 @@ class LazyOpenAI:
             try:
                 # Signed with the function's own role, in its own region; no key at all.
                 amazon = bedrock(endpoint=endpoint, base_url=self._base_url or NOT_GIVEN)
-                client = AsyncOpenAI(provider=amazon, timeout=timeout, max_retries=RETRIES)
+                client = AsyncOpenAI(provider=amazon, timeout=timeout, max_retries=self._retries)
             except OpenAIError as error:
                 raise ConfigurationError(f"Amazon Bedrock can't be used: {error}") from error
         else:
@@ -56,7 +57,7 @@ class LazyOpenAI:
                 api_key=self._api_key or "none",  # an empty key raises, and many local servers need none
                 base_url=self._base_url or None,
                 timeout=timeout,
-                max_retries=RETRIES,
+                max_retries=self._retries,
             )
         # The client imports each resource when it is first named: name here what will be used.
         _ = (client.chat.completions, client.embeddings, client.models)
@@ -68,9 +69,14 @@ class LazyOpenAI:
 
 
 @asynccontextmanager
-async def open_openai(*, api_key: str, base_url: str, dialect: Dialect) -> AsyncIterator[LazyOpenAI]:
-    """A lazy client for OpenAI, or for any server that speaks a dialect of its API; closes at the end."""
-    lazy = LazyOpenAI(api_key=api_key, base_url=base_url, dialect=dialect)
+async def open_openai(
+    *, api_key: str, base_url: str, dialect: Dialect, retries: int = RETRIES
+) -> AsyncIterator[LazyOpenAI]:
+    """A lazy client for OpenAI, or for any server that speaks a dialect of its API; closes at the end.
+
+    What fails in passing is tried again, `retries` times, after what the server asks for in `Retry-After`, or a short pause.
+    """
+    lazy = LazyOpenAI(api_key=api_key, base_url=base_url, dialect=dialect, retries=retries)
     try:
         yield lazy
     finally:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from headrace.clients.dialects import AUTO, Dialect, dialect_of
-from headrace.clients.openai import LazyOpenAI, open_openai, openai_faults
+from headrace.clients.openai import RETRIES, LazyOpenAI, open_openai, openai_faults
 from headrace.errors import (
     ConfigurationError,
     ModelProtocolError,
@@ -292,8 +292,9 @@ async def open_openai_model(
     model: str,
     provider: str = AUTO,
     idle_timeout_seconds: float = IDLE_TIMEOUT_SECONDS,
+    retries: int = RETRIES,
 ) -> AsyncIterator[OpenAIModel]:
     """The model; makes no connection before its first call. Raises ConfigurationError for an unknown provider."""
     dialect = dialect_of(provider, base_url)
-    async with open_openai(api_key=api_key, base_url=base_url, dialect=dialect) as openai:
+    async with open_openai(api_key=api_key, base_url=base_url, dialect=dialect, retries=retries) as openai:
         yield OpenAIModel(openai, model=model, dialect=dialect, idle_timeout_seconds=idle_timeout_seconds)
