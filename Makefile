@@ -15,7 +15,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help run run-lambda test soak lint format bench calibrate cache key backfill verify rebuild reindex redrive validate build clean
+.PHONY: help run run-lambda test test-all soak lint format bench calibrate cache key backfill verify rebuild reindex redrive validate build clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,9 @@ run-lambda: $(READY) ## The same, with each function as a Lambda process behind 
 
 test: $(READY) lint ## Check style, types and behaviour
 	@$(PYTHON) -m pytest --numprocesses 2 --dist loadfile
+
+test-all: test ## The same, and the clients that people have, each in an environment of its own
+	@HEADRACE_TEST_ALL=1 $(PYTHON) -m pytest tests/clients
 
 lint: $(READY) ## Check style and types
 	@.venv/bin/ruff check .

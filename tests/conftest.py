@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -18,6 +19,9 @@ from tests.support.http import served
 from tests.support.loop_guard import guarded_loop
 from tests.support.openai_server import Script, openai_app
 from tests.support.processes import aws_emulator, qdrant_server, redis_server
+
+# Clients in environments of their own take minutes: `make test-all` asks for them.
+collect_ignore = [] if os.environ.get("HEADRACE_TEST_ALL") else ["clients"]
 
 
 @pytest.fixture(autouse=True)
