@@ -208,10 +208,10 @@ async def _start_functions(
     chat = await processes.start("chat", [python, "-m", *serve, "--port", str(options.port)], environment)
     # Only health is open to everybody; where strangers are let in, more can be asked.
     path = "readyz" if environment["AUTH"] in {"none", "iam"} else "healthz"
-    await processes.until_ready(chat, partial(_is_ready, f"http://127.0.0.1:{options.port}/{path}", report, set()))
+    await processes.until_ready(chat, partial(is_ready, f"http://127.0.0.1:{options.port}/{path}", report, set()))
 
 
-async def _is_ready(url: str, report: Report, told: set[str]) -> bool:
+async def is_ready(url: str, report: Report, told: set[str]) -> bool:
     """Whether all parts are; why one is not is reported at once. Raises StackError for what waiting can't mend."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session, session.get(url) as response:
         if response.status == HTTPStatus.OK:

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,13 @@ import aiohttp
 import boto3
 import pytest
 
+from headrace.models.openai import open_openai_model
 from headrace.queues.messages import object_changed
 from infra.local.bucket import CREDENTIALS, DEAD_LETTERS
 from infra.local.processes import ROOT, StackError, free_port
-from infra.local.stack import Stack, StackOptions, run_stack
+from infra.local.stack import Stack, StackOptions, is_ready, run_stack
 from tests.support import files
+from tests.support.http import served
 from tests.support.openai_server import Script
 
 READY_SECONDS = 60.0
@@ -228,3 +230,23 @@ async def test_a_stack_that_asks_for_keys_starts_and_lets_no_stranger_in(tmp_pat
             for path, status in (("/healthz", 200), ("/", 200), ("/documents", 401), ("/readyz", 401)):
                 async with session.get(f"{stack.url}{path}") as response:
                     assert response.status == status, path
+
+
+async def test_why_a_model_is_not_ready_is_said_at_once(
+    chat_app: Callable[..., Any], openai_url: str, script: Script
+) -> None:
+    script.api_key = "right"
+    told: list[str] = []
+    nowhere = f"http://127.0.0.1:{free_port()}/v1"
+    for base_url, ready in ((openai_url, True), (nowhere, False)):
+        reasons: set[str] = set()
+        async with open_openai_model(api_key="right", base_url=base_url, model="m", retries=0) as model:
+            async with served(chat_app(model)) as url:
+                for _ in range(2):
+                    assert await is_ready(f"{url}/readyz", told.append, reasons) is ready
+    (reason,) = told
+    assert "does not answer" in reason, "it is said once"
+    async with open_openai_model(api_key="wrong", base_url=openai_url, model="m") as model:
+        async with served(chat_app(model)) as url:
+            with pytest.raises(StackError, match="OPENAI_API_KEY"):
+                await is_ready(f"{url}/readyz", told.append, set())
