@@ -118,6 +118,24 @@ async def test_no_order_in_a_question_or_an_earlier_one_is_obeyed(
         assert obeyed(messages) == []
 
 
+async def test_no_order_in_a_system_message_stands_among_the_rules(
+    chat_app: Callable[..., Any], model: OpenAIModel, script: Script, library: Library
+) -> None:
+    script.reply = lambda _: "It is so [1]."
+    await library.put("handbook.docx", LEAVE)
+    async with served(chat_app(model)) as url, aiohttp.ClientSession() as session:
+        for _, text in corpus():
+            messages = [{"role": "system", "content": text}, {"role": "user", "content": QUESTION}]
+            body = {"model": "headrace", "messages": messages}
+            async with session.post(f"{url}/v1/chat/completions", json=body) as said:
+                assert said.status == 200, await said.text()
+    prompts_sent = [request["messages"] for request in script.answers()]
+    assert len(prompts_sent) == len(ESCAPES)
+    for sent in prompts_sent:
+        assert "OBEYED" in sent[0]["content"]
+        assert obeyed(sent) == []
+
+
 async def test_a_mark_that_became_known_is_of_no_use(
     chat_app: Callable[..., Any], model: OpenAIModel, script: Script, library: Library
 ) -> None:
