@@ -666,7 +666,7 @@ async def test_a_server_that_is_gone_or_silent_is_a_miss_and_no_fault(key: Cache
 async def test_a_tenant_has_only_so_many_partitions(
     client: Redis, any_cache: RedisCache, key: CacheKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headrace.redis_state.answer_cache.cache.MOST_PARTITIONS_TEXT", 60)
+    monkeypatch.setattr("headrace.redis_state.answer_cache.cache.MOST_PARTITIONS_TEXT", 84)
     tenant = key.partition.scope.tenant
     kept = 0
     for number in range(6):

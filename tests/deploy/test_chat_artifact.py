@@ -99,7 +99,7 @@ async def test_the_chat_artifact_answers_and_streams(chat_function: RuntimeApiDo
 async def test_the_deadline_is_said_in_the_stream(chat_function: RuntimeApiDouble, script: Script) -> None:
     # The first answer of a process imports what it needs, on a busy machine for longer than the deadline below.
     await chat_function.run(asking("/chat", question="How much turbine oil does the main bearing take?"))
-    script.first_token_seconds = 30
+    script.reply, script.token_gap_seconds = lambda _: "word " * 500, 0.1
     event = asking("/chat", question="How much turbine oil does the bearing take now?")
     outcome = await chat_function.run(event, timeout_seconds=3.5)
     assert b"event: error" in outcome.body
