@@ -48,14 +48,16 @@ def answer_deps(
 ) -> Callable[..., AnswerDependencies]:
     """Makes what answering works with: a model writes, or without one the documents are quoted; a model may judge."""
 
-    def make(model: ChatModel | None = None, *, judge: ChatModel | None = None) -> AnswerDependencies:
+    def make(
+        model: ChatModel | None = None, *, judge: ChatModel | None = None, cache_seconds: float = 5.0
+    ) -> AnswerDependencies:
         options = RetrievalOptions(min_similarity=embedder.relevance_floor, context_tokens=1000)
         quotes = ExtractiveAnswerer()
         answerer = quotes if model is None else LanguageModelAnswerer(model, max_tokens=100)
         return AnswerDependencies(
             retriever=Retriever(embedder=embedder, store=store, registry=registry, options=options),
             registry=registry,
-            cache=RedisCache(redis, LocalQuestionIndex(redis, most_bytes=10**8), CacheLimits(60, 5.0)),
+            cache=RedisCache(redis, LocalQuestionIndex(redis, most_bytes=10**8), CacheLimits(60, cache_seconds)),
             single_flight=SingleFlight(RedisRelay(redis)),
             checks={"registry": registry, "model": answerer},
             conversations=RedisConversations(redis, ttl_seconds=60),
@@ -84,8 +86,9 @@ def chat_app(answer_deps: Callable[..., AnswerDependencies], tenant: str, redis:
         limiter: RateLimiter | None = None,
         most_open: int = 1000,
         citations: str = "none",
+        cache_seconds: float = 5.0,
     ) -> Any:
-        answering = answer_deps(model, judge=judge)
+        answering = answer_deps(model, judge=judge, cache_seconds=cache_seconds)
 
         @asynccontextmanager
         async def open_dependencies() -> AsyncIterator[ChatDependencies]:

@@ -23,7 +23,6 @@ class Library:
     ) -> str:
         key = DocumentKey(f"documents/{tenant or self.tenant}/{name}")
         attempt = await self.registry.begin(key, embedding_model=self.embedder.model)
-        await self.registry.open_epoch(key.tenant)
         made = chunk_blocks(
             [block if isinstance(block, Block) else Block(block) for block in blocks],
             document_key=key.key, generation=attempt.number,
@@ -35,6 +34,8 @@ class Library:
         number = attempt.number
         document = Document(key.key, DocumentState.READY, generation=number, chunks=len(made), groups=groups)
         await self.registry.save(document, attempt, watermark=watermark)
+        # Last: a registry that has an epoch knows of every document.
+        await self.registry.open_epoch(key.tenant)
         await self.store.delete_older(key, before=number)
         return key.key
 

@@ -130,6 +130,7 @@ def origin_payload(event: DoneEvent, notice: str, unused: Sequence[str]) -> dict
         "answer_id": event.answer_id,
         "model": event.model,
         "fallback": event.fallback,
+        "forgotten": event.forgotten,
         "unused": list(unused),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
@@ -13,7 +14,7 @@ from headrace.answering.cached import CacheQuery, answer_or_reuse, partition_of,
 from headrace.answering.dependencies import AnswerDependencies
 from headrace.answering.generation import answer_from
 from headrace.answering.search import search
-from headrace.errors import UnknownConversationError
+from headrace.errors import UnavailableError, UnknownConversationError
 from headrace.protocols import Conversations
 from headrace.types import (
     AnswerEvent,
@@ -26,6 +27,8 @@ from headrace.types import (
     StatusEvent,
     TokenEvent,
 )
+
+logger = logging.getLogger(__name__)
 
 
 async def answer(question: Question, deps: AnswerDependencies) -> AsyncGenerator[AnswerEvent, None]:
@@ -102,7 +105,12 @@ class _Conversation:
             self._text.clear()
         elif isinstance(event, DoneEvent):
             turns = [Message("user", self._question.text), Message("assistant", "".join(self._text))]
-            await self._conversations.append(self._question.principal, self._name, [*self._unkept, *turns])
+            try:
+                await self._conversations.append(self._question.principal, self._name, [*self._unkept, *turns])
+            except UnavailableError as error:
+                # The answer is made and paid for; that it is forgotten is no reason to withhold it.
+                logger.warning("A turn is not remembered: %s", error)
+                return msgspec.structs.replace(event, conversation_id=self._name, forgotten=True)
             return msgspec.structs.replace(event, conversation_id=self._name)
         return event
 

@@ -6,6 +6,7 @@ meet in one slot of a cluster.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
@@ -15,13 +16,17 @@ from urllib.parse import quote
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from headrace.errors import RegistryUnavailableError
 
 CONNECT_TIMEOUT_SECONDS = 2.0
 READ_TIMEOUT_SECONDS = 5.0
 MOST_CONNECTIONS = 1000
+# What somebody waits for: a few fields of a hash. What writes, or reads all of a tenant's documents, may take longer.
+READ_SECONDS = 2.0
+WRITE_SECONDS = 15.0
+REGISTRY = "The document registry (Redis)"
 
 
 @asynccontextmanager
@@ -58,12 +63,23 @@ def _prefix(tenant: str) -> str:
 
 
 @contextmanager
-def registry_faults() -> Iterator[None]:
-    """Turn the client's faults into RegistryUnavailableError."""
+def registry_faults(what: str = REGISTRY) -> Iterator[None]:
+    """Turn the client's faults into RegistryUnavailableError. `what` is the part that needs the server."""
     try:
         yield
+    except OutOfMemoryError as error:
+        raise RegistryUnavailableError(
+            f"{what} has no memory left for more. Raise its `maxmemory`, or take a larger server."
+        ) from error
     except (RedisError, OSError, TimeoutError) as error:
         raise RegistryUnavailableError(
-            f"The document registry (Redis) does not answer ({type(error).__name__}). "
-            "Check REDIS_URL and that the server runs, then try again."
+            f"{what} does not answer ({type(error).__name__}). Check REDIS_URL and that the server runs, then try again."
         ) from error
+
+
+@asynccontextmanager
+async def registry_use(seconds: float = READ_SECONDS, what: str = REGISTRY) -> AsyncIterator[None]:
+    """The same for a use of the server that has a deadline: longer than that is no answer."""
+    with registry_faults(what):
+        async with asyncio.timeout(seconds):
+            yield

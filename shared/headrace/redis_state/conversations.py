@@ -7,12 +7,15 @@ from collections.abc import Sequence
 
 from redis.asyncio import Redis
 
-from headrace.clients.redis import registry_faults
+from headrace.clients.redis import registry_use
 from headrace.redis_state.layout import conversation_key
 from headrace.redis_state.scripts import script
 from headrace.types import Message, Principal
 
 MAX_TURNS = 20
+# An answer that is made waits so long for its turn to be remembered, and a question for the turns before it.
+TIMEOUT_SECONDS = 0.5
+CONVERSATIONS = "The memory of conversations (Redis)"
 
 
 class RedisConversations:
@@ -24,16 +27,16 @@ class RedisConversations:
         self._append = script(client, "append_turns")
 
     async def check(self) -> None:
-        with registry_faults():
+        async with registry_use(TIMEOUT_SECONDS, CONVERSATIONS):
             await self._client.ping()
 
     async def history(self, principal: Principal, conversation_id: str) -> list[Message]:
-        with registry_faults():
+        async with registry_use(TIMEOUT_SECONDS, CONVERSATIONS):
             turns = await self._client.lrange(conversation_key(principal.tenant, principal.id, conversation_id), 0, -1)
         return [Message(**json.loads(turn)) for turn in turns]
 
     async def append(self, principal: Principal, conversation_id: str, messages: Sequence[Message]) -> None:
         key = conversation_key(principal.tenant, principal.id, conversation_id)
         turns = [json.dumps({"role": m.role, "content": m.content}) for m in messages]
-        with registry_faults():
+        async with registry_use(TIMEOUT_SECONDS, CONVERSATIONS):
             await self._append(keys=[key], args=[MAX_TURNS, self._ttl_seconds, *turns])

@@ -13,7 +13,7 @@ from collections.abc import Collection
 
 from redis.asyncio import Redis
 
-from headrace.clients.redis import registry_faults
+from headrace.clients.redis import WRITE_SECONDS, registry_use
 from headrace.errors import IndexMismatchError, SupersededError
 from headrace.redis_state.layout import accounts, current_value, entry_key, partition_key, registry_key
 from headrace.redis_state.scripts import script
@@ -35,11 +35,11 @@ class RedisRegistry:
         self._distrust = script(client, "distrust")
 
     async def check(self) -> None:
-        with registry_faults():
+        async with registry_use():
             await self._client.ping()
 
     async def begin(self, key: DocumentKey, *, embedding_model: str) -> Attempt:
-        with registry_faults():
+        async with registry_use(WRITE_SECONDS):
             await self._client.sadd(TENANTS, key.tenant)
             answer = await self._begin(keys=[registry_key(key.tenant)], args=[key.key, embedding_model])
         if not isinstance(answer, int):
@@ -66,7 +66,7 @@ class RedisRegistry:
         for partition, entry in invalidation.entries if invalidation is not None else ():
             keys += [entry_key(tenant, partition, entry), partition_key(tenant, partition)]
             args.append(entry)
-        with registry_faults():
+        async with registry_use(WRITE_SECONDS):
             written = await self._save(keys=keys, args=args)
         if written == 0:
             raise SupersededError(f"A newer attempt at {document!r} has begun; this one stops.")
@@ -75,13 +75,13 @@ class RedisRegistry:
         return bool(written == 1)
 
     async def get(self, key: DocumentKey) -> Document | None:
-        with registry_faults():
+        async with registry_use():
             record = await self._client.hget(registry_key(key.tenant), f"r:{key.key}")
         return _document(record) if record else None
 
     async def documents(self, tenant: str) -> list[Document]:
         found: dict[str, Document] = {}
-        with registry_faults():
+        async with registry_use(WRITE_SECONDS):
             fields = self._client.hscan_iter(registry_key(tenant), match="r:*", count=RECORDS_PAGE)
             # A scan may show a field twice.
             async for field, record in fields:
@@ -90,7 +90,7 @@ class RedisRegistry:
 
     async def snapshot(self, tenant: str, keys: Collection[str] = ()) -> RegistrySnapshot:
         wanted = list(keys)
-        with registry_faults():
+        async with registry_use():
             fields = [*HEAD, *(f"c:{key}" for key in wanted)]
             epoch, attempt, watermark, model, *shown = await self._client.hmget(registry_key(tenant), fields)
         current = {key: json.loads(body) for key, body in zip(wanted, shown, strict=True) if body}
@@ -103,24 +103,24 @@ class RedisRegistry:
         )
 
     async def open_epoch(self, tenant: str) -> None:
-        with registry_faults():
+        async with registry_use(WRITE_SECONDS):
             await self._client.sadd(TENANTS, tenant)
             await self._client.hsetnx(registry_key(tenant), "epoch", uuid.uuid4().hex)
 
     async def distrust(self, tenant: str) -> None:
-        with registry_faults():
+        async with registry_use(WRITE_SECONDS):
             await self._distrust(keys=[registry_key(tenant)])
 
     async def switch_model(self, tenant: str, embedding_model: str, *, revision: int, watermark: int = 0) -> bool:
-        with registry_faults():
+        async with registry_use(WRITE_SECONDS):
             return bool(await self._switch(keys=[registry_key(tenant)], args=[embedding_model, revision, watermark]))
 
     async def revision(self, tenant: str) -> int:
-        with registry_faults():
+        async with registry_use():
             return int(await self._client.hget(registry_key(tenant), "revision") or 0)
 
     async def tenants(self) -> list[str]:
-        with registry_faults():
+        async with registry_use(WRITE_SECONDS):
             return sorted(_text(name) for name in await self._client.smembers(TENANTS))
 
 

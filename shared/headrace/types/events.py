@@ -102,6 +102,7 @@ class DoneEvent(_Event, tag="done", frozen=True):
     """The answer is at its end. `answer_id` names it in the cache, where it is or may be kept.
 
     `model` is the language model that wrote it; a `fallback` stood in for the configured one, and its answer is not kept.
+    `forgotten` is true when the conversation could not be kept: a next question will not know of this one.
     """
 
     mode: AnswerMode
@@ -111,6 +112,7 @@ class DoneEvent(_Event, tag="done", frozen=True):
     answer_id: str | None = None
     model: str | None = None
     fallback: bool = False
+    forgotten: bool = False
 
 
 AnswerEvent = StatusEvent | PassagesEvent | TokenEvent | CitationEvent | UsageEvent | DoneEvent
