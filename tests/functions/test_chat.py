@@ -262,7 +262,7 @@ async def test_an_answer_past_the_deadline_ends_in_an_error_event(
 ) -> None:
     await library.put("handbook.docx", LEAVE)
     script.reply, script.token_gap_seconds = lambda _: "word " * 1000, 0.1
-    async with served(chat_app(model, deadline_seconds=0.5)) as url:
+    async with served(chat_app(model, deadline_seconds=3.0)) as url:
         events = await streamed(url, "How long is parental leave?")
         assert events[-1].data["code"] == "deadline_exceeded"
         async with asyncio.timeout(5):

@@ -15,7 +15,7 @@ from typing import Any
 from functions.chat.faults import fault_of
 from functions.chat.wire.in_band import InBandCitations
 from functions.chat.wire.openai_bodies import CompletionBody
-from functions.chat.wire.schemas import answer_payload, citation_payload, event_payload
+from functions.chat.wire.schemas import answer_payload, citation_payload, event_payload, unsupported_payload
 from functions.chat.wire.sse import encode
 from headrace.types import (
     AnswerEvent,
@@ -131,6 +131,7 @@ def origin_payload(event: DoneEvent, notice: str, unused: Sequence[str]) -> dict
         "model": event.model,
         "fallback": event.fallback,
         "forgotten": event.forgotten,
+        "unsupported": unsupported_payload(event),
         "unused": list(unused),
     }
 

@@ -81,7 +81,13 @@ def event_payload(event: AnswerEvent) -> dict[str, Any]:
         case UsageEvent(usage):
             return usage_payload(usage)
         case DoneEvent():
-            return {name: getattr(event, name) for name in event.__struct_fields__}
+            fields = {name: getattr(event, name) for name in event.__struct_fields__}
+            return {**fields, "unsupported": unsupported_payload(event)}
+
+
+def unsupported_payload(event: DoneEvent) -> list[dict[str, str]]:
+    """The sentences that the passages do not bear out, and why."""
+    return [{"sentence": each.sentence, "doubt": each.doubt, "words": each.words} for each in event.unsupported]
 
 
 def _status_payload(event: StatusEvent) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from headrace.answering.citations import CitationFilter
 from headrace.answering.limits import within
 from headrace.answering.prompt import PROMPT_VERSION, REFUSAL, build_messages
+from headrace.answering.verification import unsupported
 from headrace.errors import ModelUnavailableError
 from headrace.protocols import Answerer, ChatModel
 from headrace.types import (
@@ -69,7 +70,7 @@ class LanguageModelAnswerer:
         yield StatusEvent(Stage.ANSWERING, AnswerMode.GENERATED)
         yield PassagesEvent(as_shown(passages))
         citations = CitationFilter(passages)
-        usage, text, writer = Usage(), "", self._model.name
+        usage, text, shown, writer = Usage(), "", "", self._model.name
         reason: FinishReason | None = None
         options = question.options
         messages = build_messages(question.text, passages, question.history or (), options.style)
@@ -81,8 +82,10 @@ class LanguageModelAnswerer:
                 writer = chunk.model or writer
                 text += chunk.text
                 for event in citations.feed(chunk.text):
+                    shown += event.text if isinstance(event, TokenEvent) else ""
                     yield event
         for event in citations.close():
+            shown += event.text if isinstance(event, TokenEvent) else ""
             yield event
         if reason is None:
             raise ModelUnavailableError(f"The language model {self._model.name!r} broke off its answer. Try again.")
@@ -90,7 +93,8 @@ class LanguageModelAnswerer:
         mode = AnswerMode.GENERATED
         if reason is FinishReason.STOP and not citations.cited and REFUSAL.rstrip(".") in text:
             mode, reason = AnswerMode.REFUSED, FinishReason.REFUSED
-        yield DoneEvent(mode, reason, model=writer, fallback=writer != self._model.name)
+        doubts = tuple(unsupported(shown, passages, question.text))
+        yield DoneEvent(mode, reason, model=writer, fallback=writer != self._model.name, unsupported=doubts)
 
 
 def as_shown(passages: Sequence[Passage]) -> tuple[Passage, ...]:

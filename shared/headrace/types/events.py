@@ -54,6 +54,24 @@ class CacheVerdict(StrEnum):
     UNAVAILABLE = "unavailable"  # the cache did not answer in time
 
 
+class Doubt(StrEnum):
+    """Why a sentence of an answer is not borne out by its passages."""
+
+    NUMBER = "number"  # no passage has the number
+    UNIT = "unit"  # the passage has it with another unit
+    QUOTATION = "quotation"  # no passage has these words
+    MISATTRIBUTED = "misattributed"  # another passage than the cited one has it
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """A sentence of an answer that its passages do not bear out, the doubt, and the words that raise it."""
+
+    sentence: str
+    doubt: Doubt
+    words: str
+
+
 class _Event(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="event"):
     pass
 
@@ -103,6 +121,7 @@ class DoneEvent(_Event, tag="done", frozen=True):
 
     `model` is the language model that wrote it; a `fallback` stood in for the configured one, and its answer is not kept.
     `forgotten` is true when the conversation could not be kept: a next question will not know of this one.
+    `unsupported` are the sentences that the passages do not bear out.
     """
 
     mode: AnswerMode
@@ -113,6 +132,7 @@ class DoneEvent(_Event, tag="done", frozen=True):
     model: str | None = None
     fallback: bool = False
     forgotten: bool = False
+    unsupported: tuple[Unsupported, ...] = ()
 
 
 AnswerEvent = StatusEvent | PassagesEvent | TokenEvent | CitationEvent | UsageEvent | DoneEvent

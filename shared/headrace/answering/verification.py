@@ -1,0 +1,84 @@
+"""Whether an answer says what its passages say: its numbers, their units, and its quotations, sentence by sentence.
+
+What is found is said, not mended: who reads decides. Numbers that the question names may stand in any sentence; a number
+that a model has reckoned is in no passage, and is flagged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+
+from headrace.text.figures import Figure, figures_of
+from headrace.text.sentences import sentence_spans
+from headrace.types import Doubt, Passage, Unsupported
+
+_MARKERS = re.compile(r"\[(\d{1,3})\]")
+# A marker behind the full stop belongs to the sentence before.
+_LATE_MARKERS = re.compile(r"([.!?…。！？])((?:\s*\[\d{1,3}\])+)")
+_ITEM = re.compile(r"^\s*(?:\d{1,3}[.)]|[-*•])\s+")
+_CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+_QUOTATION = re.compile(r"[“„«\"]([^“”„«»\"\n]{8,})[”“»\"]")
+_GAP = re.compile(r"\s*(?:\.\.\.|…|\[…\]|\[\.\.\.\])\s*")
+_SET_ASIDE = {ord(mark): "\ue000" for mark in ".!?…。！？\n"}
+_NOT_WORDS = re.compile(r"[\W_]+")
+
+
+def unsupported(answer: str, passages: Sequence[Passage], question: str) -> Iterator[Unsupported]:
+    """The sentences that the passages do not bear out, each with its first doubt."""
+    texts = [_Text(passage) for passage in passages]
+    asked = {value for figure in figures_of(question, in_words=True) for value in figure.values}
+    plain = _LATE_MARKERS.sub(lambda found: f"{found.group(2)}{found.group(1)}", _CODE.sub(" ", answer))
+    # What ends a sentence within a quotation does not end the one that it stands in.
+    whole = _QUOTATION.sub(lambda found: found.group().translate(_SET_ASIDE), plain)
+    for start, end in sentence_spans(whole):
+        sentence = plain[start:end]
+        cited = [texts[number - 1] for number in map(int, _MARKERS.findall(sentence)) if number <= len(texts)]
+        doubt = _doubt(_ITEM.sub("", _MARKERS.sub("", sentence)), cited, texts, asked)
+        if doubt is not None:
+            yield Unsupported(sentence, *doubt)
+
+
+def _doubt(
+    sentence: str, cited: Sequence[_Text], texts: Sequence[_Text], asked: set[Decimal]
+) -> tuple[Doubt, str] | None:
+    """What is wrong with the sentence, and with which of its words. Without citations, any passage may bear it out."""
+    near = cited or texts
+    for quotation in _QUOTATION.findall(sentence):
+        parts = [part for part in map(_words, _GAP.split(quotation)) if part]
+        if not any(text.says(parts) for text in near):
+            is_elsewhere = any(text.says(parts) for text in texts)
+            return Doubt.MISATTRIBUTED if is_elsewhere else Doubt.QUOTATION, quotation
+    for figure in figures_of(sentence):
+        if figure.values & asked:
+            continue
+        alike = [other for text in near for other in text.figures if other.values & figure.values]
+        if not alike:
+            is_elsewhere = any(other.values & figure.values for text in texts for other in text.figures)
+            return Doubt.MISATTRIBUTED if is_elsewhere else Doubt.NUMBER, figure.text
+        if figure.unit and not any(other.unit in {"", figure.unit} for other in alike):
+            return Doubt.UNIT, figure.text
+    return None
+
+
+class _Text:
+    """What a passage says, for looking things up in it."""
+
+    def __init__(self, passage: Passage) -> None:
+        said = f"{passage.chunk.text_to_embed}\n{passage.context}"
+        self.figures: tuple[Figure, ...] = tuple(figures_of(said, in_words=True))
+        self._words = _words(said)
+
+    def says(self, parts: Sequence[str]) -> bool:
+        """Whether it has these words, part after part."""
+        place = 0
+        for part in parts:
+            place = self._words.find(part, place)
+            if place < 0:
+                return False
+        return True
+
+
+def _words(text: str) -> str:
+    return _NOT_WORDS.sub(" ", text.casefold()).strip()
