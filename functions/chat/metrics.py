@@ -39,7 +39,7 @@ class AnswerMetrics:
         """Take note of the answer's next event."""
         if isinstance(event, StatusEvent):
             self.verdict = self.verdict or event.cache
-            self.judge_tokens += event.judge_tokens
+            self.judge_tokens += event.judge_tokens + event.reading_tokens
         elif isinstance(event, UsageEvent):
             self.tokens = event.usage.total_tokens
             self.is_measured = True

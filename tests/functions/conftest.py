@@ -15,6 +15,7 @@ from functions.chat.load import Load
 from functions.chat.metrics import Report
 from functions.ingest.dependencies import IngestDependencies
 from headrace.answering.dependencies import AnswerDependencies, NearQuestions
+from headrace.answering.dialogue import DialogueManager
 from headrace.answering.extractive import ExtractiveAnswerer
 from headrace.answering.generation import LanguageModelAnswerer
 from headrace.answering.judge import ModelJudge
@@ -49,7 +50,11 @@ def answer_deps(
     """Makes what answering works with: a model writes, or without one the documents are quoted; a model may judge."""
 
     def make(
-        model: ChatModel | None = None, *, judge: ChatModel | None = None, cache_seconds: float = 5.0
+        model: ChatModel | None = None,
+        *,
+        judge: ChatModel | None = None,
+        cache_seconds: float = 5.0,
+        reader: ChatModel | None = None,
     ) -> AnswerDependencies:
         options = RetrievalOptions(min_similarity=embedder.relevance_floor, context_tokens=1000)
         quotes = ExtractiveAnswerer()
@@ -63,6 +68,7 @@ def answer_deps(
             conversations=RedisConversations(redis, ttl_seconds=60),
             answerer=answerer,
             other_answerers={} if model is None else {quotes.name: quotes},
+            dialogue=None if model is None or reader is None else DialogueManager(reader, model, max_tokens=100),
             near_questions=None if judge is None else NearQuestions(ModelJudge(judge), timeout_seconds=1.0),
         )
 
@@ -87,8 +93,9 @@ def chat_app(answer_deps: Callable[..., AnswerDependencies], tenant: str, redis:
         most_open: int = 1000,
         citations: str = "none",
         cache_seconds: float = 5.0,
+        reader: ChatModel | None = None,
     ) -> Any:
-        answering = answer_deps(model, judge=judge, cache_seconds=cache_seconds)
+        answering = answer_deps(model, judge=judge, cache_seconds=cache_seconds, reader=reader)
 
         @asynccontextmanager
         async def open_dependencies() -> AsyncIterator[ChatDependencies]:

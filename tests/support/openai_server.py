@@ -54,6 +54,8 @@ class Script:
     # What a request gets that asks for one of some options by a JSON schema, how long it takes, and its tokens.
     choose: Callable[[str], str] = lambda prompt: "none"
     choose_seconds: float = 0.0
+    # What it reads a message as that it is to interpret: the JSON object that it writes.
+    read: Callable[[str], dict[str, str]] = lambda prompt: {"kind": "documents", "question": ""}
     # A tool that the model calls instead of answering: its name, and its arguments as JSON.
     tool_call: tuple[str, str] | None = None
     refused_fields: set[str] = field(default_factory=set)
@@ -146,7 +148,7 @@ async def _stream(script: Script, body: dict[str, Any], failure: str | None) -> 
     script.open_streams += 1
     try:
         asks_for_choice = "response_format" in body
-        text = json.dumps({"choice": script.choose(_prompt(body))}) if asks_for_choice else script.reply(_prompt(body))
+        text = _constrained(script, body) if asks_for_choice else script.reply(_prompt(body))
         tokens = _tokens(text)
         head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": body["model"]}
 
@@ -191,6 +193,14 @@ async def _stream(script: Script, body: dict[str, Any], failure: str | None) -> 
         yield b"data: [DONE]\n\n"
     finally:
         script.open_streams -= 1
+
+
+def _constrained(script: Script, body: dict[str, Any]) -> str:
+    """What it writes where a schema is asked for: a choice, or what it reads a message as."""
+    schema = body["response_format"]["json_schema"]["schema"]
+    if "kind" in schema["properties"]:
+        return json.dumps(script.read(_prompt(body)), ensure_ascii=False)
+    return json.dumps({"choice": script.choose(_prompt(body))})
 
 
 def _prompt(body: dict[str, Any]) -> str:

@@ -100,6 +100,8 @@ def _status_payload(event: StatusEvent) -> dict[str, Any]:
         "age_seconds": event.age_seconds,
         "similarity": None if event.similarity is None else round(event.similarity, 4),
         "judge_tokens": event.judge_tokens or None,
+        "question": event.question or None,
+        "reading_tokens": event.reading_tokens or None,
     }
     return {name: value for name, value in payload.items() if value is not None}
 

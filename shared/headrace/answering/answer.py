@@ -12,7 +12,8 @@ import msgspec
 
 from headrace.answering.cached import CacheQuery, answer_or_reuse, partition_of, replay
 from headrace.answering.dependencies import AnswerDependencies
-from headrace.answering.generation import answer_from
+from headrace.answering.dialogue import Interpretation, MessageKind, interpreted
+from headrace.answering.respond import respond
 from headrace.answering.search import search
 from headrace.errors import UnavailableError, UnknownConversationError
 from headrace.protocols import Conversations
@@ -36,9 +37,36 @@ async def answer(question: Question, deps: AnswerDependencies) -> AsyncGenerator
     conversation = await _open_conversation(question, deps.conversations)
     if conversation is not None:
         question = replace(question, history=conversation.history)
-    async with aclosing(await _events(question, deps)) as events:
+    asked, read = question, None
+    if question.history and deps.dialogue is not None:
+        asked, read = await interpreted(question, deps.dialogue)
+    if read is not None and read.kind is MessageKind.CONVERSATION:
+        events = _conversing(asked, deps)
+    else:
+        events = await _events(asked, deps)
+    async with aclosing(events):
         async for event in events:
-            yield event if conversation is None else await conversation.observe(event)
+            said = event if read is None else _with_reading(event, question, read)
+            yield said if conversation is None else await conversation.observe(said)
+            if isinstance(event, StatusEvent):
+                read = None
+
+
+def _with_reading(event: AnswerEvent, question: Question, read: Interpretation) -> AnswerEvent:
+    """The answer's first event, with what the question was read as and what that cost."""
+    if not isinstance(event, StatusEvent):
+        return event
+    alone = "" if read.question == question.text or read.kind is MessageKind.CONVERSATION else read.question
+    return msgspec.structs.replace(event, question=alone, reading_tokens=read.usage.total_tokens)
+
+
+async def _conversing(question: Question, deps: AnswerDependencies) -> AsyncGenerator[AnswerEvent, None]:
+    """An answer from the conversation, which is nobody else's."""
+    assert deps.dialogue is not None, "who reads messages converses, too"  # noqa: S101
+    async with aclosing(deps.dialogue.converse(question)) as events:
+        async for event in events:
+            is_status = isinstance(event, StatusEvent)
+            yield msgspec.structs.replace(event, cache=CacheVerdict.BYPASS) if is_status else event
 
 
 async def _events(question: Question, deps: AnswerDependencies) -> AsyncGenerator[AnswerEvent, None]:
@@ -63,7 +91,7 @@ async def _unshared(question: Question, deps: AnswerDependencies) -> AsyncGenera
     """An answer that is made for this asker alone, and not kept."""
     yield StatusEvent(Stage.SEARCHING, cache=CacheVerdict.BYPASS)
     retrieval = await search(question, deps)
-    async with aclosing(answer_from(question, retrieval.passages, deps.answerer)) as events:
+    async with aclosing(respond(question, retrieval, deps)) as events:
         async for event in events:
             yield event
 

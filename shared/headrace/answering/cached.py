@@ -16,8 +16,8 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from headrace.answering.dependencies import AnswerDependencies, NearQuestions
-from headrace.answering.generation import answer_from
 from headrace.answering.judge import is_for_judging, verdict_in_time
+from headrace.answering.respond import respond
 from headrace.answering.search import search
 from headrace.concurrency.tasks import running
 from headrace.errors import HeadraceError
@@ -95,7 +95,7 @@ async def answer_or_reuse(query: CacheQuery, deps: AnswerDependencies) -> AsyncG
         yield StatusEvent(Stage.SEARCHING, cache=verdict, judge_tokens=reuse.usage.total_tokens)
         retrieval = await searching
     made: list[AnswerEvent] = []
-    async with aclosing(answer_from(question, retrieval.passages, deps.answerer)) as events:
+    async with aclosing(respond(question, retrieval, deps)) as events:
         async for event in events:
             if isinstance(event, DoneEvent) and event.finish_reason.is_whole and not event.fallback:
                 event = msgspec.structs.replace(event, answer_id=query.key.answer_id)  # noqa: PLW2901 - the same event

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from headrace.answering.dialogue import DialogueManager
 from headrace.errors import UnknownModelError
 from headrace.protocols import AnswerCache, Answerer, AnswerJudge, Checkable, Conversations, DocumentRegistry
 from headrace.retrieval.retriever import Retriever
@@ -31,7 +32,7 @@ class AnswerDependencies:
     """What the answering pipeline works with.
 
     `answerer` is the default one, `other_answerers` are there by name. Without `near_questions` a cached answer is given
-    to its own question alone. `checks` names each part that can say whether it is ready.
+    to its own question alone; without `dialogue` messages are taken as they stand. `checks` names each part that can say whether it is ready.
     """
 
     retriever: Retriever
@@ -42,6 +43,7 @@ class AnswerDependencies:
     answerer: Answerer
     other_answerers: Mapping[str, Answerer] = field(default_factory=dict)
     near_questions: NearQuestions | None = None
+    dialogue: DialogueManager | None = None
     checks: Mapping[str, Checkable] = field(default_factory=dict)
 
     @property
@@ -59,4 +61,4 @@ class AnswerDependencies:
                 param="model",
             )
         # The judge is there to spare the default answerer's work.
-        return replace(self, answerer=self.other_answerers[name], near_questions=None)
+        return replace(self, answerer=self.other_answerers[name], near_questions=None, dialogue=None)

@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 from headrace.errors import ConfigurationError, HeadraceError, RefusedError, UnavailableError
 from headrace.protocols import ChatModel
-from headrace.types import Choice, Message, ModelChunk, ModelOptions, ToolSpec
+from headrace.types import Constraint, Message, ModelChunk, ModelOptions, ToolSpec
 
 # A model that failed is left alone for as long as it asked for, or this, so that not every question waits for it.
 REST_SECONDS = 10.0
@@ -45,7 +45,7 @@ class FallbackModel:
         *,
         max_tokens: int,
         tools: Sequence[ToolSpec] = (),
-        constraint: Choice | None = None,
+        constraint: Constraint | None = None,
         options: ModelOptions | None = None,
     ) -> AsyncGenerator[ModelChunk, None]:
         order = self._order()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -20,7 +21,18 @@ from headrace.errors import (
     ModelUnavailableError,
     UnsupportedParameterError,
 )
-from headrace.types import Choice, FinishReason, Message, ModelChunk, ModelOptions, ToolCallDelta, ToolSpec, Usage
+from headrace.types import (
+    Choice,
+    Constraint,
+    FinishReason,
+    JsonObject,
+    Message,
+    ModelChunk,
+    ModelOptions,
+    ToolCallDelta,
+    ToolSpec,
+    Usage,
+)
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, AsyncStream, BadRequestError
@@ -28,6 +40,7 @@ if TYPE_CHECKING:
     from openai.types.chat.chat_completion_chunk import ChoiceDeltaToolCall
 
 CHOICE_FIELD = "choice"
+_OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 # Of a model that thinks before it writes, nothing may come for a while.
 IDLE_TIMEOUT_SECONDS = 60.0
 
@@ -74,7 +87,7 @@ class OpenAIModel:
         *,
         max_tokens: int,
         tools: Sequence[ToolSpec] = (),
-        constraint: Choice | None = None,
+        constraint: Constraint | None = None,
         options: ModelOptions | None = None,
     ) -> AsyncGenerator[ModelChunk, None]:
         options = options or ModelOptions()
@@ -110,7 +123,7 @@ class OpenAIModel:
                 f"{self._what} wrote nothing ({reason}). Raise ANSWER_MAX_TOKENS, or ask otherwise."
             )
         if constraint is not None:
-            yield ModelChunk(self._chosen("".join(chosen), constraint))
+            yield ModelChunk(self._constrained("".join(chosen), constraint))
         yield ModelChunk(usage=usage, finish_reason=finish_reason, model=self.name)
 
     @property
@@ -145,6 +158,22 @@ class OpenAIModel:
         if reason not in allowed:
             raise ModelProtocolError(f"{self._what} ended with the finish reason {reason!r}, which nobody asked for.")
         return FinishReason(reason)
+
+    def _constrained(self, text: str, constraint: Constraint) -> str:
+        """The text, if it satisfies the constraint. Raises ModelProtocolError."""
+        if isinstance(constraint, Choice):
+            return self._chosen(text, constraint)
+        # Servers that do not keep to schemas like to put JSON into a block of code.
+        found = _OBJECT.search(text)
+        try:
+            value = json.loads(found.group() if found else text)
+        except ValueError:
+            value = None
+        if not _fits(value, constraint.schema):
+            raise ModelProtocolError(
+                f"{self._what} had to write JSON of the form {constraint.name!r}, and wrote something else."
+            )
+        return json.dumps(value, ensure_ascii=False)
 
     def _chosen(self, text: str, constraint: Choice) -> str:
         """The option that the text names, as JSON where the server keeps to schemas, else by itself."""
@@ -241,7 +270,7 @@ def _fields(
     messages: Sequence[Message],
     *,
     tools: Sequence[ToolSpec],
-    constraint: Choice | None,
+    constraint: Constraint | None,
 ) -> dict[str, Any]:
     fields: dict[str, Any] = {"messages": [_message(message) for message in messages]}
     if tools:
@@ -250,7 +279,7 @@ def _fields(
             for t in tools
         ]
     if constraint is not None:
-        fields["response_format"] = _choice_format(constraint)
+        fields["response_format"] = _format(constraint)
     return fields
 
 
@@ -266,8 +295,23 @@ def _message(message: Message) -> dict[str, Any]:
     return fields
 
 
-def _choice_format(constraint: Choice) -> dict[str, Any]:
-    """A strict schema with one field: the form of a choice that every server with structured output knows."""
+def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
+    """Whether a flat object has the fields that the schema asks for, each a text, and one of its options where it has some."""
+    if not isinstance(value, dict) or not set(schema["required"]) <= value.keys():
+        return False
+    fields: Mapping[str, Any] = schema["properties"]
+    return all(
+        isinstance(value[name], str) and value[name] in fields[name].get("enum", (value[name],)) for name in fields
+    )
+
+
+def _format(constraint: Constraint) -> dict[str, Any]:
+    """A strict schema, the form that every server with structured output knows; of a choice, one with a single field."""
+    if isinstance(constraint, JsonObject):
+        return {
+            "type": "json_schema",
+            "json_schema": {"name": constraint.name, "strict": True, "schema": constraint.schema},
+        }
     schema = {
         "type": "object",
         "properties": {CHOICE_FIELD: {"type": "string", "enum": list(constraint.options)}},

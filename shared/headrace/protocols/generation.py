@@ -9,7 +9,7 @@ from headrace.protocols.checks import Checkable
 from headrace.types import (
     AnswerEvent,
     CacheEntry,
-    Choice,
+    Constraint,
     JudgeVerdict,
     Message,
     ModelChunk,
@@ -34,7 +34,7 @@ class ChatModel(Checkable, Protocol):
         *,
         max_tokens: int,
         tools: Sequence[ToolSpec] = (),
-        constraint: Choice | None = None,
+        constraint: Constraint | None = None,
         options: ModelOptions | None = None,
     ) -> AsyncGenerator[ModelChunk, None]:
         """Yield the model's text and tool calls as they are written, then usage and finish reason once.

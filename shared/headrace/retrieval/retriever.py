@@ -135,12 +135,14 @@ class Retriever:
         chosen = without_repeats(relevant)[: self._options.limit]
         chosen = [with_similarity(passage, self._options.dense_weight) for passage in chosen]
         provenance = self._provenance(request, found, chosen, snapshot)
-        if strict and not any(passage.score >= self._options.score_of(floor + SURE_MARGIN) for passage in chosen):
-            return Retrieval((), provenance)
+        is_sure = any(passage.score >= self._options.score_of(floor + SURE_MARGIN) for passage in chosen)
+        if strict and not is_sure:
+            return Retrieval((), provenance, is_sure)
         if strict or not self._options.context_tokens:
-            return Retrieval(tuple(chosen), provenance)
+            return Retrieval(tuple(chosen), provenance, is_sure)
         tokens = self._options.context_tokens
-        return Retrieval(await with_context(chosen, self._store, tenant=scope.tenant, max_tokens=tokens), provenance)
+        passages = await with_context(chosen, self._store, tenant=scope.tenant, max_tokens=tokens)
+        return Retrieval(passages, provenance, is_sure)
 
     def _provenance(
         self, request: SearchRequest, found: Sequence[Passage], chosen: Sequence[Passage], snapshot: RegistrySnapshot

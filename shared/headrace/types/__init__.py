@@ -61,7 +61,9 @@ from headrace.types.events import (
 )
 from headrace.types.generation import (
     Choice,
+    Constraint,
     FinishReason,
+    JsonObject,
     Message,
     ModelChunk,
     ModelOptions,
@@ -122,6 +124,7 @@ __all__ = [
     "ChunkId",
     "Citation",
     "CitationEvent",
+    "Constraint",
     "Credentials",
     "Document",
     "DocumentKey",
@@ -131,6 +134,7 @@ __all__ = [
     "EmbeddedChunk",
     "FinishReason",
     "InvalidationReason",
+    "JsonObject",
     "JudgeVerdict",
     "Limits",
     "Lookup",

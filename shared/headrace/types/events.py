@@ -32,6 +32,7 @@ class AnswerMode(StrEnum):
 
     GENERATED = "generated"
     EXTRACTIVE = "extractive"
+    CONVERSATION = "conversation"  # from what was said before, and from no document
     REFUSED = "refused"
 
 
@@ -81,6 +82,7 @@ class StatusEvent(_Event, tag="status", frozen=True):
 
     The first one says in `cache` what the answer cache had, and in `judge_tokens` what the judge's verdict cost. Of a
     cached answer, `age_seconds` is the time since it was made, and `similarity` the cosine of the two questions.
+    `question` is a follow-up as it stands alone, which is what is searched for, and `reading_tokens` what it cost to find.
     """
 
     stage: Stage
@@ -90,6 +92,8 @@ class StatusEvent(_Event, tag="status", frozen=True):
     cache: CacheVerdict | None = None
     similarity: float | None = None
     judge_tokens: int = 0
+    question: str = ""
+    reading_tokens: int = 0
 
 
 class PassagesEvent(_Event, tag="passages", frozen=True):

@@ -47,6 +47,17 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class JsonObject:
+    """A constraint: the model's whole text is a JSON object that the schema allows. `name` is for the server's logs."""
+
+    name: str
+    schema: Mapping[str, Any]
+
+
+Constraint = Choice | JsonObject
+
+
+@dataclass(frozen=True, slots=True)
 class ModelOptions:
     """How a model shall write: OpenAI's parameters of these names. What is None or empty is left to the model.
 

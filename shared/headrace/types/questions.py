@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from headrace.types.generation import Message, ModelOptions
@@ -53,3 +53,9 @@ class Question:
     remember_as: str | None = None
     filter: Mapping[str, Any] = field(default_factory=dict)
     options: AnswerOptions = field(default_factory=AnswerOptions)
+    # Whether it was read already as what it is for, and made to stand alone.
+    is_interpreted: bool = False
+
+    def alone(self, text: str) -> Question:
+        """The same, in words that need no turns before them."""
+        return replace(self, text=text, history=(), is_interpreted=True)

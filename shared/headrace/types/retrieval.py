@@ -82,10 +82,14 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """The passages that may answer, best first, and what that choice depends on."""
+    """The passages that may answer, best first, and what that choice depends on.
+
+    `is_sure` is whether one of them is so near to the question that it surely speaks of it.
+    """
 
     passages: tuple[Passage, ...]
     provenance: Provenance
+    is_sure: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis  # noqa: TID251 - the type only
 
     from headrace.answering.dependencies import AnswerDependencies, NearQuestions
+    from headrace.answering.dialogue import DialogueManager
     from headrace.protocols import Answerer, ChatModel
 
 
@@ -30,6 +31,9 @@ async def open_answering(settings: Settings, client: Redis) -> AsyncIterator[Ans
         if settings.chat_model != EXTRACTIVE_MODEL:
             model = await stack.enter_async_context(open_answering_model(settings))
         answerer, *others = answerers_on(model, settings)
+        dialogue = None
+        if model is not None:
+            dialogue = await stack.enter_async_context(open_dialogue(settings, model))
         near_questions = await stack.enter_async_context(open_near_questions(settings, chat_model=model))
         reranker = await stack.enter_async_context(open_reranker(settings))
         registry = registry_on(client)
@@ -42,6 +46,7 @@ async def open_answering(settings: Settings, client: Redis) -> AsyncIterator[Ans
             answerer=answerer,
             other_answerers={other.name: other for other in others},
             near_questions=near_questions,
+            dialogue=dialogue,
             checks={"registry": registry, "store": store, "embedder": embedder, "model": answerer},
         )
 
@@ -55,6 +60,17 @@ def answerers_on(model: ChatModel | None, settings: Settings) -> list[Answerer]:
     from headrace.answering.generation import LanguageModelAnswerer
 
     return [LanguageModelAnswerer(model, max_tokens=settings.answer_max_tokens), ExtractiveAnswerer()]
+
+
+@asynccontextmanager
+async def open_dialogue(settings: Settings, chat_model: ChatModel) -> AsyncIterator[DialogueManager]:
+    """What reads messages, with the small model where one is configured, and converses."""
+    from headrace.answering.dialogue import DialogueManager
+
+    small = settings.judge_model
+    shared = not small or small in {settings.chat_model, EXTRACTIVE_MODEL}
+    async with nullcontext(chat_model) if shared else open_chat_model(settings, small) as reader:
+        yield DialogueManager(reader, chat_model, max_tokens=settings.answer_max_tokens)
 
 
 @asynccontextmanager
