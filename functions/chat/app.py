@@ -15,6 +15,7 @@ from functions.chat.door import Door
 from functions.chat.faults import error_response, validation_fault
 from functions.chat.routes.ask import add_ask_routes
 from functions.chat.routes.cache import add_cache_routes
+from functions.chat.routes.conversations import add_conversation_routes
 from functions.chat.routes.documents import add_document_routes
 from functions.chat.routes.health import add_health_routes
 from functions.chat.routes.openai import add_openai_routes
@@ -42,6 +43,7 @@ def create_app(open_dependencies: OpenDependencies) -> FastAPI:
         add_ask_routes,
         add_openai_routes,
         add_cache_routes,
+        add_conversation_routes,
     ):
         add_routes(app)
     return app

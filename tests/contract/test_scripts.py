@@ -365,11 +365,24 @@ async def test_forget_partitions(state: State) -> None:
 
 
 async def test_append_turns(state: State) -> None:
-    key = f"{{{state.tenant}}}:conversation"
-    await state.run("append_turns", [key], 3, 60, "a", "b")
-    await state.run("append_turns", [key], 3, 60, "c", "d")
+    key, names, titles = (f"{{{state.tenant}}}:{name}" for name in ("conversation", "conversations", "titles"))
+    keys = [key, names, titles]
+    assert await state.run("append_turns", keys, 3, 60, 2, "one", "First?", 1000, "a", "b") == 0
+    assert await state.run("append_turns", keys, 3, 60, 2, "one", "Second?", 1010, "c", "d") == 0
     assert await state.client.lrange(key, 0, -1) == [b"b", b"c", b"d"]
     assert 0 < await state.client.ttl(key) <= 60
+    assert await state.client.zrange(names, 0, -1, withscores=True) == [[b"one", 1010.0]]
+    assert await state.client.hgetall(titles) == {b"one": b"First?"}
+    for number, name in enumerate(("two", "three")):
+        gone = await state.run("append_turns", keys, 3, 60, 2, name, "?", 1020 + number, "a")
+    assert gone == 1
+    assert await state.client.zrange(names, 0, -1) == [b"two", b"three"], "the oldest of too many is listed no longer"
+    assert await state.run("append_turns", keys, 3, 60, 2, "late", "?", 2000, "a") == 2
+    assert await state.client.hgetall(titles) == {b"late": b"?"}, "nor is what has expired"
+    assert await state.run("append_turns", keys, 3, 60, 2, "", "?", 2001, "a") == 0
+    assert await state.client.zrange(names, 0, -1) == [b"late"], "one without a name is not listed"
+    assert 0 < await state.client.ttl(names) <= 60
+    assert 0 < await state.client.ttl(titles) <= 60
 
 
 async def test_admit(state: State) -> None:

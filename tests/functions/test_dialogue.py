@@ -12,9 +12,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from headrace.answering.dialogue import CHARACTERS_PER_TOKEN, MOST_HISTORY_TOKENS, recent
+from headrace.answering.prompt import CHARACTERS_PER_TOKEN, MOST_HISTORY_TOKENS, recent
 from headrace.models.openai import OpenAIModel, open_openai_model
-from headrace.types import Message
+from headrace.types import Message, Principal
 from tests.support import prompts
 from tests.support.http import served, sse_events
 from tests.support.library import Library
@@ -207,3 +207,53 @@ def test_history_is_bounded_by_its_length() -> None:
     (long,) = recent([Message("user", "x" * 10**6)])
     assert len(long.content) == MOST_HISTORY_TOKENS * CHARACTERS_PER_TOKEN
     assert recent([]) == []
+
+
+async def test_conversations_are_listed_read_renamed_exported_and_forgotten(url: str) -> None:
+    first = (await asked(url, Q_LEAVE))["done"]["conversation_id"]
+    await asked(url, "And for fathers?", first)
+    second = (await asked(url, Q_PUMP))["done"]["conversation_id"]
+    async with aiohttp.ClientSession(url) as session:
+        async with session.get("/conversations") as response:
+            listed = (await response.json())["conversations"]
+        assert {(each["id"], each["title"]) for each in listed} == {(first, Q_LEAVE), (second, Q_PUMP)}
+        async with session.get(f"/conversations/{first}") as response:
+            turns = (await response.json())["turns"]
+        assert [turn["role"] for turn in turns] == ["user", "assistant"] * 2
+        assert turns[2]["content"] == "And for fathers?", "what was said, not what was made of it"
+        async with session.get(f"/conversations/{first}", headers={"accept": "text/markdown"}) as response:
+            assert (await response.text()).startswith(f"**User:** {Q_LEAVE}")
+        async with session.patch(f"/conversations/{first}", json={"title": "  Leave  "}) as response:
+            assert response.status == 200
+        async with session.delete(f"/conversations/{second}") as response:
+            assert response.status == 204
+        async with session.get("/conversations") as response:
+            listed = (await response.json())["conversations"]
+        assert [(each["id"], each["title"]) for each in listed] == [(first, "Leave")]
+        for method, path, body in (
+            ("GET", f"/conversations/{second}", None), ("DELETE", f"/conversations/{second}", None),
+            ("PATCH", f"/conversations/{second}", {"title": "x"}), ("GET", "/conversations/none", None),
+        ):  # fmt: skip
+            async with session.request(method, path, json=body) as response:
+                assert response.status == 404
+        async with session.patch(f"/conversations/{first}", json={"title": " "}) as response:
+            assert response.status == 400
+
+
+async def test_conversations_are_their_askers_alone(
+    chat_app: Callable[..., Any], model: OpenAIModel, library: Library, stack: AsyncExitStack
+) -> None:
+    await library.put("leave.md", LIBRARY["leave.md"])
+    mine, theirs = [
+        await stack.enter_async_context(served(chat_app(model, principal=Principal(library.tenant, id=name))))
+        for name in ("me", "somebody else")
+    ]
+    name = (await asked(mine, Q_LEAVE))["done"]["conversation_id"]
+    async with aiohttp.ClientSession(theirs) as session:
+        async with session.get("/conversations") as response:
+            assert (await response.json())["conversations"] == []
+        for method, body in (("GET", None), ("PATCH", {"title": "x"}), ("DELETE", None)):
+            async with session.request(method, f"/conversations/{name}", json=body) as response:
+                assert response.status == 404
+    async with aiohttp.ClientSession(mine) as session, session.get(f"/conversations/{name}") as response:
+        assert response.status == 200

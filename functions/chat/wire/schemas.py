@@ -12,9 +12,11 @@ from headrace.types import (
     CacheStats,
     Citation,
     CitationEvent,
+    Conversation,
     Document,
     DocumentKey,
     DoneEvent,
+    Message,
     Passage,
     PassagesEvent,
     StatusEvent,
@@ -45,6 +47,14 @@ class FeedbackBody(BaseModel):
 
     answer_id: str = Field(pattern=r"^[0-9a-f]{24}-[0-9a-f]{24}$")
     verdict: Literal["wrong"]
+
+
+class ConversationBody(BaseModel):
+    """`PATCH /conversations/{id}`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: str = Field(min_length=1, max_length=120, pattern=r"\S")
 
 
 class UploadBody(BaseModel):
@@ -205,6 +215,16 @@ def upload_payload(key: DocumentKey, form: UploadForm, *, max_bytes: int) -> dic
         "expires_at": form.expires_at,
         "max_bytes": max_bytes,
     }
+
+
+def conversation_payload(conversation: Conversation) -> dict[str, Any]:
+    """A conversation as `GET /conversations` lists it; the time is in seconds since the epoch."""
+    return {"id": conversation.id, "title": conversation.title, "updated_at": conversation.updated_at}
+
+
+def transcript(turns: Sequence[Message]) -> str:
+    """A conversation as Markdown."""
+    return "\n\n".join(f"**{turn.role.capitalize()}:** {turn.content}" for turn in turns) + "\n"
 
 
 def stats_payload(stats: CacheStats) -> dict[str, Any]:

@@ -134,7 +134,9 @@ class _Conversation:
         elif isinstance(event, DoneEvent):
             turns = [Message("user", self._question.text), Message("assistant", "".join(self._text))]
             try:
-                await self._conversations.append(self._question.principal, self._name, [*self._unkept, *turns])
+                await self._conversations.append(
+                    self._question.principal, self._name, [*self._unkept, *turns], listed=self._question.history is None
+                )
             except UnavailableError as error:
                 # The answer is made and paid for; that it is forgotten is no reason to withhold it.
                 logger.warning("A turn is not remembered: %s", error)

@@ -13,7 +13,9 @@ from headrace.types import Message, Passage
 
 # Part of every cache key: raise it when the words below change.
 PROMPT_VERSION = "4"
-MAX_HISTORY = 6
+# Of the turns before, the last ones, and so much of them: a rule of thumb is four characters a token.
+MOST_HISTORY_TOKENS = 2_000
+CHARACTERS_PER_TOKEN = 4
 
 SYSTEM = """You answer questions from the numbered passages of the reader's documents, and from nothing else.
 
@@ -38,7 +40,7 @@ def build_messages(
     question: str, passages: Sequence[Passage], history: Sequence[Message], style: str = ""
 ) -> list[Message]:
     """System rules with the style that is asked for, the conversation's last turns, then the passages with the question."""
-    turns = [turn for turn in history if turn.role in {"user", "assistant"}][-MAX_HISTORY:]
+    turns = recent(history)
     numbered = [(_source(passage), passage.context or passage.chunk.text) for passage in passages]
     frame = Frame([question, style, *(text for pair in numbered for text in pair), *(turn.content for turn in turns)])
     shown = [
@@ -53,6 +55,18 @@ def build_messages(
         *(_turn(turn, frame) for turn in turns),
         Message("user", "\n\n".join([*shown, frame.wrap("question", question)])),
     ]
+
+
+def recent(history: Sequence[Message]) -> list[Message]:
+    """The last turns that fit into MOST_HISTORY_TOKENS, oldest first; of one that is too long by itself, its end."""
+    left = MOST_HISTORY_TOKENS * CHARACTERS_PER_TOKEN
+    kept: list[Message] = []
+    for turn in reversed([turn for turn in history if turn.role in {"user", "assistant"}]):
+        if kept and len(turn.content) > left:
+            break
+        kept.append(Message(turn.role, turn.content[-left:]))
+        left -= len(kept[-1].content)
+    return kept[::-1]
 
 
 def _turn(turn: Message, frame: Frame) -> Message:

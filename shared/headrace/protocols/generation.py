@@ -10,6 +10,7 @@ from headrace.types import (
     AnswerEvent,
     CacheEntry,
     Constraint,
+    Conversation,
     JudgeVerdict,
     Message,
     ModelChunk,
@@ -115,8 +116,19 @@ class SingleFlightRelay(Protocol):
 class Conversations(Checkable, Protocol):
     """Remembers the turns of conversations, each principal's apart. Raises RegistryUnavailableError."""
 
-    async def history(self, principal: Principal, conversation_id: str) -> list[Message]:
-        """The last turns, oldest first; empty for an unknown conversation."""
+    async def history(self, principal: Principal, conversation_id: str, *, last: int = ...) -> list[Message]:
+        """The `last` turns, oldest first; empty for an unknown conversation."""
 
-    async def append(self, principal: Principal, conversation_id: str, messages: Sequence[Message]) -> None:
-        """Add turns at the end."""
+    async def append(
+        self, principal: Principal, conversation_id: str, messages: Sequence[Message], *, listed: bool = True
+    ) -> None:
+        """Add turns at the end. A new conversation is called by its first question; one that is not `listed` has no title."""
+
+    async def all(self, principal: Principal) -> list[Conversation]:
+        """The principal's listed conversations, the newest first."""
+
+    async def rename(self, principal: Principal, conversation_id: str, title: str) -> bool:
+        """Give it another title; False when it is not there."""
+
+    async def delete(self, principal: Principal, conversation_id: str) -> bool:
+        """Forget it; False when it is not there."""

@@ -21,7 +21,8 @@ The answer cache:
   `entries` are its sums; `cache:warm` a sorted set of warm candidates; `cache:rejected` a sorted set, by time, of what a
   judge rejected: `<partition>:<question>:<entry>:<version>`.
 
-`conversation:<digest>` a list of turns, of one principal; `run:<name>` a stream of messages, and `run:<name>:lease`.
+`conversation:<digest>` a list of turns, of one principal; `conversations:<digest>` a sorted set of a principal's, by the time (s)
+of their last turn, and `titles:<digest>` a hash of their titles. `run:<name>` a stream of messages, and `run:<name>:lease`.
 
 `use:<digest>` what a principal uses, one hash: `due` (when the next request would be in step with the rate, in ms since the
 epoch), `day` and `tokens` (what answers cost on that day); `open:<digest>` a sorted set of its requests that are under way,
@@ -61,6 +62,16 @@ def open_key(tenant: str, principal: str) -> str:
 def conversation_key(tenant: str, principal: str, conversation_id: str) -> str:
     """The key of a conversation: a name is its principal's alone."""
     return tenant_key(tenant, "conversation", digest_of(principal, conversation_id))
+
+
+def conversations_key(tenant: str, principal: str) -> str:
+    """The key of a principal's conversations, by the time of their last turn."""
+    return tenant_key(tenant, "conversations", digest_of(principal))
+
+
+def titles_key(tenant: str, principal: str) -> str:
+    """The key of the titles of a principal's conversations."""
+    return tenant_key(tenant, "titles", digest_of(principal))
 
 
 def day_key(day: int) -> str:

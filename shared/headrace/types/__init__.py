@@ -86,7 +86,9 @@ from headrace.types.principals import (
     read_principal,
 )
 from headrace.types.questions import (
+    MAX_TURNS,
     AnswerOptions,
+    Conversation,
     Question,
 )
 from headrace.types.retrieval import (
@@ -104,6 +106,7 @@ __all__ = [
     "DEFAULT_TENANT",
     "DOCUMENTS_PREFIX",
     "GROUPS_FOLDER",
+    "MAX_TURNS",
     "NO_READERS",
     "SIDECAR_SUFFIX",
     "AnswerEvent",
@@ -125,6 +128,7 @@ __all__ = [
     "Citation",
     "CitationEvent",
     "Constraint",
+    "Conversation",
     "Credentials",
     "Document",
     "DocumentKey",

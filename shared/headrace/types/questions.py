@@ -10,6 +10,18 @@ from typing import Any
 from headrace.types.generation import Message, ModelOptions
 from headrace.types.principals import Principal
 
+# So many turns of a conversation are remembered, the last ones.
+MAX_TURNS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A remembered conversation: its name, its title, and when its last turn was, in seconds since the epoch."""
+
+    id: str
+    title: str
+    updated_at: float
+
 
 @dataclass(frozen=True, slots=True)
 class AnswerOptions:
