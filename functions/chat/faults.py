@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -17,21 +18,27 @@ from headrace.errors import (
     ForbiddenError,
     InvalidInputError,
     LimitExceededError,
+    RefusedError,
     TooLargeError,
     UnauthenticatedError,
     UnavailableError,
     UnknownModelError,
 )
 
+# Names of types in a fault's place: `constrained-str`, `list[…]`, `str`.
+_FORM = re.compile(r"^(?:str|int|float|bool|list|dict|literal|constrained-\w+)$|\[")
 logger = logging.getLogger("chat")
 
 
 def validation_fault(error: RequestValidationError) -> InvalidInputError:
     """A request that pydantic refused, in a sentence."""
-    first = error.errors()[0]
+    errors = error.errors()
+    # Of a parameter that may have several forms, the fault of the one that came nearest.
+    first = max(errors, key=lambda each: (each["loc"][:2] == errors[0]["loc"][:2], len(each["loc"])))
     if first["type"] == "json_invalid":
         return InvalidInputError("The request's body is not valid JSON.")
-    where = ".".join(str(part) for part in first["loc"] if part != "body")
+    # What pydantic calls the forms is nobody's business.
+    where = ".".join(str(part) for part in first["loc"] if part != "body" and not _FORM.search(str(part)))
     return InvalidInputError(f"{where or 'The body'}: {first['msg']}.", param=where or None)
 
 
@@ -46,6 +53,9 @@ def fault_of(error: Exception) -> tuple[int, dict[str, Any]]:
         case AbandonedError():
             # Nobody reads it; the status is the one that proxies log.
             return 499, schemas.error_payload(str(error), code=error.code, kind="invalid_request_error")
+        case RefusedError():
+            logger.warning("refused: %s", error)
+            return 400, schemas.error_payload(str(error), code=error.code, kind="invalid_request_error")
         case UnauthenticatedError():
             return 401, schemas.error_payload(str(error), code=error.code, kind="authentication_error")
         case ForbiddenError():

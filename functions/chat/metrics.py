@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from headrace.types import AnswerEvent, CacheVerdict, PassagesEvent, StatusEvent, TokenEvent, UsageEvent
+from headrace.types import AnswerEvent, CacheVerdict, DoneEvent, PassagesEvent, StatusEvent, TokenEvent, UsageEvent
 
 # A rule of thumb, for what a model has not counted.
 CHARACTERS_PER_TOKEN = 4
@@ -42,7 +42,10 @@ class AnswerMetrics:
             self.judge_tokens += event.judge_tokens + event.reading_tokens
         elif isinstance(event, UsageEvent):
             self.tokens = event.usage.total_tokens
-            self.is_measured = True
+            self.is_measured = self.is_measured or self.tokens > 0
+        elif isinstance(event, DoneEvent):
+            # A server need not count; where no model wrote, there is nothing to count.
+            self.is_measured = self.is_measured or event.model is None
         elif isinstance(event, TokenEvent):
             self.characters += len(event.text)
         elif isinstance(event, PassagesEvent):

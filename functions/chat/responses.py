@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import aclosing
 from typing import Any, Protocol, TypeVar
 
 from fastapi import Request
 from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from functions.chat.dependencies import ChatDependencies, visit_of
 from functions.chat.metrics import verdict_header
@@ -58,7 +59,7 @@ async def whole_answer(
                 events.append(event)
         return events
 
-    events = await _unless_abandoned(request, make())
+    events = await unless_abandoned(request, make())
     if deps.report is not None:
         deps.report(visit.metrics)
     return without_false_starts(events)
@@ -97,19 +98,33 @@ async def streamed_answer(
         begins=_is_answer,
     )
     try:
-        first = await _unless_abandoned(request, stream.begin(hold_seconds=HOLD_SECONDS))
+        first = await unless_abandoned(request, stream.begin(hold_seconds=HOLD_SECONDS))
     except BaseException:
         await stream.aclose()
         raise
     headers = {**SSE_HEADERS, **(verdict_header(first) if first is not None else {})}
-    return StreamingResponse(stream.chunks(), media_type="text/event-stream", headers=headers)
+    return EventResponse(stream, headers)
+
+
+class EventResponse(StreamingResponse):
+    """A stream's response, which ends the stream with itself, whether or not its body was ever begun."""
+
+    def __init__(self, stream: sse.EventStream[AnswerEvent], headers: Mapping[str, str]) -> None:
+        super().__init__(stream.chunks(), media_type="text/event-stream", headers=headers)
+        self._stream = stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            await self._stream.aclose()
 
 
 def _is_answer(event: AnswerEvent) -> bool:
     return isinstance(event, TokenEvent | DoneEvent)
 
 
-async def _unless_abandoned(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def unless_abandoned(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """What the work gives; it is cancelled when the client leaves. Raises AbandonedError then."""
     async with running(work) as working, running(_abandoned(request)) as leaving:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)

@@ -113,7 +113,7 @@ class Settings:
             f.name: _read(f.name, _kind(f.default), environ) for f in fields(cls) if environ.get(f.name.upper())
         }
         if "chat_model" not in given and any(
-            given.get(f"openai_{name}") for name in ("api_key", "base_url", "provider")
+            given.get(f"openai_{name}") not in {None, "auto"} for name in ("api_key", "base_url", "provider")
         ):
             given["chat_model"] = DEFAULT_OPENAI_MODEL
         settings = cls(**given)

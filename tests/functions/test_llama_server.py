@@ -103,4 +103,5 @@ async def test_a_whole_answer_goes_from_it_to_openais_client(
         made = await client.responses.create(
             model="headrace", input="How long is parental leave?", max_output_tokens=30
         )
-        assert made.status == "incomplete"
+        # Noise may end by itself, too.
+        assert made.status in {"incomplete", "completed"}

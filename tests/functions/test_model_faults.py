@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import aiohttp
 import pytest
+from starlette.requests import ClientDisconnect
 
-from headrace.errors import ConfigurationError
+from functions.chat.responses import EventResponse
+from functions.chat.wire import sse
+from headrace.clients.dialects import dialect_of
+from headrace.clients.openai import open_openai
+from headrace.errors import ConfigurationError, ModelProtocolError, RefusedError, UnsupportedParameterError
 from headrace.models.fallback import FallbackModel
 from headrace.models.openai import OpenAIModel, open_openai_model
+from headrace.types import AnswerEvent, Choice, Message, ModelOptions, TokenEvent
+from tests.support.faults import silent
 from tests.support.http import served
 from tests.support.library import Library
 from tests.support.openai_server import (
@@ -214,7 +221,9 @@ async def test_what_a_model_refuses_for_what_it_says_is_not_asked_of_another(
     script.refused_fields = {"messages"}
     url = await stack.enter_async_context(served(chat_app(FallbackModel([model, model]))))
     async with asked(url, "/chat", streamed=False) as response:
-        assert (response.status, (await response.json())["error"]["code"]) == (500, "refused")
+        said = (await response.json())["error"]
+        assert (response.status, said["code"]) == (400, "refused")
+        assert "messages" not in said["message"], "what the server says is for its owner"
     assert len(script.requests) == 1
 
 
@@ -237,3 +246,83 @@ async def test_whether_a_model_is_ready_does_not_hang_on_a_list_of_models(openai
             await model.check()
     async with open_openai_model(api_key="k", base_url=openai_url, model="other", provider="litellm") as model:
         await model.check()
+
+
+async def test_a_model_that_says_nothing_at_all_is_given_up_in_its_time(
+    chat_app: Callable[..., Any], library: Library, stack: AsyncExitStack
+) -> None:
+    await library.put("handbook.docx", LEAVE)
+    async with silent() as nobody:
+        base_url = nobody.replace("redis://", "http://").removesuffix("/0") + "/v1"
+        opening = open_openai_model(api_key="k", base_url=base_url, model="m", idle_timeout_seconds=IDLE_SECONDS)
+        model = await stack.enter_async_context(opening)
+        url = await stack.enter_async_context(served(chat_app(model)))
+        async with asyncio.timeout(3), asked(url, "/chat", streamed=False) as response:
+            assert (response.status, (await response.json())["error"]["code"]) == (503, "model_unavailable")
+
+
+async def test_the_same_model_elsewhere_is_a_fallback_all_the_same(
+    chat_app: Callable[..., Any], model: OpenAIModel, script: Script, library: Library, stack: AsyncExitStack
+) -> None:
+    await library.put("handbook.docx", LEAVE)
+    script.reply, script.fail = lambda _: REPLY, ["overloaded"]
+    url = await stack.enter_async_context(served(chat_app(FallbackModel([model, model]))))
+    for _ in range(2):
+        async with asked(url, "/chat", streamed=False) as response:
+            said = await response.json()
+        assert (said["answer"], said["fallback"], said["cached"]) == (REPLY, True, False)
+
+
+async def test_a_model_that_answers_what_it_was_not_asked_is_not_left_alone(model: OpenAIModel, script: Script) -> None:
+    both = FallbackModel([model, model])
+    script.choose = lambda _: "nonsense"
+    with pytest.raises(ModelProtocolError):
+        _ = [chunk async for chunk in both.stream([Message("user", "x")], max_tokens=9, constraint=Choice(("A", "B")))]
+    chunks = [chunk async for chunk in both.stream([Message("user", "x")], max_tokens=9)]
+    assert not chunks[-1].fallback
+
+
+async def test_a_refusal_of_a_long_prompt_teaches_no_other_name_of_the_limit(
+    model: OpenAIModel, script: Script
+) -> None:
+    script.refusal = (
+        "This model's maximum context is 4096 tokens: prompt (5000) + max_tokens (100) are more. Generation stopped."
+    )
+    for options in (ModelOptions(), ModelOptions(stop=("x",))):
+        with pytest.raises(RefusedError):
+            _ = [chunk async for chunk in model.stream([Message("user", "x")], max_tokens=9, options=options)]
+    script.refusal = ""
+    _ = [chunk async for chunk in model.stream([Message("user", "x")], max_tokens=9)]
+    assert "max_tokens" in script.requests[-1]
+    script.refusal, script.refusal_status = "reasoning_effort: input should be low or high", 422
+    options = ModelOptions(reasoning_effort="huge")
+    with pytest.raises(UnsupportedParameterError, match="reasoning_effort"):
+        _ = [chunk async for chunk in model.stream([Message("user", "x")], max_tokens=9, options=options)]
+
+
+async def test_a_key_goes_to_its_own_server_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://gpu.internal:8000/v1")
+    async with open_openai(api_key="sk-real", base_url="", dialect=dialect_of("auto", "")) as lazy:
+        assert str((await lazy.client()).base_url) == "https://api.openai.com/v1/"
+
+
+async def test_a_response_that_never_begins_ends_its_stream() -> None:
+    ended = asyncio.Event()
+
+    async def endless() -> AsyncGenerator[AnswerEvent, None]:
+        try:
+            while True:
+                yield TokenEvent("x")
+                await asyncio.sleep(0)
+        finally:
+            ended.set()
+
+    stream = sse.EventStream(endless(), write=lambda _: b"x", write_error=lambda _: b"", deadline_seconds=30)
+    await stream.begin(hold_seconds=1)
+
+    async def gone(message: Any) -> None:
+        raise OSError
+
+    with pytest.raises(ClientDisconnect):
+        await EventResponse(stream, {})({"type": "http", "asgi": {"spec_version": "2.4"}}, asyncio.Event().wait, gone)  # type: ignore[arg-type]
+    assert ended.is_set()

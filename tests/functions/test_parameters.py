@@ -164,8 +164,9 @@ async def test_what_shapes_an_answer_is_not_shared_with_who_wants_another_shape(
     for body in (*bodies, styled):
         for cached in (False, True):
             _, said = await posted(url, "/v1/chat/completions", {**asking("/v1/chat/completions"), **body})
-            assert said["headrace"]["cached"] is cached, body
-    assert len(script.answers()) == len(bodies) + 1
+            # A seed asks for an answer of its own.
+            assert said["headrace"]["cached"] is (cached and "seed" not in body), body
+    assert len(script.answers()) == len(bodies) + 2
     status, told = await posted(url, "/feedback", {"answer_id": said["headrace"]["answer_id"], "verdict": "wrong"})
     assert (status, told["invalidated"]) == (200, True), "an answer of any shape can be taken out"
 
@@ -220,3 +221,33 @@ async def test_without_a_model_the_limits_are_kept_here(
     styled = [{"role": "system", "content": "Answer in rhyme."}, {"role": "user", "content": ASKED}]
     _, said = await posted(url, route, {**asking(route), "messages": styled})
     assert "no effect" in said["headrace"]["notice"]
+
+
+async def test_what_stands_beside_the_parameters_is_named_too(url: str) -> None:
+    message = {"role": "user", "content": ASKED, "name": "Ann", "nmae": "x", "audio": None}
+    body: dict[str, Any] = {
+        "model": "headrace", "messages": [message], "max_tokens": 50, "max_completion_tokens": 60, "filter": None,
+        "stream_options": {"include_obfuscation": False},
+    }  # fmt: skip
+    status, said = await posted(url, "/v1/chat/completions", body)
+    assert status == 200
+    assert said["headrace"]["unused"] == [
+        "messages[].name", "messages[].nmae", "max_tokens", "stream_options", "stream_options.include_obfuscation",
+    ]  # fmt: skip
+    status, said = await posted(url, "/v1/embeddings", {"model": "all-MiniLM-L6-v2", "input": "x", "user": "ann"})
+    assert (status, said["headrace"]["unused"]) == (200, ["user"])
+
+
+@pytest.mark.parametrize(
+    ("route", "body", "param"),
+    [
+        ("/v1/responses", {"metadata": {"a": 1}}, "metadata.a"), ("/v1/responses", {"input": []}, "input"),
+        ("/v1/responses", {"metadata": {str(number): "x" for number in range(17)}}, "metadata"),
+        ("/v1/chat/completions", {"stop": ["a"] * 5}, "stop"), ("/v1/chat/completions", {"temperature": []}, "temperature"),
+        ("/v1/embeddings", {"model": "all-MiniLM-L6-v2", "input": ["x" * 8_000] * 13}, "input"),
+    ],
+)  # fmt: skip
+async def test_a_fault_names_its_parameter(url: str, route: str, body: dict[str, Any], param: str) -> None:
+    asked = {} if "embeddings" in route else asking(route)
+    status, said = await posted(url, route, {**asked, **body})
+    assert (status, said["error"]["param"]) == (400, param), said

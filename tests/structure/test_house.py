@@ -30,7 +30,7 @@ VENDORS = {
     "langchain_core": ("headrace.langchain",),
     "mangum": ("functions.chat.main",),
     "msgspec": ("headrace.types.events", "headrace.answering.", "headrace.single_flight."),
-    "openai": ("headrace.clients.openai", "headrace.models.openai"),
+    "openai": ("headrace.clients.openai", "headrace.models.openai", "headrace.models.openai_wire"),
     "orjson": ("headrace.clients.http",),
     "pydantic": ("functions.chat.wire.schemas", "functions.chat.wire.openai_bodies", "headrace.langchain"),
     "pypdfium2": ("headrace.parsers.pdfium",),

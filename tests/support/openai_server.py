@@ -60,6 +60,9 @@ class Script:
     tool_call: tuple[str, str] | None = None
     refused_fields: set[str] = field(default_factory=set)
     lists_models: bool = True
+    # What it refuses every request with, and with which status.
+    refusal: str = ""
+    refusal_status: int = 400
 
     def choices(self) -> list[dict[str, Any]]:
         """The requests that asked for a choice."""
@@ -85,6 +88,8 @@ def openai_app(script: Script) -> Starlette:
         script.requests.append(body)
         failure = script.fail.pop(0) if script.fail else None
         refused = _refused(script, request) or _failed(failure) or _unsupported(script, body)
+        if script.refusal:
+            refused = _error(script.refusal_status, script.refusal, "invalid_request_error")
         if refused:
             return refused
         if not body.get("stream"):

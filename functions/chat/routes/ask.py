@@ -25,8 +25,8 @@ def add_ask_routes(app: FastAPI) -> None:
         """Ask: typed Server-Sent Events, or one JSON value with `Accept: application/json`."""
         if not body.question.strip():
             raise InvalidInputError("The question is empty. Ask something.", param="question")
-        parse_filter(body.filter)
-        question = Question(body.question, asker, conversation_id=body.conversation_id, filter=body.filter)
+        parse_filter(body.filter or {})
+        question = Question(body.question, asker, conversation_id=body.conversation_id, filter=body.filter or {})
         answering = deps.answering.using(body.model) if body.model else deps.answering
         if _wants_json(request):
             events = await whole_answer(question, answering, request, deps, deadline_seconds=deadline_seconds)

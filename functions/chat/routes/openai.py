@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -10,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 
 from functions.chat.dependencies import Deadline, Dependencies, Reader, visit_of
 from functions.chat.metrics import verdict_header
-from functions.chat.responses import streamed_answer, whole_answer
+from functions.chat.responses import streamed_answer, unless_abandoned, whole_answer
 from functions.chat.wire import completions, embeddings, parameters
 from functions.chat.wire.openai_bodies import CompletionBody, EmbeddingBody, ResponseBody, asked_in
 from functions.chat.wire.responses import ResponseWriter, new_response_id
@@ -37,11 +38,11 @@ def add_openai_routes(app: FastAPI) -> None:
         body: CompletionBody, request: Request, deps: Dependencies, asker: Reader, deadline_seconds: Deadline
     ) -> Response:
         """OpenAI's Chat Completions, with the citations beside the answer."""
-        unused = parameters.CHAT.check(body.model_extra)
+        unused = parameters.CHAT.check(body.model_extra) + body.unused()
         answering = deps.answering.using(body.model)
         text, history, options = asked_in(body, param="messages")
-        parse_filter(body.filter)
-        question = Question(text, asker, history=history, filter=body.filter, options=options)
+        parse_filter(body.filter or {})
+        question = Question(text, asker, history=history, filter=body.filter or {}, options=options)
         citations = body.citations or deps.citations
         if not body.stream:
             events = await whole_answer(question, answering, request, deps, deadline_seconds=deadline_seconds)
@@ -55,10 +56,10 @@ def add_openai_routes(app: FastAPI) -> None:
         body: ResponseBody, request: Request, deps: Dependencies, asker: Reader, deadline_seconds: Deadline
     ) -> Response:
         """OpenAI's Responses, with the citations as annotations and, with their quotes, beside the answer."""
-        unused = parameters.RESPONSES.check(body.model_extra)
+        unused = parameters.RESPONSES.check(body.model_extra) + body.unused()
         answering = deps.answering.using(body.model)
         text, history, options = asked_in(body, param="input")
-        parse_filter(body.filter)
+        parse_filter(body.filter or {})
         response_id = new_response_id()
         question = Question(
             text,
@@ -66,7 +67,7 @@ def add_openai_routes(app: FastAPI) -> None:
             history=history,
             follows=body.previous_response_id,
             remember_as=None if body.store is False else response_id,
-            filter=body.filter,
+            filter=body.filter or {},
             options=options,
         )
         writer = ResponseWriter(body, response_id, body.citations or deps.citations, unused)
@@ -76,21 +77,38 @@ def add_openai_routes(app: FastAPI) -> None:
         return await streamed_answer(question, answering, request, deps, writer, deadline_seconds=deadline_seconds)
 
     @app.post("/v1/embeddings")
-    async def embed(body: EmbeddingBody, request: Request, deps: Dependencies, asker: Reader) -> dict[str, Any]:  # noqa: ARG001 - a reader asks
+    async def embed(
+        body: EmbeddingBody,
+        request: Request,
+        deps: Dependencies,
+        asker: Reader,  # noqa: ARG001 - a reader asks
+        deadline_seconds: Deadline,
+    ) -> Response:
         """OpenAI's Embeddings, by the model that the documents are embedded with."""
-        parameters.EMBEDDINGS.check(body.model_extra)
-        embedder = deps.answering.retriever.embedder
+        unused = parameters.EMBEDDINGS.check(body.model_extra)
+        embedder, texts = deps.answering.retriever.embedder, body.texts
         if body.model != embedder.model:
             raise UnknownModelError(
                 f"There is no embedding model {body.model!r}; there is {embedder.model!r}.", param="model"
             )
-        texts = body.texts
-        tokens = sum(map(embedder.count_tokens, texts))
-        visit_of(request).metrics.embedded_tokens = tokens
-        vectors = await embedder.embed(texts)
-        if body.dimensions not in {None, len(vectors[0])}:
-            raise UnsupportedParameterError(
-                f"The model {embedder.model!r} has {len(vectors[0])} dimensions. Leave `dimensions` out.",
-                param="dimensions",
-            )
-        return await asyncio.to_thread(embeddings.payload, body, vectors, tokens)
+        visit = visit_of(request)
+        # Questions wait for the same model: who embeds takes a place among those who search.
+        visit.begin_search(deps.load)
+
+        async def made() -> dict[str, Any]:
+            async with asyncio.timeout(deadline_seconds):
+                if body.dimensions is not None:
+                    _check_dimensions(body.dimensions, await embedder.embed(texts[:1]), embedder.model)
+                tokens = await asyncio.to_thread(lambda: sum(map(embedder.count_tokens, texts)))
+                visit.metrics.embedded_tokens = tokens
+                vectors = await embedder.embed(texts)
+                return await asyncio.to_thread(embeddings.payload, body, vectors, tokens, unused)
+
+        return JSONResponse(await unless_abandoned(request, made()))
+
+
+def _check_dimensions(wanted: int, vectors: Sequence[Sequence[float]], model: str) -> None:
+    if wanted != len(vectors[0]):
+        raise UnsupportedParameterError(
+            f"The model {model!r} has {len(vectors[0])} dimensions. Leave `dimensions` out.", param="dimensions"
+        )

@@ -13,8 +13,10 @@ from typing import Any
 from functions.chat.wire.openai_bodies import EmbeddingBody
 
 
-def payload(body: EmbeddingBody, vectors: Sequence[Sequence[float]], tokens: int) -> dict[str, Any]:
-    """The vectors, in the order of the request's texts."""
+def payload(
+    body: EmbeddingBody, vectors: Sequence[Sequence[float]], tokens: int, unused: Sequence[str]
+) -> dict[str, Any]:
+    """The vectors, in the order of the request's texts. `unused` are the request's parameters that changed nothing."""
     encode = _packed if body.encoding_format == "base64" else list
     return {
         "object": "list",
@@ -23,6 +25,7 @@ def payload(body: EmbeddingBody, vectors: Sequence[Sequence[float]], tokens: int
             {"object": "embedding", "index": index, "embedding": encode(vector)} for index, vector in enumerate(vectors)
         ],
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        "headrace": {"unused": list(unused)},
     }
 
 

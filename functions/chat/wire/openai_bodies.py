@@ -20,10 +20,13 @@ MAX_TURN_CHARACTERS = 100_000
 MAX_CONVERSATION_CHARACTERS = 400_000
 MAX_STYLE_CHARACTERS = 20_000
 MAX_EMBEDDED_TEXTS = 256
+MAX_EMBEDDED_CHARACTERS = 100_000
 
 Citations = Literal["none", "footer", "inline"]
 Stop = Annotated[str, Field(min_length=1, max_length=200)]
 Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
+# What clients repeat of an answer's message, which asks for nothing: its name and state, and lists that are empty.
+NOT_SAID = frozenset({"id", "status", "tool_calls", "function_call"})
 # Of text alone, in OpenAI's various words for it.
 TEXT_PARTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 
@@ -78,8 +81,19 @@ class CompletionBody(_Body):
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     reasoning_effort: str | None = Field(default=None, max_length=20)
     verbosity: str | None = Field(default=None, max_length=20)
-    filter: dict[str, Any] = Field(default_factory=dict)
+    filter: dict[str, Any] | None = None
     citations: Citations | None = None
+
+    def unused(self) -> list[str]:
+        """What of it changes nothing, beside the parameters that never do."""
+        names = _unused_of(self.messages, "messages")
+        if self.max_tokens is not None and self.max_completion_tokens is not None:
+            names.append("max_tokens")
+        if self.stream_options is not None and not self.stream:
+            names.append("stream_options")
+        if self.stream_options is not None and self.stream_options.include_obfuscation is not None:
+            names.append("stream_options.include_obfuscation")
+        return names
 
     def options(self, style: str) -> AnswerOptions:
         """How the answer is wanted."""
@@ -123,8 +137,13 @@ class ResponseBody(_Body):
     top_p: float | None = Field(default=None, ge=0, le=1)
     reasoning: Reasoning | None = None
     text: ResponseText | None = None
-    metadata: dict[str, Any] | None = None
-    filter: dict[str, Any] = Field(default_factory=dict)
+    metadata: (
+        Annotated[
+            dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
+        ]
+        | None
+    ) = None
+    filter: dict[str, Any] | None = None
     citations: Citations | None = None
 
     @property
@@ -132,6 +151,10 @@ class ResponseBody(_Body):
         """The input as messages, `instructions` first."""
         said = self.input if isinstance(self.input, list) else [ChatMessage(role="user", content=self.input)]
         return [*([ChatMessage(role="developer", content=self.instructions)] if self.instructions else []), *said]
+
+    def unused(self) -> list[str]:
+        """What of it changes nothing, beside the parameters that never do."""
+        return _unused_of(self.input, "input") if isinstance(self.input, list) else []
 
     def options(self, style: str) -> AnswerOptions:
         """How the answer is wanted. Raises UnsupportedParameterError."""
@@ -167,6 +190,11 @@ class EmbeddingBody(_Body):
             )
         if not 1 <= len(texts) <= MAX_EMBEDDED_TEXTS:
             raise InvalidInputError(f"`input` may have 1 to {MAX_EMBEDDED_TEXTS} texts.", param="input")
+        if sum(map(len, texts)) > MAX_EMBEDDED_CHARACTERS:
+            raise InvalidInputError(
+                f"`input` may have {MAX_EMBEDDED_CHARACTERS:,} characters in all. Send it in several requests.",
+                param="input",
+            )
         for text in texts:
             if not 1 <= len(text) <= MAX_QUESTION_CHARACTERS:
                 raise InvalidInputError(
@@ -200,6 +228,12 @@ def asked_in(body: Asking, *, param: str) -> tuple[str, list[Message], AnswerOpt
         )
     turns = [Message(role, text) for role, text in messages[:-1] if role in {"user", "assistant"}]
     return question, turns, body.options(style)
+
+
+def _unused_of(messages: Sequence[ChatMessage], param: str) -> list[str]:
+    """The fields of messages that change nothing."""
+    given = {name for message in messages for name, value in (message.model_extra or {}).items() if value is not None}
+    return [f"{param}[].{name}" for name in sorted(given - NOT_SAID)]
 
 
 def _check_lengths(texts: Sequence[str], param: str) -> None:

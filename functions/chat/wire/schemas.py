@@ -36,7 +36,7 @@ class ChatBody(BaseModel):
 
     question: str = Field(min_length=1, max_length=MAX_QUESTION_CHARACTERS)
     conversation_id: str | None = Field(default=None, min_length=1, max_length=200)
-    filter: dict[str, Any] = Field(default_factory=dict)
+    filter: dict[str, Any] | None = None
     model: str | None = Field(default=None, min_length=1, max_length=200)
 
 

@@ -13,6 +13,7 @@ import msgspec
 from headrace.answering.cached import CacheQuery, answer_or_reuse, partition_of, replay
 from headrace.answering.dependencies import AnswerDependencies
 from headrace.answering.dialogue import Interpretation, MessageKind, interpreted
+from headrace.answering.prompt import recent
 from headrace.answering.respond import respond
 from headrace.answering.search import search
 from headrace.errors import UnavailableError, UnknownConversationError
@@ -165,4 +166,5 @@ async def _open_conversation(question: Question, conversations: Conversations) -
                 param="previous_response_id",
             )
         history = [*before, *history]
-    return _Conversation(conversations, question, question.remember_as, history, unkept=history)
+    # What no later question would read is not kept once more under each name.
+    return _Conversation(conversations, question, question.remember_as, history, unkept=recent(history))

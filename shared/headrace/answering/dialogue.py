@@ -14,7 +14,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from headrace.answering.prompt import recent
+from headrace.answering.prompt import recent, styled
 from headrace.errors import HeadraceError, ModelUnavailableError
 from headrace.protocols import ChatModel
 from headrace.text.framing import Frame
@@ -109,25 +109,27 @@ class DialogueManager:
         yield StatusEvent(Stage.ANSWERING, AnswerMode.CONVERSATION)
         yield PassagesEvent(())
         turns = recent(question.history or ())
-        frame = Frame([question.text, *(turn.content for turn in turns)])
+        frame = Frame([question.text, question.options.style, *(turn.content for turn in turns)])
         said = [
             Message(turn.role, frame.wrap("message", turn.content) if turn.role == "user" else turn.content)
             for turn in (*turns, Message("user", question.text))
         ]
         limit = min(question.options.max_tokens or self._max_tokens, self._max_tokens)
-        messages = [Message("system", CONVERSE.format(mark=frame.mark)), *said]
-        usage, reason, writer = Usage(), None, self._writer.name
+        rules = CONVERSE.format(mark=frame.mark) + styled(question.options.style, frame)
+        messages = [Message("system", rules), *said]
+        usage, reason, writer, is_fallback = Usage(), None, self._writer.name, False
         async with aclosing(self._writer.stream(messages, max_tokens=limit, options=question.options.model)) as chunks:
             async for chunk in chunks:
                 usage = chunk.usage or usage
                 reason = chunk.finish_reason or reason
                 writer = chunk.model or writer
+                is_fallback = is_fallback or chunk.fallback
                 if chunk.text:
                     yield TokenEvent(chunk.text)
         if reason is None:
             raise ModelUnavailableError(f"The language model {self._writer.name!r} broke off its answer. Try again.")
         yield UsageEvent(usage)
-        yield DoneEvent(AnswerMode.CONVERSATION, reason, model=writer, fallback=writer != self._writer.name)
+        yield DoneEvent(AnswerMode.CONVERSATION, reason, model=writer, fallback=is_fallback)
 
     async def _interpret(self, question: Question) -> Interpretation:
         turns = recent(question.history or ())

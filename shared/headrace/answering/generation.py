@@ -72,6 +72,7 @@ class LanguageModelAnswerer:
         citations = CitationFilter(passages)
         usage, text, shown, writer = Usage(), "", "", self._model.name
         reason: FinishReason | None = None
+        is_fallback = False
         options = question.options
         messages = build_messages(question.text, passages, question.history or (), options.style)
         limit = min(options.max_tokens or self._max_tokens, self._max_tokens)
@@ -80,6 +81,7 @@ class LanguageModelAnswerer:
                 usage = chunk.usage or usage
                 reason = chunk.finish_reason or reason
                 writer = chunk.model or writer
+                is_fallback = is_fallback or chunk.fallback
                 text += chunk.text
                 for event in citations.feed(chunk.text):
                     shown += event.text if isinstance(event, TokenEvent) else ""
@@ -94,7 +96,7 @@ class LanguageModelAnswerer:
         if reason is FinishReason.STOP and not citations.cited and REFUSAL.rstrip(".") in text:
             mode, reason = AnswerMode.REFUSED, FinishReason.REFUSED
         doubts = tuple(unsupported(shown, passages, question.text))
-        yield DoneEvent(mode, reason, model=writer, fallback=writer != self._model.name, unsupported=doubts)
+        yield DoneEvent(mode, reason, model=writer, fallback=is_fallback, unsupported=doubts)
 
 
 def as_shown(passages: Sequence[Passage]) -> tuple[Passage, ...]:

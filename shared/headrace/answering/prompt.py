@@ -47,14 +47,17 @@ def build_messages(
         frame.wrap("passage", f"{frame.wrap('source', source)}\n{text}", number=number)
         for number, (source, text) in enumerate(numbered, 1)
     ]
-    rules = SYSTEM.format(refusal=REFUSAL, mark=frame.mark)
-    if style:
-        rules += STYLE.format(style=frame.wrap("style", style))
+    rules = SYSTEM.format(refusal=REFUSAL, mark=frame.mark) + styled(style, frame)
     return [
         Message("system", rules),
         *(_turn(turn, frame) for turn in turns),
         Message("user", "\n\n".join([*shown, frame.wrap("question", question)])),
     ]
+
+
+def styled(style: str, frame: Frame) -> str:
+    """What the rules say of the tone, form and length that are asked for; nothing where none are."""
+    return STYLE.format(style=frame.wrap("style", style)) if style else ""
 
 
 def recent(history: Sequence[Message]) -> list[Message]:

@@ -16,17 +16,21 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 READ_TIMEOUT_SECONDS = 60.0
+OPENAI_URL = "https://api.openai.com/v1"
 RETRIES = 2
 
 
 class LazyOpenAI:
     """The client, imported and made at its first use: health checks, cache hits and keyless mode don't pay for it."""
 
-    def __init__(self, *, api_key: str, base_url: str, dialect: Dialect, retries: int) -> None:
+    def __init__(
+        self, *, api_key: str, base_url: str, dialect: Dialect, retries: int, read_timeout_seconds: float
+    ) -> None:
         self._api_key = api_key
         self._base_url = base_url
         self._dialect = dialect
         self._retries = retries
+        self._read_timeout_seconds = read_timeout_seconds
         self._client: AsyncOpenAI | None = None
         self._making = asyncio.Lock()
 
@@ -40,7 +44,7 @@ class LazyOpenAI:
     def _make(self) -> AsyncOpenAI:
         from openai import NOT_GIVEN, AsyncOpenAI, OpenAIError, Timeout
 
-        timeout = Timeout(READ_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS)
+        timeout = Timeout(self._read_timeout_seconds, connect=CONNECT_TIMEOUT_SECONDS)
         if self._dialect.signs:
             from openai.providers import bedrock
 
@@ -55,7 +59,7 @@ class LazyOpenAI:
         else:
             client = AsyncOpenAI(
                 api_key=self._api_key or "none",  # an empty key raises, and many local servers need none
-                base_url=self._base_url or None,
+                base_url=self._base_url or OPENAI_URL,  # without one, the client would take the environment's
                 timeout=timeout,
                 max_retries=self._retries,
             )
@@ -70,13 +74,20 @@ class LazyOpenAI:
 
 @asynccontextmanager
 async def open_openai(
-    *, api_key: str, base_url: str, dialect: Dialect, retries: int = RETRIES
+    *,
+    api_key: str,
+    base_url: str,
+    dialect: Dialect,
+    retries: int = RETRIES,
+    read_timeout_seconds: float = READ_TIMEOUT_SECONDS,
 ) -> AsyncIterator[LazyOpenAI]:
     """A lazy client for OpenAI, or for any server that speaks a dialect of its API; closes at the end.
 
     What fails in passing is tried again, `retries` times, after what the server asks for in `Retry-After`, or a short pause.
     """
-    lazy = LazyOpenAI(api_key=api_key, base_url=base_url, dialect=dialect, retries=retries)
+    lazy = LazyOpenAI(
+        api_key=api_key, base_url=base_url, dialect=dialect, retries=retries, read_timeout_seconds=read_timeout_seconds
+    )
     try:
         yield lazy
     finally:
@@ -102,7 +113,9 @@ def openai_faults(what: str, unavailable: type[UnavailableError]) -> Iterator[No
 def _status_fault(what: str, error: APIStatusError, unavailable: type[UnavailableError]) -> HeadraceError:
     status = error.status_code
     if status in {401, 403}:
-        return ConfigurationError(f"{what} refused the key (status {status}). Check OPENAI_API_KEY.")
+        return ConfigurationError(
+            f"{what} refused the key (status {status}). Check OPENAI_API_KEY, or a fallback model's FALLBACK_API_KEY."
+        )
     if status == 404:
         return ConfigurationError(
             f"{what} is not known to the server (status 404). Check its name and OPENAI_BASE_URL."

@@ -6,8 +6,9 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
-from headrace.errors import ConfigurationError, HeadraceError, RefusedError, UnavailableError
+from headrace.errors import ConfigurationError, HeadraceError, ModelProtocolError, RefusedError, UnavailableError
 from headrace.protocols import ChatModel
 from headrace.types import Constraint, Message, ModelChunk, ModelOptions, ToolSpec
 
@@ -48,23 +49,26 @@ class FallbackModel:
         constraint: Constraint | None = None,
         options: ModelOptions | None = None,
     ) -> AsyncGenerator[ModelChunk, None]:
-        order = self._order()
-        for position in order:
+        faults: list[HeadraceError] = []
+        for position in self._order():
             model = self._models[position]
             asked = model.stream(messages, max_tokens=max_tokens, tools=tools, constraint=constraint, options=options)
             async with aclosing(asked) as chunks:
                 try:
                     first = await anext(chunks)
                 except (UnavailableError, ConfigurationError) as error:
-                    # What is refused for what it says is not asked of others until one takes it.
-                    if isinstance(error, RefusedError) or position == order[-1]:
+                    # What is refused for what it says is not asked of others until one takes it, and a model that
+                    # answers what it was not asked is there.
+                    if isinstance(error, RefusedError | ModelProtocolError):
                         raise
+                    faults.append(error)
                     self._rest(position, error)
                     continue
-                yield first
+                yield replace(first, fallback=position > 0)
                 async for chunk in chunks:
-                    yield chunk
+                    yield replace(chunk, fallback=position > 0)
                 return
+        raise faults[0]
 
     def _order(self) -> list[int]:
         """The models by their order, those that rest last."""

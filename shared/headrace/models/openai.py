@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from headrace.clients.dialects import AUTO, Dialect, dialect_of
@@ -19,30 +18,40 @@ from headrace.errors import (
     ConfigurationError,
     ModelProtocolError,
     ModelUnavailableError,
+    RefusedError,
     UnsupportedParameterError,
+)
+from headrace.models.openai_wire import (
+    CHOICE_FIELD,
+    JSON_OBJECT,
+    REFUSALS,
+    Request,
+    call_delta,
+    fields_of,
+    fits,
+    names_field,
+    says_something,
 )
 from headrace.types import (
     Choice,
     Constraint,
     FinishReason,
-    JsonObject,
     Message,
     ModelChunk,
     ModelOptions,
-    ToolCallDelta,
     ToolSpec,
     Usage,
 )
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI, AsyncStream, BadRequestError
+    from openai import APIStatusError, AsyncOpenAI, AsyncStream
     from openai.types.chat import ChatCompletionChunk
-    from openai.types.chat.chat_completion_chunk import ChoiceDeltaToolCall
 
-CHOICE_FIELD = "choice"
-_OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 # Of a model that thinks before it writes, nothing may come for a while.
 IDLE_TIMEOUT_SECONDS = 60.0
+
+
+logger = logging.getLogger(__name__)
 
 
 class OpenAIModel:
@@ -55,7 +64,7 @@ class OpenAIModel:
         self._idle_timeout_seconds = idle_timeout_seconds
         self._lists_models = dialect.lists_models
         self._limit_field = dialect.limit_field
-        self._knows_limit_field = False
+        self._known_limit_field = ""
         # Fields that this server has refused by name, and that are left out since.
         self._refused: set[str] = set()
         self.name = model
@@ -91,17 +100,17 @@ class OpenAIModel:
         options: ModelOptions | None = None,
     ) -> AsyncGenerator[ModelChunk, None]:
         options = options or ModelOptions()
-        request = _Request(_fields(messages, tools=tools, constraint=constraint), options, max_tokens)
+        request = Request(fields_of(messages, tools=tools, constraint=constraint), options, max_tokens)
         reason, usage, written = "", Usage(), 0
         chosen: list[str] = []
         client = await self._openai.client()
         with openai_faults(self._what, ModelUnavailableError):
-            upstream = await self._open(client, request)
+            upstream = await self._open_in_time(client, request)
             # A plain break out of the stream would leave the upstream running, and billed.
             async with aclosing(cast("Any", upstream)), aclosing(self._unless_idle(upstream)) as chunks:
                 async for chunk in chunks:
                     for choice in chunk.choices[:1]:
-                        calls = tuple(map(_call_delta, choice.delta.tool_calls or ()))
+                        calls = tuple(map(call_delta, choice.delta.tool_calls or ()))
                         text = choice.delta.content or ""
                         written += len(text) + len(calls)
                         if calls and not tools:
@@ -118,10 +127,8 @@ class OpenAIModel:
             # Every known client takes such a stream for a complete answer; it is a broken one.
             raise ModelUnavailableError(f"{self._what} broke off its answer. Try again in a moment.")
         finish_reason = self._finish_reason(reason, has_tools=bool(tools))
-        if not written and not (options.stop and finish_reason is FinishReason.STOP):
-            raise ModelUnavailableError(
-                f"{self._what} wrote nothing ({reason}). Raise ANSWER_MAX_TOKENS, or ask otherwise."
-            )
+        if not written and finish_reason is FinishReason.STOP and not options.stop:
+            raise ModelUnavailableError(f"{self._what} wrote nothing. Try again in a moment.")
         if constraint is not None:
             yield ModelChunk(self._constrained("".join(chosen), constraint))
         yield ModelChunk(usage=usage, finish_reason=finish_reason, model=self.name)
@@ -141,14 +148,12 @@ class OpenAIModel:
         while True:
             try:
                 async with asyncio.timeout(self._idle_timeout_seconds):
-                    while not _says_something(chunk := await anext(chunks)):
+                    while not says_something(chunk := await anext(chunks)):
                         pass
             except StopAsyncIteration:
                 return
             except TimeoutError:
-                raise ModelUnavailableError(
-                    f"{self._what} has written nothing for {self._idle_timeout_seconds:g} seconds. Try again in a moment."
-                ) from None
+                raise self._idle() from None
             yield chunk
 
     def _finish_reason(self, reason: str, *, has_tools: bool) -> FinishReason:
@@ -164,12 +169,12 @@ class OpenAIModel:
         if isinstance(constraint, Choice):
             return self._chosen(text, constraint)
         # Servers that do not keep to schemas like to put JSON into a block of code.
-        found = _OBJECT.search(text)
+        found = JSON_OBJECT.search(text)
         try:
             value = json.loads(found.group() if found else text)
         except ValueError:
             value = None
-        if not _fits(value, constraint.schema):
+        if not fits(value, constraint.schema):
             raise ModelProtocolError(
                 f"{self._what} had to write JSON of the form {constraint.name!r}, and wrote something else."
             )
@@ -187,45 +192,68 @@ class OpenAIModel:
             raise ModelProtocolError(f"{self._what} had to choose one of {options}, and wrote something else.")
         return str(option)
 
-    async def _open(self, client: AsyncOpenAI, request: _Request) -> AsyncStream[ChatCompletionChunk]:
-        from openai import BadRequestError
+    async def _open_in_time(self, client: AsyncOpenAI, request: Request) -> AsyncStream[ChatCompletionChunk]:
+        """The stream, once its head has come. Raises what a model that says nothing raises, and RefusedError."""
+        try:
+            async with asyncio.timeout(self._idle_timeout_seconds):
+                return await self._open(client, request)
+        except TimeoutError:
+            raise self._idle() from None
 
+    def _idle(self) -> ModelUnavailableError:
+        return ModelUnavailableError(
+            f"{self._what} has written nothing for {self._idle_timeout_seconds:g} seconds. Try again in a moment."
+        )
+
+    async def _open(self, client: AsyncOpenAI, request: Request) -> AsyncStream[ChatCompletionChunk]:
+        from openai import APIStatusError
+
+        tried: set[tuple[str, frozenset[str]]] = set()
         while True:
             sent = self._form
+            tried.add(sent)
             try:
-                return await self._create(client, request)
-            except BadRequestError as error:
-                # Another call may have learned it meanwhile.
-                if sent == self._form and not self._has_learned(error, request):
+                upstream = await self._create(client, request)
+            except APIStatusError as error:
+                if error.status_code not in REFUSALS:
                     raise
+                # Another call may have learned it meanwhile.
+                if sent == self._form:
+                    self._learn(error, request)
+                if self._form in tried:
+                    # What the server says of it is for its owner.
+                    logger.warning("%s refused a request: %s", self._what, error)
+                    raise RefusedError(
+                        f"{self._what} refused the request (status {error.status_code}). Ask for less, or otherwise; its log "
+                        "here has the reason."
+                    ) from error
+            else:
+                self._known_limit_field = sent[0]
+                return upstream
 
     @property
     def _form(self) -> tuple[str, frozenset[str]]:
         """How requests are worded now, by what this server has refused."""
         return self._limit_field, frozenset(self._refused)
 
-    def _has_learned(self, error: BadRequestError, request: _Request) -> bool:
-        """Whether the refusal names a field that can be sent otherwise, or left out; from now on it is.
+    def _learn(self, refusal: APIStatusError, request: Request) -> None:
+        """What the refusal names is sent under another name, or left out, from now on.
 
-        Raises UnsupportedParameterError when it names one that the caller asked for.
+        Raises UnsupportedParameterError when it names what the caller asked for.
         """
-        refusal = str(error)
-        if self._limit_field in refusal and not self._knows_limit_field:
+        if not self._known_limit_field and names_field(refusal, self._limit_field):
             # The limit has an older name and a newer one.
             self._limit_field = "max_tokens" if self._limit_field != "max_tokens" else "max_completion_tokens"
-            self._knows_limit_field = True
-            return True
+            return
         for name in request.options.given() if not request.options.preferences else ():
-            if name == error.param or name in refusal:
+            if names_field(refusal, name):
                 raise UnsupportedParameterError(
                     f"{self._what} does not take this {name}. Leave it out, or give another value.", param=name
                 )
         # The prompt of a constrained call says what is asked for, too, and what comes is checked.
-        named = {name for name in request.droppable - self._refused if name in refusal}
-        self._refused |= named
-        return bool(named)
+        self._refused |= {name for name in request.droppable if names_field(refusal, name)}
 
-    async def _create(self, client: AsyncOpenAI, request: _Request) -> AsyncStream[ChatCompletionChunk]:
+    async def _create(self, client: AsyncOpenAI, request: Request) -> AsyncStream[ChatCompletionChunk]:
         dropped = self._refused & request.droppable
         sent = {name: value for name, value in request.all_fields().items() if name not in dropped}
         return cast(
@@ -237,95 +265,6 @@ class OpenAIModel:
                 **sent,
             ),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """What one call sends, but for the model's name and the token limit's."""
-
-    fields: Mapping[str, Any]
-    options: ModelOptions
-    max_tokens: int
-
-    def all_fields(self) -> dict[str, Any]:
-        return {"stream_options": {"include_usage": True}, **self.fields, **self.options.given()}
-
-    @property
-    def droppable(self) -> frozenset[str]:
-        """The fields without which the call still makes sense."""
-        preferred = self.options.given() if self.options.preferences else ()
-        return frozenset({"response_format", "stream_options", *preferred} & self.all_fields().keys())
-
-
-def _says_something(chunk: ChatCompletionChunk) -> bool:
-    """Whether the chunk has more in it than what keeps a connection open. A model that thinks says something."""
-    if chunk.usage:
-        return True
-    return any(
-        choice.finish_reason or any(value for name, value in choice.delta if name != "role") for choice in chunk.choices
-    )
-
-
-def _fields(
-    messages: Sequence[Message],
-    *,
-    tools: Sequence[ToolSpec],
-    constraint: Constraint | None,
-) -> dict[str, Any]:
-    fields: dict[str, Any] = {"messages": [_message(message) for message in messages]}
-    if tools:
-        fields["tools"] = [
-            {"type": "function", "function": {"name": t.name, "description": t.description, "parameters": t.parameters}}
-            for t in tools
-        ]
-    if constraint is not None:
-        fields["response_format"] = _format(constraint)
-    return fields
-
-
-def _message(message: Message) -> dict[str, Any]:
-    fields: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.tool_calls:
-        fields["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in message.tool_calls
-        ]
-    if message.tool_call_id:
-        fields["tool_call_id"] = message.tool_call_id
-    return fields
-
-
-def _fits(value: Any, schema: Mapping[str, Any]) -> bool:
-    """Whether a flat object has the fields that the schema asks for, each a text, and one of its options where it has some."""
-    if not isinstance(value, dict) or not set(schema["required"]) <= value.keys():
-        return False
-    fields: Mapping[str, Any] = schema["properties"]
-    return all(
-        isinstance(value[name], str) and value[name] in fields[name].get("enum", (value[name],)) for name in fields
-    )
-
-
-def _format(constraint: Constraint) -> dict[str, Any]:
-    """A strict schema, the form that every server with structured output knows; of a choice, one with a single field."""
-    if isinstance(constraint, JsonObject):
-        return {
-            "type": "json_schema",
-            "json_schema": {"name": constraint.name, "strict": True, "schema": constraint.schema},
-        }
-    schema = {
-        "type": "object",
-        "properties": {CHOICE_FIELD: {"type": "string", "enum": list(constraint.options)}},
-        "required": [CHOICE_FIELD],
-        "additionalProperties": False,
-    }
-    return {"type": "json_schema", "json_schema": {"name": CHOICE_FIELD, "strict": True, "schema": schema}}
-
-
-def _call_delta(call: ChoiceDeltaToolCall) -> ToolCallDelta:
-    function = call.function
-    return ToolCallDelta(
-        call.index, call.id or "", (function and function.name) or "", (function and function.arguments) or ""
-    )
 
 
 @asynccontextmanager
@@ -340,5 +279,7 @@ async def open_openai_model(
 ) -> AsyncIterator[OpenAIModel]:
     """The model; makes no connection before its first call. Raises ConfigurationError for an unknown provider."""
     dialect = dialect_of(provider, base_url)
-    async with open_openai(api_key=api_key, base_url=base_url, dialect=dialect, retries=retries) as openai:
+    async with open_openai(
+        api_key=api_key, base_url=base_url, dialect=dialect, retries=retries, read_timeout_seconds=idle_timeout_seconds
+    ) as openai:
         yield OpenAIModel(openai, model=model, dialect=dialect, idle_timeout_seconds=idle_timeout_seconds)

@@ -43,7 +43,7 @@ class RedisConversations:
     async def append(
         self, principal: Principal, conversation_id: str, messages: Sequence[Message], *, listed: bool = True
     ) -> None:
-        turns = [json.dumps({"role": m.role, "content": m.content}) for m in messages]
+        turns = [json.dumps({"role": m.role, "content": m.content}, ensure_ascii=False) for m in messages]
         title = next((_title(message.content) for message in messages if message.role == "user"), "")
         name, now = conversation_id if listed else "", int(time.time())
         args: list[str | int] = [MAX_TURNS, self._ttl_seconds, MAX_CONVERSATIONS, name, title, now, *turns]

@@ -63,7 +63,7 @@ def _as_shared(event: AnswerEvent) -> AnswerEvent:
         return event
     cache = CacheVerdict.SHARED if event.cache is CacheVerdict.MISS else event.cache
     # A verdict is paid for once.
-    return msgspec.structs.replace(event, cache=cache, judge_tokens=0)
+    return msgspec.structs.replace(event, cache=cache, judge_tokens=0, reading_tokens=0)
 
 
 class _Run:

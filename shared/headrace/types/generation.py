@@ -129,7 +129,7 @@ class ToolCallDelta:
 class ModelChunk:
     """One piece of a model's stream: text, pieces of tool calls, or (once, at the end) usage and finish reason.
 
-    The last one names the `model` that wrote.
+    The last one names the `model` that wrote; a `fallback` is another one than the configured.
     """
 
     text: str = ""
@@ -137,3 +137,4 @@ class ModelChunk:
     usage: Usage | None = None
     finish_reason: FinishReason | None = None
     model: str = ""
+    fallback: bool = False

@@ -23,6 +23,10 @@ class Conversation:
     updated_at: float
 
 
+# A longer style is an application's own, and is kept in every partition of the cache that has it.
+MOST_SHARED_STYLE = 2_000
+
+
 @dataclass(frozen=True, slots=True)
 class AnswerOptions:
     """How the caller wants the answer, within the deployment's rules.
@@ -38,6 +42,11 @@ class AnswerOptions:
     def key(self) -> str:
         """The options as text, from which `read` makes them again; empty when nothing is wanted."""
         return json.dumps([self.style, self.max_tokens, self.model.given()]) if self != AnswerOptions() else ""
+
+    @property
+    def is_for_sharing(self) -> bool:
+        """Whether others are likely to want the same: not with a seed, which asks for an answer of its own."""
+        return self.model.seed is None and len(self.style) <= MOST_SHARED_STYLE
 
     @classmethod
     def read(cls, key: str) -> AnswerOptions:

@@ -27,14 +27,16 @@ async def open_answering(settings: Settings, client: Redis) -> AsyncIterator[Ans
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings))
         embedder = await stack.enter_async_context(open_embedder(settings))
-        model = None
+        primary = model = None
         if settings.chat_model != EXTRACTIVE_MODEL:
-            model = await stack.enter_async_context(open_answering_model(settings))
+            primary = await stack.enter_async_context(open_chat_model(settings, settings.chat_model))
+            model = await stack.enter_async_context(open_answering_model(settings, primary))
         answerer, *others = answerers_on(model, settings)
         dialogue = None
-        if model is not None:
-            dialogue = await stack.enter_async_context(open_dialogue(settings, model))
-        near_questions = await stack.enter_async_context(open_near_questions(settings, chat_model=model))
+        if model is not None and primary is not None:
+            dialogue = await stack.enter_async_context(open_dialogue(settings, primary, model))
+        # A verdict is kept under its judge's name: no other model stands in for it.
+        near_questions = await stack.enter_async_context(open_near_questions(settings, chat_model=primary))
         reranker = await stack.enter_async_context(open_reranker(settings))
         registry = registry_on(client)
         yield AnswerDependencies(
@@ -63,14 +65,14 @@ def answerers_on(model: ChatModel | None, settings: Settings) -> list[Answerer]:
 
 
 @asynccontextmanager
-async def open_dialogue(settings: Settings, chat_model: ChatModel) -> AsyncIterator[DialogueManager]:
+async def open_dialogue(settings: Settings, chat_model: ChatModel, writer: ChatModel) -> AsyncIterator[DialogueManager]:
     """What reads messages, with the small model where one is configured, and converses."""
     from headrace.answering.dialogue import DialogueManager
 
     small = settings.judge_model
     shared = not small or small in {settings.chat_model, EXTRACTIVE_MODEL}
     async with nullcontext(chat_model) if shared else open_chat_model(settings, small) as reader:
-        yield DialogueManager(reader, chat_model, max_tokens=settings.answer_max_tokens)
+        yield DialogueManager(reader, writer, max_tokens=settings.answer_max_tokens)
 
 
 @asynccontextmanager
@@ -97,18 +99,17 @@ async def open_near_questions(
 
 
 @asynccontextmanager
-async def open_answering_model(settings: Settings) -> AsyncIterator[ChatModel]:
+async def open_answering_model(settings: Settings, primary: ChatModel) -> AsyncIterator[ChatModel]:
     """The language model that writes answers, with those that stand in for it."""
     names = [name.strip() for name in settings.fallback_models.split(",") if name.strip()]
+    if not names:
+        yield primary
+        return
     async with AsyncExitStack() as stack:
-        model = await stack.enter_async_context(open_chat_model(settings, settings.chat_model))
-        if not names:
-            yield model
-            return
         from headrace.models.fallback import FallbackModel
 
         others = [await stack.enter_async_context(_open_fallback_model(settings, name)) for name in names]
-        yield FallbackModel([model, *others])
+        yield FallbackModel([primary, *others])
 
 
 def _open_fallback_model(settings: Settings, model: str) -> AbstractAsyncContextManager[ChatModel]:

@@ -47,7 +47,8 @@ MOST_ALIASES = 8
 MOST_REJECTIONS = 10_000
 # What an entry takes beside its body and its row, in Redis.
 OVERHEAD_BYTES = 500
-# About a thousand partitions a tenant: each filter that is asked with makes one.
+# About a thousand partitions a tenant: each filter that is asked with makes one, and so do answers that are wanted in another
+# shape, which may fill half of it.
 MOST_PARTITIONS_TEXT = 24_000
 # A partition outlives its entries by so much.
 PARTITION_MARGIN = 1.1
@@ -187,7 +188,7 @@ class RedisCache:
         args: list[Any] = [
             answer.revision, key.id, f"{name}:{key.id}:{size}", uuid.uuid4().hex[:12], meta_of(key.partition),
             self._index.kind, name, row, max(ttl_ms, 1), int(self._limits.ttl_seconds * 1000 * PARTITION_MARGIN) + 1,
-            answer.usage.total_tokens, MOST_PARTITIONS_TEXT,
+            answer.usage.total_tokens, MOST_PARTITIONS_TEXT // (2 if key.partition.options else 1),
         ]  # fmt: skip
         args += [part for pair in fields.items() for part in pair]
         keys = [registry_key(tenant), scores, counters, entry_key(tenant, name, key.id), partition_key(tenant, name)]

@@ -1,0 +1,123 @@
+"""What Chat Completions calls things: requests and pieces of answers, to and from the domain's own values.
+
+Reference: https://platform.openai.com/docs/api-reference/chat
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from headrace.types import Constraint, JsonObject, Message, ModelOptions, ToolCallDelta, ToolSpec
+
+if TYPE_CHECKING:
+    from openai import APIStatusError
+    from openai.types.chat import ChatCompletionChunk
+    from openai.types.chat.chat_completion_chunk import ChoiceDeltaToolCall
+
+CHOICE_FIELD = "choice"
+# The statuses with which a server refuses a request for what is in it.
+REFUSALS = frozenset({400, 422})
+_REFUSES = r"(?:unsupported|not supported|unknown|unrecognized|unexpected|extra|not permitted|not allowed|invalid|must be|should be|does not (?:take|support))"
+JSON_OBJECT = re.compile(r"\{.*\}", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one call sends, but for the model's name and the token limit's."""
+
+    fields: Mapping[str, Any]
+    options: ModelOptions
+    max_tokens: int
+
+    def all_fields(self) -> dict[str, Any]:
+        return {"stream_options": {"include_usage": True}, **self.fields, **self.options.given()}
+
+    @property
+    def droppable(self) -> frozenset[str]:
+        """The fields without which the call still makes sense."""
+        preferred = self.options.given() if self.options.preferences else ()
+        return frozenset({"response_format", "stream_options", *preferred} & self.all_fields().keys())
+
+
+def says_something(chunk: ChatCompletionChunk) -> bool:
+    """Whether the chunk has more in it than what keeps a connection open. A model that thinks says something."""
+    if chunk.usage:
+        return True
+    return any(
+        choice.finish_reason or any(value for name, value in choice.delta if name != "role") for choice in chunk.choices
+    )
+
+
+def fields_of(
+    messages: Sequence[Message],
+    *,
+    tools: Sequence[ToolSpec],
+    constraint: Constraint | None,
+) -> dict[str, Any]:
+    """The fields of a request for a continuation of these messages."""
+    fields: dict[str, Any] = {"messages": [_message(message) for message in messages]}
+    if tools:
+        fields["tools"] = [
+            {"type": "function", "function": {"name": t.name, "description": t.description, "parameters": t.parameters}}
+            for t in tools
+        ]
+    if constraint is not None:
+        fields["response_format"] = _format(constraint)
+    return fields
+
+
+def _message(message: Message) -> dict[str, Any]:
+    fields: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        fields["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id:
+        fields["tool_call_id"] = message.tool_call_id
+    return fields
+
+
+def names_field(refusal: APIStatusError, field: str) -> bool:
+    """Whether the refusal is one of this field: by its own word, or by a sentence that says so."""
+    if getattr(refusal, "param", None) == field:
+        return True
+    name = rf"\b{re.escape(field)}\b"
+    return re.search(rf"{_REFUSES}[^.;]*{name}|{name}[^.;]*{_REFUSES}", str(refusal), re.IGNORECASE) is not None
+
+
+def fits(value: Any, schema: Mapping[str, Any]) -> bool:
+    """Whether a flat object has the fields that the schema asks for, each a text, and one of its options where it has some."""
+    if not isinstance(value, dict) or not set(schema["required"]) <= value.keys():
+        return False
+    fields: Mapping[str, Any] = schema["properties"]
+    return all(
+        isinstance(value[name], str) and value[name] in fields[name].get("enum", (value[name],)) for name in fields
+    )
+
+
+def _format(constraint: Constraint) -> dict[str, Any]:
+    """A strict schema, the form that every server with structured output knows; of a choice, one with a single field."""
+    if isinstance(constraint, JsonObject):
+        return {
+            "type": "json_schema",
+            "json_schema": {"name": constraint.name, "strict": True, "schema": constraint.schema},
+        }
+    schema = {
+        "type": "object",
+        "properties": {CHOICE_FIELD: {"type": "string", "enum": list(constraint.options)}},
+        "required": [CHOICE_FIELD],
+        "additionalProperties": False,
+    }
+    return {"type": "json_schema", "json_schema": {"name": CHOICE_FIELD, "strict": True, "schema": schema}}
+
+
+def call_delta(call: ChoiceDeltaToolCall) -> ToolCallDelta:
+    """A piece of a call of a tool."""
+    function = call.function
+    return ToolCallDelta(
+        call.index, call.id or "", (function and function.name) or "", (function and function.arguments) or ""
+    )
