@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from headrace.answering.cached import partition_of
 from headrace.answering.dependencies import AnswerDependencies
-from headrace.answering.prompt import REFUSAL
+from headrace.answering.phrases import PHRASES
 from headrace.embedders.minilm import MiniLMEmbedder
 from headrace.models.openai import OpenAIModel, open_openai_model
 from headrace.redis_state.registry import RedisRegistry
@@ -99,7 +99,7 @@ async def test_the_json_says_what_the_stream_says(url: str) -> None:
 async def test_what_the_documents_do_not_say_is_refused(url: str) -> None:
     for question in ("What is the capital of France?", "Who wrote Hamlet?"):
         answer = await ask(url, question)
-        assert (answer["answer"], answer["mode"], answer["citations"]) == (REFUSAL, "refused", [])
+        assert (answer["answer"], answer["mode"], answer["citations"]) == (PHRASES["en"].refusal, "refused", [])
 
 
 async def test_a_changed_document_changes_the_answer_at_once(url: str, library: Library) -> None:

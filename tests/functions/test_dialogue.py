@@ -14,7 +14,7 @@ import pytest
 
 from headrace.answering.prompt import CHARACTERS_PER_TOKEN, MOST_HISTORY_TOKENS, recent
 from headrace.models.openai import OpenAIModel, open_openai_model
-from headrace.types import Message, Principal
+from headrace.types import Document, DocumentKey, DocumentState, Message, Principal
 from tests.support import prompts
 from tests.support.http import served, sse_events
 from tests.support.library import Library
@@ -257,3 +257,23 @@ async def test_conversations_are_their_askers_alone(
                 assert response.status == 404
     async with aiohttp.ClientSession(mine) as session, session.get(f"/conversations/{name}") as response:
         assert response.status == 200
+
+
+async def test_a_refusal_names_what_came_nearest_and_what_is_still_being_read(
+    chat_app: Callable[..., Any], model: OpenAIModel, script: Script, library: Library, stack: AsyncExitStack
+) -> None:
+    for name in ("alpha.md", "beta.md"):
+        await library.put(name, LIBRARY[name])
+    script.reply = lambda _: " [none] Das steht nicht in den Unterlagen."
+    url = await stack.enter_async_context(served(chat_app(model)))
+    waiting = DocumentKey(f"documents/{library.tenant}/manual.pdf")
+    attempt = await library.registry.begin(waiting, embedding_model=library.embedder.model)
+    await library.registry.save(Document(waiting.key, DocumentState.PARSING), attempt)
+    for _ in range(2):
+        said = await asked(url, "Welche Farbe hat die Alpha-Pumpe?")
+        assert said["text"] == "Das steht nicht in den Unterlagen."
+        assert (said["done"]["mode"], said["done"]["unread"], said["done"]["cached"]) == ("refused", 1, False)
+        assert said["done"]["nearest"] == ["alpha.md", "beta.md"]
+    await library.registry.save(Document(waiting.key, DocumentState.FAILED, reason="empty"), attempt)
+    assert (await asked(url, "Welche Farbe hat die Alpha-Pumpe?"))["done"]["unread"] == 0
+    assert (await asked(url, "Welche Farbe hat die Alpha-Pumpe?"))["done"]["cached"] is True

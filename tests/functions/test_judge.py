@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from headrace.answering.answer import answer
 from headrace.answering.dependencies import AnswerDependencies, NearQuestions
 from headrace.answering.judge import ModelJudge
-from headrace.answering.prompt import REFUSAL
+from headrace.answering.phrases import PHRASES
 from headrace.errors import ModelProtocolError
 from headrace.models.openai import OpenAIModel, open_openai_model
 from headrace.retrieval.retriever import Retriever
@@ -123,7 +123,7 @@ async def test_verdicts_are_followed_kept_and_dropped_with_their_answer(
         tenant, judged_hits = await put(family, library), []
         for question in questions_of(family):
             status, text = await ask(deps, tenant, question)
-            assert text == REFUSAL or text.startswith(family.fact_of(question).answer), question
+            assert text == PHRASES["en"].refusal or text.startswith(family.fact_of(question).answer), question
             if status.cache is CacheVerdict.HIT:
                 assert status.judge_tokens > 0
                 judged_hits.append(question)
@@ -131,7 +131,7 @@ async def test_verdicts_are_followed_kept_and_dropped_with_their_answer(
         for question in questions_of(family):
             status, text = await ask(deps, tenant, question)
             assert (status.cache, status.judge_tokens) == (CacheVerdict.HIT, 0), question
-            assert text == REFUSAL or text.startswith(family.fact_of(question).answer), question
+            assert text == PHRASES["en"].refusal or text.startswith(family.fact_of(question).answer), question
         assert len(script.requests) == before, "a wording is judged once"
         # Another version of the source: every answer leaves, and every wording of it.
         await put(family, library, changed=True)
@@ -301,7 +301,7 @@ async def test_what_answers_nothing_or_is_too_long_to_be_read_whole_is_not_judge
     await library.put("pumps.txt", "The Alpha pump weighs 12 kg.")
     script.choose = lambda _: "A"
     deps = answer_deps(model, judge=model)
-    for reply in (REFUSAL, "It is heavy [1]. " + "very " * 1000):
+    for reply in ("[none] Nothing here answers that.", "It is heavy [1]. " + "very " * 1000):
         script.reply = constantly(reply)
         await ask(deps, library.tenant, ONE)
         status, _ = await ask(deps, library.tenant, OTHER)

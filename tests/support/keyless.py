@@ -9,6 +9,7 @@ from pathlib import Path
 
 from headrace.answering.extractive import ExtractiveAnswerer
 from headrace.answering.generation import answer_from
+from headrace.answering.phrases import PHRASES
 from headrace.parsers.readers import Source, read_blocks
 from headrace.retrieval.retriever import RetrievalOptions, Retriever
 from headrace.types import DoneEvent, Principal, Question, text_of
@@ -16,7 +17,7 @@ from tests.support.library import Library
 
 FOLDER = Path("tests/support/answers")
 HELD_OUT = FOLDER / "held_out"
-NEEDS_MODEL = "needs a language model"
+NEEDS_MODEL = [phrases.needs_model for phrases in PHRASES.values()]
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,12 @@ async def _ask(expected: Expected, retriever: Retriever, tenant: str) -> tuple[s
     events = [event async for event in answer_from(question, retrieval.passages, ExtractiveAnswerer())]
     answer = text_of(events)
     is_refusal = any(isinstance(event, DoneEvent) and event.mode.value == "refused" for event in events)
+    needs_model = any(sentence in answer for sentence in NEEDS_MODEL)
     if expected.model:
-        return ("right" if NEEDS_MODEL in answer else "refused" if is_refusal else "wrong"), answer
+        return ("right" if needs_model else "refused" if is_refusal else "wrong"), answer
     if expected.refused:
         return ("right" if is_refusal else "wrong"), answer
-    if is_refusal or NEEDS_MODEL in answer:
+    if is_refusal or needs_model:
         return "refused", answer
     said = [words in answer for words in expected.says]
     if any(words in answer for words in expected.without) or not any(said):

@@ -75,7 +75,7 @@ async function ask(question) {
   $("answer").className = "";
   $("status").className = "";
   $("status").textContent = "Searching …";
-  let text = "", note = "", finished = false;
+  let text = "", note = "", asked = "", finished = false;
   showAnswer("");
   const response = await call("chat", { method: "POST", headers: { "content-type": "application/json", "accept": "text/event-stream" },
     body: JSON.stringify({ question, ...(conversation && { conversation_id: conversation }) }) });
@@ -83,12 +83,19 @@ async function ask(question) {
   for await (const { name, data } of events(response)) {
     if (name === "status") {
       if (data.stage === "restarted") { text = ""; showAnswer(text); }
-      note = data.note || ""; $("status").textContent = data.stage === "searching" ? "Searching …" : note;
+      note = data.note || ""; asked = data.question || asked;
+      $("status").textContent = data.stage === "searching" ? `Searching …${asked && ` “${asked}”`}` : note;
     }
     else if (name === "token") { text += data.text; showAnswer(text); }
     else if (name === "citation") showCitation(data);
     else if (name === "error") throw new Error(data.message);
-    else if (name === "done") { finished = true; conversation = data.conversation_id; $("status").textContent = [note, data.cached && "Remembered answer."].filter(Boolean).join(" "); }
+    else if (name === "done") { finished = true; conversation = data.conversation_id; $("status").textContent = [
+        note, asked && `Asked as “${asked}”.`, data.cached && "Remembered answer.",
+        data.unread && `${data.unread} documents are still being read.`,
+        data.mode === "refused" && data.nearest.length && `Nearest: ${data.nearest.join(", ")}.`,
+        ...data.unsupported.map(each => `Not borne out by the documents: “${each.words}”.`),
+        data.forgotten && "This turn could not be kept.",
+      ].filter(Boolean).join(" "); }
   }
   if (!finished) throw new Error("The answer broke off. Ask again.");
 }

@@ -132,6 +132,8 @@ def origin_payload(event: DoneEvent, notice: str, unused: Sequence[str]) -> dict
         "fallback": event.fallback,
         "forgotten": event.forgotten,
         "unsupported": unsupported_payload(event),
+        "nearest": list(event.nearest),
+        "unread": event.unread,
         "unused": list(unused),
     }
 

@@ -92,7 +92,7 @@ def event_payload(event: AnswerEvent) -> dict[str, Any]:
             return usage_payload(usage)
         case DoneEvent():
             fields = {name: getattr(event, name) for name in event.__struct_fields__}
-            return {**fields, "unsupported": unsupported_payload(event)}
+            return {**fields, "unsupported": unsupported_payload(event), "nearest": list(event.nearest)}
 
 
 def unsupported_payload(event: DoneEvent) -> list[dict[str, str]]:

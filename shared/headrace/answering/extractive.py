@@ -15,6 +15,7 @@ from headrace.answering.asked import Asked, asked, carries, needs_model, same_wo
 from headrace.answering.citations import CitationFilter
 from headrace.answering.generation import as_shown, refuse
 from headrace.answering.limits import within
+from headrace.answering.phrases import phrases_for
 from headrace.answering.units import Unit, units_of
 from headrace.text.sentences import content_stems
 from headrace.types import (
@@ -31,13 +32,8 @@ from headrace.types import (
     UsageEvent,
 )
 
-NOTICE = "No language model wrote this: these are quotes from your documents."
-UNSTYLED = " They stand as they are, so instructions about tone and form have no effect."
-NEEDS_MODEL = "Summing up, comparing and ranking needs a language model, and none is configured (CHAT_MODEL)."
-NEAREST = " Nearest in your documents:"
-
 # Names how quotes are chosen: answers that another way chose are not shared.
-VERSION = 2
+VERSION = 3
 MAX_QUOTES = 3
 MAX_QUOTE_CHARACTERS = 400
 # A further quote must be at least this good beside the best one.
@@ -87,13 +83,15 @@ class ExtractiveAnswerer:
 def _events(question: Question, passages: Sequence[Passage]) -> Iterator[AnswerEvent]:
     wanted, is_beyond = asked(question.text), needs_model(question.text)
     quotes = _best_quotes(wanted, passages)
+    phrases = phrases_for(question.text)
     if not quotes:
-        yield from refuse(NEEDS_MODEL if is_beyond else "")
+        yield from refuse(phrases.needs_model if is_beyond else phrases.refusal)
         return
-    yield StatusEvent(Stage.ANSWERING, AnswerMode.EXTRACTIVE, NOTICE + (UNSTYLED if question.options.style else ""))
+    notice = f"{phrases.quotes} {phrases.unstyled}" if question.options.style else phrases.quotes
+    yield StatusEvent(Stage.ANSWERING, AnswerMode.EXTRACTIVE, notice)
     yield PassagesEvent(as_shown(passages))
     citations = CitationFilter(passages)
-    for piece in _pieces(quotes, wanted, NEEDS_MODEL + NEAREST if is_beyond else ""):
+    for piece in _pieces(quotes, wanted, f"{phrases.needs_model} {phrases.nearest}" if is_beyond else ""):
         yield from citations.feed(piece)
     yield from citations.close()
     yield UsageEvent(Usage())

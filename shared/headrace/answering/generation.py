@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from headrace.answering.citations import CitationFilter
 from headrace.answering.limits import within
-from headrace.answering.prompt import PROMPT_VERSION, REFUSAL, build_messages
+from headrace.answering.phrases import phrases_for
+from headrace.answering.prompt import PROMPT_VERSION, REFUSAL_MARK, build_messages
 from headrace.answering.verification import unsupported
 from headrace.errors import ModelUnavailableError
 from headrace.protocols import Answerer, ChatModel
@@ -35,14 +36,14 @@ def answer_from(
     # An answerer that needs a certain match knows by itself when there is none, and why.
     if passages or answerer.needs_certain_match:
         return answerer.answer(question, passages)
-    return within(refuse(), question.options)
+    return within(refuse(phrases_for(question.text).refusal), question.options)
 
 
-def refuse(reason: str = "") -> Iterator[AnswerEvent]:
+def refuse(reason: str) -> Iterator[AnswerEvent]:
     """The events of an answer that says that there is none."""
     yield StatusEvent(Stage.ANSWERING, AnswerMode.REFUSED)
     yield PassagesEvent(())
-    yield TokenEvent(reason or REFUSAL)
+    yield TokenEvent(reason)
     yield UsageEvent(Usage())
     yield DoneEvent(AnswerMode.REFUSED, FinishReason.REFUSED)
 
@@ -69,8 +70,8 @@ class LanguageModelAnswerer:
     async def answer(self, question: Question, passages: Sequence[Passage]) -> AsyncGenerator[AnswerEvent, None]:
         yield StatusEvent(Stage.ANSWERING, AnswerMode.GENERATED)
         yield PassagesEvent(as_shown(passages))
-        citations = CitationFilter(passages)
-        usage, text, shown, writer = Usage(), "", "", self._model.name
+        citations, refusal = CitationFilter(passages), _RefusalMark()
+        usage, shown, writer = Usage(), "", self._model.name
         reason: FinishReason | None = None
         is_fallback = False
         options = question.options
@@ -82,21 +83,53 @@ class LanguageModelAnswerer:
                 reason = chunk.finish_reason or reason
                 writer = chunk.model or writer
                 is_fallback = is_fallback or chunk.fallback
-                text += chunk.text
-                for event in citations.feed(chunk.text):
+                for event in citations.feed(refusal.feed(chunk.text)):
                     shown += event.text if isinstance(event, TokenEvent) else ""
                     yield event
-        for event in citations.close():
+        for event in (*citations.feed(refusal.close()), *citations.close()):
             shown += event.text if isinstance(event, TokenEvent) else ""
             yield event
         if reason is None:
             raise ModelUnavailableError(f"The language model {self._model.name!r} broke off its answer. Try again.")
         yield UsageEvent(usage)
         mode = AnswerMode.GENERATED
-        if reason is FinishReason.STOP and not citations.cited and REFUSAL.rstrip(".") in text:
+        if reason is FinishReason.STOP and not citations.cited and refusal.is_there:
             mode, reason = AnswerMode.REFUSED, FinishReason.REFUSED
         doubts = tuple(unsupported(shown, passages, question.text))
         yield DoneEvent(mode, reason, model=writer, fallback=is_fallback, unsupported=doubts)
+
+
+class _RefusalMark:
+    """Takes the mark of a refusal off an answer's beginning, which comes in pieces."""
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._is_decided = False
+        self._is_behind_mark = False
+        self.is_there = False
+
+    def feed(self, text: str) -> str:
+        """What can be said now."""
+        if self._is_decided:
+            # Nor is the space behind it said.
+            said = text.lstrip() if self._is_behind_mark else text
+            self._is_behind_mark = self._is_behind_mark and not said
+            return said
+        self._held += text
+        begun = self._held.lstrip()
+        if len(begun) < len(REFUSAL_MARK) and REFUSAL_MARK.startswith(begun):
+            return ""
+        self._is_decided = True
+        held, self._held = self._held, ""
+        self.is_there = begun.startswith(REFUSAL_MARK)
+        said = begun.removeprefix(REFUSAL_MARK).lstrip() if self.is_there else held
+        self._is_behind_mark = self.is_there and not said
+        return said
+
+    def close(self) -> str:
+        """What was held back."""
+        held, self._held = self._held, ""
+        return held
 
 
 def as_shown(passages: Sequence[Passage]) -> tuple[Passage, ...]:

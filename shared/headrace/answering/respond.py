@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import msgspec
 
 from headrace.answering.dependencies import AnswerDependencies
 from headrace.answering.dialogue import MessageKind
 from headrace.answering.generation import answer_from
-from headrace.types import AnswerEvent, Question, Retrieval, StatusEvent
+from headrace.errors import UnavailableError
+from headrace.types import AnswerEvent, AnswerMode, DoneEvent, Principal, Question, Retrieval, StatusEvent
+
+# A refusal waits so long for the number of documents that are still being read.
+COUNT_SECONDS = 0.5
 
 
 async def respond(
@@ -30,4 +35,19 @@ async def respond(
                 events = deps.dialogue.converse(question)
     async with aclosing(events):
         async for event in events:
-            yield msgspec.structs.replace(event, reading_tokens=tokens) if isinstance(event, StatusEvent) else event
+            if isinstance(event, StatusEvent):
+                yield msgspec.structs.replace(event, reading_tokens=tokens)
+            elif isinstance(event, DoneEvent) and event.mode is AnswerMode.REFUSED:
+                unread = await _unread(question.principal, deps)
+                yield msgspec.structs.replace(event, nearest=retrieval.nearest, unread=unread)
+            else:
+                yield event
+
+
+async def _unread(asker: Principal, deps: AnswerDependencies) -> int:
+    """How many documents that the asker may see are still being read; 0 when that can't be told soon."""
+    with suppress(UnavailableError, TimeoutError):
+        async with asyncio.timeout(COUNT_SECONDS):
+            found = await deps.registry.documents(asker.tenant)
+            return sum(not each.state.is_final for each in found if asker.may_see(each.groups))
+    return 0

@@ -43,6 +43,7 @@ FIRST_PAUSE_SECONDS = 0.02
 # Without a language model to judge, an answer needs a passage as good as one this much more similar than the floor.
 SURE_MARGIN = 0.2
 SCORE_MARGIN = 1e-4
+NEAREST_DOCUMENTS = 3
 MOST_PHRASING_CHARACTERS = 2_000
 
 
@@ -136,13 +137,14 @@ class Retriever:
         chosen = [with_similarity(passage, self._options.dense_weight) for passage in chosen]
         provenance = self._provenance(request, found, chosen, snapshot)
         is_sure = any(passage.score >= self._options.score_of(floor + SURE_MARGIN) for passage in chosen)
+        nearest = tuple(dict.fromkeys(passage.chunk.name for passage in found))[:NEAREST_DOCUMENTS]
         if strict and not is_sure:
-            return Retrieval((), provenance, is_sure)
+            return Retrieval((), provenance, is_sure, nearest)
         if strict or not self._options.context_tokens:
-            return Retrieval(tuple(chosen), provenance, is_sure)
+            return Retrieval(tuple(chosen), provenance, is_sure, nearest)
         tokens = self._options.context_tokens
         passages = await with_context(chosen, self._store, tenant=scope.tenant, max_tokens=tokens)
-        return Retrieval(passages, provenance, is_sure)
+        return Retrieval(passages, provenance, is_sure, nearest)
 
     def _provenance(
         self, request: SearchRequest, found: Sequence[Passage], chosen: Sequence[Passage], snapshot: RegistrySnapshot

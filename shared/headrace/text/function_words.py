@@ -4,6 +4,10 @@ The commonest of each in Snowball's stop word lists (https://snowballstem.org, B
 English (`war`, `men`, `pour`): a text's language is not known where words are counted.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
 _LISTS = (
     # German
     """
@@ -67,3 +71,24 @@ _ENGLISH = (
 FUNCTION_WORDS = frozenset(word for words in _LISTS for word in words.split() if len(word) > 1) - frozenset(_ENGLISH)
 # Of the languages that write compounds as one word: German, Dutch, Scandinavia's.
 COMPOUNDING_WORDS = frozenset(word for place in (0, 5, 6) for word in _LISTS[place].split()) - frozenset(_ENGLISH)
+# By language, as far as answers speak it; English for everything else.
+BY_LANGUAGE = {
+    "en": frozenset(
+        """
+        a an and any are at be by can could did do does for from had has have how i if in is it its many may me much must my no
+        not of on or our shall should that the their there this to we were what when where which who whose why will with
+        would you your
+        """.split()
+    ),
+    # `was` is left out above, for English.
+    **{
+        code: frozenset("was".split() if code == "de" else ()) | frozenset(_LISTS[place].split())
+        for place, code in enumerate(("de", "fr", "es", "it", "pt", "nl"))
+    },
+}
+
+
+def language_of(words: Iterable[str]) -> str:
+    """The language that most of the function words among these (lower case) are of; English where none is."""
+    found = list(words)
+    return max(BY_LANGUAGE, key=lambda code: (sum(word in BY_LANGUAGE[code] for word in found), code == "en"))

@@ -126,6 +126,9 @@ class DoneEvent(_Event, tag="done", frozen=True):
     `model` is the language model that wrote it; a `fallback` stood in for the configured one, and its answer is not kept.
     `forgotten` is true when the conversation could not be kept: a next question will not know of this one.
     `unsupported` are the sentences that the passages do not bear out.
+
+    Of an answer that there is none, `nearest` names the documents that came nearest, and `unread` is how many are still being
+    read: the answer may be in one of these, so it is not kept.
     """
 
     mode: AnswerMode
@@ -137,6 +140,8 @@ class DoneEvent(_Event, tag="done", frozen=True):
     fallback: bool = False
     forgotten: bool = False
     unsupported: tuple[Unsupported, ...] = ()
+    nearest: tuple[str, ...] = ()
+    unread: int = 0
 
 
 AnswerEvent = StatusEvent | PassagesEvent | TokenEvent | CitationEvent | UsageEvent | DoneEvent

@@ -84,12 +84,14 @@ class Provenance:
 class Retrieval:
     """The passages that may answer, best first, and what that choice depends on.
 
-    `is_sure` is whether one of them is so near to the question that it surely speaks of it.
+    `is_sure` is whether one of them is so near to the question that it surely speaks of it. `nearest` names the documents
+    that came nearest, whether or not they are near enough.
     """
 
     passages: tuple[Passage, ...]
     provenance: Provenance
     is_sure: bool = True
+    nearest: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
