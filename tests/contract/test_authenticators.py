@@ -91,9 +91,9 @@ RULES = json.dumps({
 async def test_an_iam_identity_is_mapped_to_a_principal(stack: AsyncExitStack, redis: Redis) -> None:
     door = await opened(stack, redis, auth="iam", iam_principals=RULES)
     staff = await door.authenticate(shown({"userArn": "arn:aws:sts::1:assumed-role/Staff/anna"}))
-    # All sessions of a role are one principal.
+    # All sessions of a role share its limits; their conversations are apart.
     assert staff == Principal(
-        "acme", frozenset({"hr"}), "arn:aws:sts::1:assumed-role/Staff", Role.WRITER, Limits(tokens_per_day=5)
+        "acme", frozenset({"hr"}), "arn:aws:sts::1:assumed-role/Staff", Role.WRITER, Limits(tokens_per_day=5), "anna"
     )
     user = await door.authenticate(shown({"userArn": "arn:aws:iam::1:user/bob"}))
     assert user == Principal("beta", frozenset(), "arn:aws:iam::1:user/bob", Role.READER)

@@ -365,8 +365,8 @@ async def test_forget_partitions(state: State) -> None:
 
 
 async def test_append_turns(state: State) -> None:
-    key, names, titles = (f"{{{state.tenant}}}:{name}" for name in ("conversation", "conversations", "titles"))
-    keys = [key, names, titles]
+    keys = [f"{{{state.tenant}}}:{name}" for name in ("conversation", "conversations", "titles", "gone")]
+    key, names, titles, _ = keys
     assert await state.run("append_turns", keys, 3, 60, 2, "one", "First?", 1000, "a", "b") == 0
     assert await state.run("append_turns", keys, 3, 60, 2, "one", "Second?", 1010, "c", "d") == 0
     assert await state.client.lrange(key, 0, -1) == [b"b", b"c", b"d"]
@@ -383,6 +383,18 @@ async def test_append_turns(state: State) -> None:
     assert await state.client.zrange(names, 0, -1) == [b"late"], "one without a name is not listed"
     assert 0 < await state.client.ttl(names) <= 60
     assert 0 < await state.client.ttl(titles) <= 60
+
+
+async def test_delete_conversation(state: State) -> None:
+    keys = [f"{{{state.tenant}}}:{name}" for name in ("conversation", "conversations", "titles", "gone")]
+    assert await state.run("delete_conversation", keys, "one", 60) == 0
+    assert not await state.client.exists(keys[3])
+    await state.run("append_turns", keys, 3, 60, 2, "one", "?", 1000, "a", "b")
+    assert await state.run("delete_conversation", keys, "one", 60) == 1
+    assert [await state.client.exists(key) for key in keys] == [0, 0, 0, 1]
+    assert await state.run("append_turns", keys, 3, 60, 2, "one", "?", 1001, "c") == -1, "it does not come back"
+    assert not await state.client.exists(keys[0])
+    assert 0 < await state.client.ttl(keys[3]) <= 60
 
 
 async def test_admit(state: State) -> None:

@@ -365,8 +365,12 @@ class CacheTruth(RuleBasedStateMachine):
     def say_it_is_wrong(self, question: str, scope: frozenset[str], process: int) -> None:
         async def say() -> None:
             events = await self._ask(question, scope, {}, process)
-            answer_id = next(event.answer_id for event in events if isinstance(event, DoneEvent))
-            assert answer_id is not None
+            done = next(event for event in events if isinstance(event, DoneEvent))
+            answer_id = done.answer_id
+            if answer_id is None:
+                # Nothing was found while a document is being read: that is nobody else's answer.
+                assert done.unread
+                return
             cache, _ = self._processes[1 - process]
             await cache.invalidate(self._tenant, [answer_id], InvalidationReason.WRONG)
             again = await self._ask_and_check(question, scope, {}, process)

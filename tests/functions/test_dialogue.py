@@ -5,6 +5,7 @@ The model double reads by a table. Which passage is found for what it writes is 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -12,9 +13,10 @@ from typing import Any
 import aiohttp
 import pytest
 
+from headrace.answering.dialogue import DialogueManager
 from headrace.answering.prompt import CHARACTERS_PER_TOKEN, MOST_HISTORY_TOKENS, recent
 from headrace.models.openai import OpenAIModel, open_openai_model
-from headrace.types import Document, DocumentKey, DocumentState, Message, Principal
+from headrace.types import Document, DocumentKey, DocumentState, Message, Principal, Question
 from tests.support import prompts
 from tests.support.http import served, sse_events
 from tests.support.library import Library
@@ -277,3 +279,41 @@ async def test_a_refusal_names_what_came_nearest_and_what_is_still_being_read(
     await library.registry.save(Document(waiting.key, DocumentState.FAILED, reason="empty"), attempt)
     assert (await asked(url, "Welche Farbe hat die Alpha-Pumpe?"))["done"]["unread"] == 0
     assert (await asked(url, "Welche Farbe hat die Alpha-Pumpe?"))["done"]["cached"] is True
+
+
+async def test_a_refusal_that_nobody_could_read_is_not_kept(
+    chat_app: Callable[..., Any], model: OpenAIModel, script: Script, library: Library, stack: AsyncExitStack
+) -> None:
+    await library.put("leave.md", LIBRARY["leave.md"])
+    script.read = lambda _: {"kind": "what"}
+    url = await stack.enter_async_context(served(chat_app(model, reader=model)))
+    said = await asked(url, "Hello!")
+    assert (said["done"]["mode"], said["done"]["provisional"]) == ("refused", True)
+    script.read = read
+    assert (await asked(url, "Hello!"))["text"] == "With pleasure."
+
+
+async def test_a_conversation_that_was_forgotten_does_not_come_back(url: str, script: Script) -> None:
+    name = (await asked(url, Q_LEAVE))["done"]["conversation_id"]
+    script.token_gap_seconds = 0.2
+    answering = asyncio.create_task(asked(url, Q_PUMP, name))
+    async with asyncio.timeout(5):
+        while not script.open_streams:
+            await asyncio.sleep(0.01)
+    async with aiohttp.ClientSession(url) as session:
+        async with session.delete(f"/conversations/{name}") as response:
+            assert response.status == 204
+        await answering
+        async with session.get("/conversations") as response:
+            assert (await response.json())["conversations"] == []
+        async with session.get(f"/conversations/{name}") as response:
+            assert response.status == 404
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 3_000, '{"kind":"documents","question":"a\\ud800b"}', '{"kind":"documents"}', "{}", "null"]
+)
+async def test_what_a_reader_may_write_is_no_fault_of_the_answer(model: OpenAIModel, script: Script, text: str) -> None:
+    script.constrained = text
+    dialogue = DialogueManager(model, model, max_tokens=100)
+    assert await dialogue.interpret(Question("And?", Principal(), history=[Message("user", "x")])) is None

@@ -89,9 +89,10 @@ async def test_a_whole_answer_goes_from_it_to_openais_client(
     messages: Any = [{"role": "user", "content": "How long is parental leave?"}]
     async with served(chat_app(model)) as url, openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="any") as client:
         whole = await client.chat.completions.create(model="headrace", messages=messages, max_tokens=30, seed=1)
-        assert whole.choices[0].finish_reason == "length"
+        # Noise may end by itself, too.
+        reason = whole.choices[0].finish_reason
         assert whole.usage is not None
-        assert whole.usage.completion_tokens == 30
+        assert whole.usage.completion_tokens == 30 if reason == "length" else reason == "stop"
         chunks = [
             chunk
             async for chunk in await client.chat.completions.create(
@@ -99,9 +100,8 @@ async def test_a_whole_answer_goes_from_it_to_openais_client(
             )
         ]
         assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == whole.choices[0].message.content
-        assert chunks[-1].choices[0].finish_reason == "length"
+        assert chunks[-1].choices[0].finish_reason == reason
         made = await client.responses.create(
             model="headrace", input="How long is parental leave?", max_output_tokens=30
         )
-        # Noise may end by itself, too.
         assert made.status in {"incomplete", "completed"}

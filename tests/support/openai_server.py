@@ -62,6 +62,8 @@ class Script:
     lists_models: bool = True
     # What it refuses every request with, and with which status.
     refusal: str = ""
+    # What it writes wherever a schema is asked for, whatever the schema says.
+    constrained: str | None = None
     refusal_status: int = 400
 
     def choices(self) -> list[dict[str, Any]]:
@@ -202,6 +204,8 @@ async def _stream(script: Script, body: dict[str, Any], failure: str | None) -> 
 
 def _constrained(script: Script, body: dict[str, Any]) -> str:
     """What it writes where a schema is asked for: a choice, or what it reads a message as."""
+    if script.constrained is not None:
+        return script.constrained
     schema = body["response_format"]["json_schema"]["schema"]
     if "kind" in schema["properties"]:
         return json.dumps(script.read(_prompt(body)), ensure_ascii=False)

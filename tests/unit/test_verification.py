@@ -126,3 +126,39 @@ def test_what_is_looked_at(answer: str, question: str, is_doubted: bool) -> None
 def test_a_number_has_the_values_that_its_notation_may_have(text: str, values: list[Decimal]) -> None:
     (figure,) = figures_of(text)
     assert figure.values == {Decimal(value).normalize() for value in values}
+
+
+# What people write, of each kind: an answer, its passage, and whether it is doubted.
+ORDINARY = (
+    ("Frist: 15.03.2023 [1].", "Die Frist endet am 15.03.2024.", True), ("Frist: 15.03.2024 [1].", "Die Frist endet am 15.03.2024.", False),
+    ("Due 15.03.2024 [1].", "It is due on 15 March 2024.", False), ("Due 2024-03-15 [1].", "It is due on March 15, 2024.", False),
+    ("Due 16 March 2024 [1].", "It is due on 15 March 2024.", True), ("It was in 2024 [1].", "It is due on 15.03.2024.", False),
+    ("Am 15. März 2024 [1].", "Fällig: 2024-03-15", False), ("Le 3 mai 2023 [1].", "Fait le 4 mai 2023.", True),
+    ("Install 2.4.9 [1].", "Install version 2.4.1.", True), ("Version 2.4.1 [1].", "Use v2.4.1 here.", False),
+    ("Use 10.0.0.9 [1].", "Use 10.0.0.1 for it.", True), ("It opens at 9:00 [1].", "It opens at 9 am.", False),
+    ("It opens at 9:30 [1].", "It opens at 9:15.", True), ("年假为30天[1]。", "年假为26天。", True), ("年假为 26 天 [1]。", "年假为26天。", False),
+    ("It costs 5 € [1].", "Price: EUR5", False), ("2 billion euros [1].", "It made 2 million euros.", True),
+    ("2,5 Mio. Euro kostet es [1].", "Kosten: 2.500.000 Euro", False), ("€1.2 million [1].", "It made €1.2 billion.", True),
+    ("2 million EUR [1].", "It made 2,000,000 EUR.", False), ("At -20 °C [1].", "At 20 °C it runs.", True), ("At -20 °C [1].", "At \N{MINUS SIGN}20 °C it runs.", False),
+    ("From 10-20 kg [1].", "Between 10 and 20 kg.", False), ("It takes 5 mW [1].", "It takes 5 MW.", True), ("15 an hour [1].", "Pay is 15 euros per hour.", False),
+    ("It lasts three days [1].", "It lasts five days.", True), ("Es dauert fünf Tage [1].", "Es dauert 5 Tage.", False), ("Es dauert 1 Tag [1].", "Es dauert ein Tag.", False),
+    ("One of them fits [1].", "The pump fits.", False), ("Sono 3 mesi [1].", "Sono 3 giorni.", True), ("See page 12 [1].", "The pump fits.", True),
+    ("Call 030 123456 [1].", "Call 030 123456.", False), ("100 Mbit/s [1].", "It has 100 Gbit/s.", True), ("5 % [1].", "It is 5 percent.", False),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "passage", "is_doubted"), ORDINARY)
+def test_ordinary_figures(answer: str, passage: str, is_doubted: bool) -> None:
+    assert bool(list(unsupported(answer, passages_of(passage), "What is it?"))) is is_doubted
+
+
+def test_the_question_lends_its_figures_and_words_and_no_more() -> None:
+    shown = passages_of("Leave is 26 weeks.", "Notice is 9 days.")
+    for answer, question, is_doubted in (
+        ("It is not 30 weeks [1].", "Is leave 30 weeks?", False), ("It is 30 months [1].", "Is leave 30 weeks?", True),
+        ("It is 1 year [2].", "Which one applies to me?", True),
+        ("The documents do not define “gross misconduct”.", "What does “gross misconduct” mean?", False),
+    ):  # fmt: skip
+        assert bool(list(unsupported(answer, shown, question))) is is_doubted, answer
+    page = Passage(Chunk("documents/a.pdf", 1, 0, "The pump fits.", page=12), 0.5)
+    assert list(unsupported("See page 12 [1].", [page], "Where?")) == []

@@ -97,7 +97,11 @@ async def answer_or_reuse(query: CacheQuery, deps: AnswerDependencies) -> AsyncG
     made: list[AnswerEvent] = []
     async with aclosing(respond(question, retrieval, deps)) as events:
         async for event in events:
-            if isinstance(event, DoneEvent) and event.finish_reason.is_whole and not (event.fallback or event.unread):
+            if (
+                isinstance(event, DoneEvent)
+                and event.finish_reason.is_whole
+                and not (event.fallback or event.unread or event.provisional)
+            ):
                 event = msgspec.structs.replace(event, answer_id=query.key.answer_id)  # noqa: PLW2901 - the same event
                 made.append(event)
                 await _keep(query, CachedAnswer(query.revision, time.time(), tuple(made), retrieval.provenance), deps)

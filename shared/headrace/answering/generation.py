@@ -95,7 +95,7 @@ class LanguageModelAnswerer:
         mode = AnswerMode.GENERATED
         if reason is FinishReason.STOP and not citations.cited and refusal.is_there:
             mode, reason = AnswerMode.REFUSED, FinishReason.REFUSED
-        doubts = tuple(unsupported(shown, passages, question.text))
+        doubts = () if mode is AnswerMode.REFUSED else tuple(unsupported(shown, passages, question.text))
         yield DoneEvent(mode, reason, model=writer, fallback=is_fallback, unsupported=doubts)
 
 

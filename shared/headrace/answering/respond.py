@@ -25,10 +25,11 @@ async def respond(
 
     Where nothing was found that surely speaks of the question, it may ask nothing of the documents: a model reads it first.
     """
-    tokens = 0
+    tokens, is_provisional = 0, False
     events = answer_from(question, retrieval.passages, deps.answerer)
     if deps.dialogue is not None and not (retrieval.is_sure or question.is_interpreted or question.history):
         read = await deps.dialogue.interpret(question)
+        is_provisional = read is None
         if read is not None:
             tokens = read.usage.total_tokens
             if read.kind is MessageKind.CONVERSATION:
@@ -39,7 +40,9 @@ async def respond(
                 yield msgspec.structs.replace(event, reading_tokens=tokens)
             elif isinstance(event, DoneEvent) and event.mode is AnswerMode.REFUSED:
                 unread = await _unread(question.principal, deps)
-                yield msgspec.structs.replace(event, nearest=retrieval.nearest, unread=unread)
+                yield msgspec.structs.replace(
+                    event, nearest=retrieval.nearest, unread=unread, provisional=is_provisional
+                )
             else:
                 yield event
 

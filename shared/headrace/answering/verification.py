@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from decimal import Decimal
 
 from headrace.text.figures import Figure, figures_of
 from headrace.text.sentences import sentence_spans
@@ -28,7 +27,7 @@ _NOT_WORDS = re.compile(r"[\W_]+")
 def unsupported(answer: str, passages: Sequence[Passage], question: str) -> Iterator[Unsupported]:
     """The sentences that the passages do not bear out, each with its first doubt."""
     texts = [_Text(passage) for passage in passages]
-    asked = {value for figure in figures_of(question, in_words=True) for value in figure.values}
+    asked = _Asked(question)
     plain = _LATE_MARKERS.sub(lambda found: f"{found.group(2)}{found.group(1)}", _CODE.sub(" ", answer))
     # What ends a sentence within a quotation does not end the one that it stands in.
     whole = _QUOTATION.sub(lambda found: found.group().translate(_SET_ASIDE), plain)
@@ -40,18 +39,17 @@ def unsupported(answer: str, passages: Sequence[Passage], question: str) -> Iter
             yield Unsupported(sentence, *doubt)
 
 
-def _doubt(
-    sentence: str, cited: Sequence[_Text], texts: Sequence[_Text], asked: set[Decimal]
-) -> tuple[Doubt, str] | None:
+def _doubt(sentence: str, cited: Sequence[_Text], texts: Sequence[_Text], asked: _Asked) -> tuple[Doubt, str] | None:
     """What is wrong with the sentence, and with which of its words. Without citations, any passage may bear it out."""
     near = cited or texts
     for quotation in _QUOTATION.findall(sentence):
         parts = [part for part in map(_words, _GAP.split(quotation)) if part]
-        if not any(text.says(parts) for text in near):
+        if not asked.says(parts) and not any(text.says(parts) for text in near):
             is_elsewhere = any(text.says(parts) for text in texts)
             return Doubt.MISATTRIBUTED if is_elsewhere else Doubt.QUOTATION, quotation
     for figure in figures_of(sentence):
-        if figure.values & asked:
+        # In words, only what counts something: "one" and "drei" are many things.
+        if (figure.is_word and (not figure.unit or figure.may_be_an_article)) or asked.names(figure):
             continue
         alike = [other for text in near for other in text.figures if other.values & figure.values]
         if not alike:
@@ -62,13 +60,11 @@ def _doubt(
     return None
 
 
-class _Text:
-    """What a passage says, for looking things up in it."""
+class _Words:
+    """The words of a text, for looking for others in them."""
 
-    def __init__(self, passage: Passage) -> None:
-        said = f"{passage.chunk.text_to_embed}\n{passage.context}"
-        self.figures: tuple[Figure, ...] = tuple(figures_of(said, in_words=True))
-        self._words = _words(said)
+    def __init__(self, text: str) -> None:
+        self._words = _words(text)
 
     def says(self, parts: Sequence[str]) -> bool:
         """Whether it has these words, part after part."""
@@ -78,6 +74,27 @@ class _Text:
             if place < 0:
                 return False
         return True
+
+
+class _Text(_Words):
+    """What a passage says, its place included."""
+
+    def __init__(self, passage: Passage) -> None:
+        said = f"{passage.chunk.text_to_embed}\n{passage.chunk.place}\n{passage.context}"
+        super().__init__(said)
+        self.figures: tuple[Figure, ...] = tuple(figures_of(said, parts=True))
+
+
+class _Asked(_Words):
+    """What the question says, which an answer may repeat."""
+
+    def __init__(self, question: str) -> None:
+        super().__init__(question)
+        self._figures = [each for each in figures_of(question, parts=True) if not each.may_be_an_article]
+
+    def names(self, figure: Figure) -> bool:
+        """Whether it has the figure, with no other unit."""
+        return any(other.values & figure.values and other.unit in {"", figure.unit} for other in self._figures)
 
 
 def _words(text: str) -> str:

@@ -18,7 +18,7 @@ CHALLENGE = (
     "Sign the request with AWS credentials (Signature Version 4), as an identity that may call this function's URL."
 )
 # The session of an assumed role has a name of its own: `arn:aws:sts::1:assumed-role/Role/session`.
-_SESSION = re.compile(r"(:assumed-role/[^/]+)/.+$")
+_SESSION = re.compile(r"(:assumed-role/[^/]+)/(.+)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,9 @@ class IamAuthenticator:
             return None
         for rule in self._rules:
             if fnmatch.fnmatchcase(arn, rule.pattern):
-                return replace(rule.principal, id=_SESSION.sub(r"\1", arn))
+                session = _SESSION.search(arn)
+                # Limits are the role's; under IAM Identity Center the session is the person, whose conversations are nobody else's.
+                return replace(rule.principal, id=_SESSION.sub(r"\1", arn), session=session.group(2) if session else "")
         raise ForbiddenError(f"{arn} may call this URL, but IAM_PRINCIPALS names no tenant for it. Ask the owner.")
 
 

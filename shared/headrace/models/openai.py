@@ -172,7 +172,9 @@ class OpenAIModel:
         found = JSON_OBJECT.search(text)
         try:
             value = json.loads(found.group() if found else text)
-        except ValueError:
+            # Half a surrogate pair is JSON, and no character.
+            json.dumps(value, ensure_ascii=False).encode()
+        except (ValueError, RecursionError):
             value = None
         if not fits(value, constraint.schema):
             raise ModelProtocolError(

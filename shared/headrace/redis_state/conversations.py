@@ -18,6 +18,8 @@ MAX_CONVERSATIONS = 200
 MAX_TITLE_CHARACTERS = 120
 # Of the turns before a question, no more are read.
 LAST_TURNS = 40
+# An answer that was on its way when its conversation was forgotten does not bring it back; none takes longer than this.
+GONE_SECONDS = 900
 # An answer that is made waits so long for its turn to be remembered, and a question for the turns before it.
 TIMEOUT_SECONDS = 0.5
 CONVERSATIONS = "The memory of conversations (Redis)"
@@ -30,6 +32,7 @@ class RedisConversations:
         self._client = client
         self._ttl_seconds = ttl_seconds
         self._append = script(client, "append_turns")
+        self._delete = script(client, "delete_conversation")
 
     async def check(self) -> None:
         async with registry_use(what=CONVERSATIONS):
@@ -48,7 +51,8 @@ class RedisConversations:
         name, now = conversation_id if listed else "", int(time.time())
         args: list[str | int] = [MAX_TURNS, self._ttl_seconds, MAX_CONVERSATIONS, name, title, now, *turns]
         async with registry_use(TIMEOUT_SECONDS, CONVERSATIONS):
-            await self._append(keys=[_key(principal, conversation_id), *_lists(principal)], args=args)
+            key = _key(principal, conversation_id)
+            await self._append(keys=[key, *_lists(principal), f"{key}:gone"], args=args)
 
     async def all(self, principal: Principal) -> list[Conversation]:
         names, titles = _lists(principal)
@@ -70,18 +74,16 @@ class RedisConversations:
     async def delete(self, principal: Principal, conversation_id: str) -> bool:
         names, titles = _lists(principal)
         async with registry_use(what=CONVERSATIONS):
-            gone = await self._client.delete(_key(principal, conversation_id))
-            await self._client.zrem(names, conversation_id)
-            await self._client.hdel(titles, conversation_id)
-        return bool(gone)
+            keys = [_key(principal, conversation_id), names, titles]
+            return bool(await self._delete(keys=[*keys, f"{keys[0]}:gone"], args=[conversation_id, GONE_SECONDS]))
 
 
 def _key(principal: Principal, conversation_id: str) -> str:
-    return conversation_key(principal.tenant, principal.id, conversation_id)
+    return conversation_key(principal.tenant, principal.owner, conversation_id)
 
 
 def _lists(principal: Principal) -> tuple[str, str]:
-    return conversations_key(principal.tenant, principal.id), titles_key(principal.tenant, principal.id)
+    return conversations_key(principal.tenant, principal.owner), titles_key(principal.tenant, principal.owner)
 
 
 def _title(text: str) -> str:

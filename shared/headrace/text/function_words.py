@@ -75,20 +75,34 @@ COMPOUNDING_WORDS = frozenset(word for place in (0, 5, 6) for word in _LISTS[pla
 BY_LANGUAGE = {
     "en": frozenset(
         """
-        a an and any are at be by can could did do does for from had has have how i if in is it its many may me much must my no
+        a about all an and any are at be by can compare could describe did do does explain find for from give had has have how i if
+        in into is it its list many may me much must my no per show summarise summarize tell than then these those who
         not of on or our shall should that the their there this to we were what when where which who whose why will with
         would you your
         """.split()
     ),
-    # `was` is left out above, for English.
+    # `was` and `die` are left out above, for English.
     **{
-        code: frozenset("was".split() if code == "de" else ()) | frozenset(_LISTS[place].split())
+        code: frozenset("was die".split() if code == "de" else ()) | frozenset(_LISTS[place].split())
         for place, code in enumerate(("de", "fr", "es", "it", "pt", "nl"))
     },
 }
 
 
+_IN_ENGLISH_TOO = frozenset(
+    """
+    per die van os dos la las los le les de des di da del den der el en es est et il in is la ma me mi mon no non nos on os ou per plus
+    qui sa se si sin so son sur sus te ten tot tu un una van vis was con come sale sono elle par pour comment man bin also die der
+    """.split()
+)
+
+
 def language_of(words: Iterable[str]) -> str:
-    """The language that most of the function words among these (lower case) are of; English where none is."""
-    found = list(words)
-    return max(BY_LANGUAGE, key=lambda code: (sum(word in BY_LANGUAGE[code] for word in found), code == "en"))
+    """The language that most of the function words among these (lower case) are of; English where none is.
+
+    One word that is an English one, or a name, as well does not make another language.
+    """
+    found = set(words)
+    counts = {code: len(found & known) for code, known in BY_LANGUAGE.items()}
+    best = max(counts, key=lambda code: (counts[code], code == "en"))
+    return best if counts[best] > 1 or found & (BY_LANGUAGE[best] - _IN_ENGLISH_TOO) else "en"

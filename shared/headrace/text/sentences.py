@@ -16,7 +16,8 @@ _ORDINAL = re.compile(
     r"(?:^|\n)\s*\(?\d{1,3}\.$|\b(?:zum|am|vom|bis|dem|den|des|der|im|jeden|ab)\s\d{1,2}\.$", re.IGNORECASE
 )
 _ABBREVIATION = re.compile(
-    r"(?:\b(?:e\.g|i\.e|etc|cf|vs|approx|no|nr|fig|dr|mr|mrs|ms|prof|st|inc|ltd|co)|\b[A-Z])\.$", re.IGNORECASE
+    r"(?:\b(?:e\.g|i\.e|z\.b|etc|cf|ca|bzw|vs|approx|max|mio|mrd|no|nr|fig|dr|mr|mrs|ms|prof|st|inc|ltd|co)|\b[A-Z])\.$",
+    re.IGNORECASE,
 )
 _WORD = re.compile(r"\w+(?:[.'’-]\w+)*")
 # Letters of scripts that are written without spaces between words (Thai, Lao, Burmese, Khmer, Chinese, Japanese), and of

@@ -127,6 +127,8 @@ class DoneEvent(_Event, tag="done", frozen=True):
     `forgotten` is true when the conversation could not be kept: a next question will not know of this one.
     `unsupported` are the sentences that the passages do not bear out.
 
+    One that is `provisional` was made without a part that would have had a say, and is not kept.
+
     Of an answer that there is none, `nearest` names the documents that came nearest, and `unread` is how many are still being
     read: the answer may be in one of these, so it is not kept.
     """
@@ -142,6 +144,7 @@ class DoneEvent(_Event, tag="done", frozen=True):
     unsupported: tuple[Unsupported, ...] = ()
     nearest: tuple[str, ...] = ()
     unread: int = 0
+    provisional: bool = False
 
 
 AnswerEvent = StatusEvent | PassagesEvent | TokenEvent | CitationEvent | UsageEvent | DoneEvent

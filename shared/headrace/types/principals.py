@@ -42,13 +42,22 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks: a tenant, the groups that the principal belongs to, a name within the tenant, a role, and limits."""
+    """Who asks: a tenant, the groups that the principal belongs to, a name within the tenant, a role, and limits.
+
+    Where several people share a name, as with an IAM role, `session` tells them apart.
+    """
 
     tenant: str = DEFAULT_TENANT
     groups: frozenset[str] = frozenset()
     id: str = "everybody"
     role: Role = Role.READER
     limits: Limits = Limits()
+    session: str = ""
+
+    @property
+    def owner(self) -> str:
+        """Whose conversations they are."""
+        return f"{self.id}/{self.session}" if self.session else self.id
 
     @property
     def scope(self) -> Scope:

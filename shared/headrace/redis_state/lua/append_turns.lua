@@ -1,7 +1,8 @@
 -- Add turns to a conversation, and note it among its principal's. A script, because a transaction blocks the event loop in
 -- cluster mode.
--- KEYS conversation, the principal's conversations, their titles. ARGV most turns, seconds to keep, most conversations, the
+-- KEYS conversation, the principal's conversations, their titles, the mark that it was forgotten. ARGV most turns, seconds to keep, most conversations, the
 -- conversation's name (empty: it is not listed), a title for a new one, now in seconds, turns.
+if redis.call('EXISTS', KEYS[4]) == 1 then return -1 end
 redis.call('RPUSH', KEYS[1], unpack(ARGV, 7))
 redis.call('LTRIM', KEYS[1], -tonumber(ARGV[1]), -1)
 redis.call('EXPIRE', KEYS[1], ARGV[2])
