@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol, TypeVar
 
 from fastapi import Request
-from fastapi.responses import StreamingResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from functions.chat.dependencies import ChatDependencies, visit_of
@@ -38,16 +38,23 @@ class AnswerWriter(Protocol):
     def write_error(self, error: Exception) -> bytes:
         """What a fault is, after which nothing comes."""
 
+    def whole(self, events: Sequence[AnswerEvent]) -> dict[str, Any]:
+        """What all events are together."""
+
 
 async def whole_answer(
     question: Question,
     answering: AnswerDependencies,
     request: Request,
     deps: ChatDependencies,
+    writer: AnswerWriter,
     *,
     deadline_seconds: float,
-) -> list[AnswerEvent]:
-    """Every event of the answer. Raises HeadraceError, TimeoutError at the deadline, AbandonedError when the client left."""
+) -> JSONResponse:
+    """The whole answer, in the form that `writer` gives it.
+
+    Raises HeadraceError, TimeoutError at the deadline, AbandonedError when the client left.
+    """
     visit = visit_of(request)
     visit.begin_search(deps.load)
 
@@ -62,7 +69,8 @@ async def whole_answer(
     events = await unless_abandoned(request, make())
     if deps.report is not None:
         deps.report(visit.metrics)
-    return without_false_starts(events)
+    events = without_false_starts(events)
+    return JSONResponse(writer.whole(events), headers=verdict_header(events[0]))
 
 
 async def streamed_answer(

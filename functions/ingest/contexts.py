@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from headrace.answering.writing import written
 from headrace.concurrency.gather import gather_all
 from headrace.protocols import ChatModel
 from headrace.text.framing import Frame
@@ -56,11 +57,8 @@ async def _with_context(chunk: Chunk, document: Sequence[Chunk], model: ChatMode
     document_text = f"{frame.wrap('name', header)}\n{beginning}\n…\n{around}"
     told = f"{frame.wrap('document', document_text)}\n{frame.wrap('passage', chunk.text)}"
     messages = (Message("system", PROMPT.format(mark=frame.mark)), Message("user", told))
-    text, tokens = "", 0
-    async for piece in model.stream(messages, max_tokens=MAX_TOKENS):
-        text += piece.text
-        tokens += piece.usage.total_tokens if piece.usage else 0
-    return replace(chunk, context=" ".join(text.split())[:MAX_CHARACTERS]), tokens
+    text, usage = await written(model.stream(messages, max_tokens=MAX_TOKENS))
+    return replace(chunk, context=" ".join(text.split())[:MAX_CHARACTERS]), usage.total_tokens
 
 
 def _text(chunks: Sequence[Chunk]) -> str:

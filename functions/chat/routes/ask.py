@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from functions.chat.dependencies import Deadline, Dependencies, Reader
 from functions.chat.faults import write_fault
-from functions.chat.metrics import verdict_header
 from functions.chat.responses import streamed_answer, whole_answer
 from functions.chat.wire import schemas, sse
 from headrace.errors import InvalidInputError
-from headrace.filters import parse_filter
 from headrace.types import AnswerEvent, Question
 
 
@@ -25,13 +26,11 @@ def add_ask_routes(app: FastAPI) -> None:
         """Ask: typed Server-Sent Events, or one JSON value with `Accept: application/json`."""
         if not body.question.strip():
             raise InvalidInputError("The question is empty. Ask something.", param="question")
-        parse_filter(body.filter or {})
-        question = Question(body.question, asker, conversation_id=body.conversation_id, filter=body.filter or {})
+        wanted = schemas.filter_of(body.filter)
+        question = Question(body.question, asker, conversation_id=body.conversation_id, filter=wanted)
         answering = deps.answering.using(body.model) if body.model else deps.answering
-        if _wants_json(request):
-            events = await whole_answer(question, answering, request, deps, deadline_seconds=deadline_seconds)
-            return JSONResponse(schemas.answer_payload(events), headers=verdict_header(events[0]))
-        return await streamed_answer(question, answering, request, deps, _Writer(), deadline_seconds=deadline_seconds)
+        respond = whole_answer if _wants_json(request) else streamed_answer
+        return await respond(question, answering, request, deps, _Writer(), deadline_seconds=deadline_seconds)
 
 
 class _Writer:
@@ -42,6 +41,9 @@ class _Writer:
 
     def write_error(self, error: Exception) -> bytes:
         return write_fault(error)
+
+    def whole(self, events: Sequence[AnswerEvent]) -> dict[str, Any]:
+        return schemas.answer_payload(events)
 
 
 def _wants_json(request: Request) -> bool:

@@ -10,13 +10,12 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from functions.chat.dependencies import Deadline, Dependencies, Reader, visit_of
-from functions.chat.metrics import verdict_header
 from functions.chat.responses import streamed_answer, unless_abandoned, whole_answer
 from functions.chat.wire import completions, embeddings, parameters
 from functions.chat.wire.openai_bodies import CompletionBody, EmbeddingBody, ResponseBody, asked_in
 from functions.chat.wire.responses import ResponseWriter, new_response_id
+from functions.chat.wire.schemas import filter_of
 from headrace.errors import UnknownModelError, UnsupportedParameterError
-from headrace.filters import parse_filter
 from headrace.types import Question
 
 
@@ -41,15 +40,10 @@ def add_openai_routes(app: FastAPI) -> None:
         unused = parameters.CHAT.check(body.model_extra) + body.unused()
         answering = deps.answering.using(body.model)
         text, history, options = asked_in(body, param="messages")
-        parse_filter(body.filter or {})
-        question = Question(text, asker, history=history, filter=body.filter or {}, options=options)
-        citations = body.citations or deps.citations
-        if not body.stream:
-            events = await whole_answer(question, answering, request, deps, deadline_seconds=deadline_seconds)
-            payload = completions.completion(body, events, citations, unused)
-            return JSONResponse(payload, headers=verdict_header(events[0]))
-        writer = completions.CompletionWriter(body, citations, unused)
-        return await streamed_answer(question, answering, request, deps, writer, deadline_seconds=deadline_seconds)
+        question = Question(text, asker, history=history, filter=filter_of(body.filter), options=options)
+        writer = completions.CompletionWriter(body, body.citations or deps.citations, unused)
+        respond = streamed_answer if body.stream else whole_answer
+        return await respond(question, answering, request, deps, writer, deadline_seconds=deadline_seconds)
 
     @app.post("/v1/responses")
     async def responses(
@@ -59,7 +53,6 @@ def add_openai_routes(app: FastAPI) -> None:
         unused = parameters.RESPONSES.check(body.model_extra) + body.unused()
         answering = deps.answering.using(body.model)
         text, history, options = asked_in(body, param="input")
-        parse_filter(body.filter or {})
         response_id = new_response_id()
         question = Question(
             text,
@@ -67,14 +60,12 @@ def add_openai_routes(app: FastAPI) -> None:
             history=history,
             follows=body.previous_response_id,
             remember_as=None if body.store is False else response_id,
-            filter=body.filter or {},
+            filter=filter_of(body.filter),
             options=options,
         )
         writer = ResponseWriter(body, response_id, body.citations or deps.citations, unused)
-        if not body.stream:
-            events = await whole_answer(question, answering, request, deps, deadline_seconds=deadline_seconds)
-            return JSONResponse(writer.whole(events), headers=verdict_header(events[0]))
-        return await streamed_answer(question, answering, request, deps, writer, deadline_seconds=deadline_seconds)
+        respond = streamed_answer if body.stream else whole_answer
+        return await respond(question, answering, request, deps, writer, deadline_seconds=deadline_seconds)
 
     @app.post("/v1/embeddings")
     async def embed(

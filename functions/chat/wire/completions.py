@@ -32,7 +32,7 @@ DONE = encode("[DONE]")
 
 
 class CompletionWriter:
-    """Writes one answer as `chat.completion.chunk`s. `unused` are the request's parameters that changed nothing."""
+    """Writes one answer as `chat.completion.chunk`s, or whole. `unused` are the request's parameters that changed nothing."""
 
     def __init__(self, body: CompletionBody, citations: str, unused: Sequence[str]) -> None:
         self._model = body.model
@@ -52,6 +52,21 @@ class CompletionWriter:
     def write_error(self, error: Exception) -> bytes:
         """A fault as the last chunk."""
         return encode(fault_of(error)[1])
+
+    def whole(self, events: Sequence[AnswerEvent]) -> dict[str, Any]:
+        """The whole answer as one `chat.completion`."""
+        answer = answer_payload([given for event in events for given in self._in_band.feed(event)])
+        done = next(event for event in events if isinstance(event, DoneEvent))
+        message = {"role": "assistant", "content": answer["answer"], "refusal": None}
+        return {
+            **self._head,
+            "object": "chat.completion",
+            "model": self._model,
+            "choices": [{"index": 0, "message": message, "finish_reason": _finish_reason(done), "logprobs": None}],
+            "usage": answer["usage"],
+            "citations": answer["citations"],
+            "headrace": origin_payload(done, answer["notice"], self._unused),
+        }
 
     def _write(self, event: AnswerEvent) -> bytes:
         match event:
@@ -85,25 +100,6 @@ class CompletionWriter:
         return encode(
             {**self._head, "object": "chat.completion.chunk", "model": self._model, "choices": choices, **extra}
         )
-
-
-def completion(
-    body: CompletionBody, events: Sequence[AnswerEvent], citations: str, unused: Sequence[str]
-) -> dict[str, Any]:
-    """The whole answer as one `chat.completion`."""
-    answer = answer_payload(InBandCitations(citations).all(events))
-    done = next(event for event in events if isinstance(event, DoneEvent))
-    message = {"role": "assistant", "content": answer["answer"], "refusal": None}
-    return {
-        "id": _new_id(),
-        "object": "chat.completion",
-        "created": int(time.time()),
-        "model": body.model,
-        "choices": [{"index": 0, "message": message, "finish_reason": _finish_reason(done), "logprobs": None}],
-        "usage": answer["usage"],
-        "citations": answer["citations"],
-        "headrace": origin_payload(done, answer["notice"], unused),
-    }
 
 
 def models(names: Sequence[str]) -> dict[str, Any]:

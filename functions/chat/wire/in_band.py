@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from headrace.answering.citations import MarkerScanner, marked_numbers
 from headrace.types import AnswerEvent, Chunk, CitationEvent, DoneEvent, PassagesEvent, Stage, StatusEvent, TokenEvent
@@ -33,10 +33,6 @@ class InBandCitations:
             case DoneEvent() if self._form == "footer" and self._cited:
                 yield TokenEvent("\n\n" + "\n".join(map(_line, self._cited)))
         yield event
-
-    def all(self, events: Sequence[AnswerEvent]) -> list[AnswerEvent]:
-        """A whole answer's events."""
-        return [given for event in events for given in self.feed(event)]
 
     def _named(self, text: str) -> Iterator[str]:
         for piece, is_marker in self._scanner.pieces(text):

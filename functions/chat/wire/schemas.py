@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from headrace.filters import parse_filter
 from headrace.types import (
     AnswerEvent,
     CacheStats,
@@ -70,6 +71,13 @@ class UploadBody(BaseModel):
     groups: list[str] = Field(default_factory=list, max_length=50)
     tags: list[str] = Field(default_factory=list, max_length=50)
     replace: bool = False
+
+
+def filter_of(given: dict[str, Any] | None) -> dict[str, Any]:
+    """A request's filter; empty where it has none. Raises InvalidInputError for one that can't be read."""
+    wanted = given or {}
+    parse_filter(wanted)
+    return wanted
 
 
 def event_name(event: AnswerEvent) -> str:

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from headrace.answering.prompt import recent, styled
-from headrace.errors import HeadraceError, ModelUnavailableError
+from headrace.answering.writing import Writing, written
+from headrace.errors import HeadraceError
 from headrace.protocols import ChatModel
 from headrace.text.framing import Frame
 from headrace.types import (
     AnswerEvent,
     AnswerMode,
-    DoneEvent,
     JsonObject,
     Message,
     PassagesEvent,
@@ -119,22 +119,17 @@ class DialogueManager:
             Message(turn.role, frame.wrap("message", turn.content) if turn.role == "user" else turn.content)
             for turn in (*turns, Message("user", question.text))
         ]
-        limit = min(question.options.max_tokens or self._max_tokens, self._max_tokens)
         rules = CONVERSE.format(mark=frame.mark) + styled(question.options.style, frame)
         messages = [Message("system", rules), *said]
-        usage, reason, writer, is_fallback = Usage(), None, self._writer.name, False
-        async with aclosing(self._writer.stream(messages, max_tokens=limit, options=question.options.model)) as chunks:
+        writing, options = Writing(self._writer), question.options
+        asked = self._writer.stream(messages, max_tokens=options.limit(self._max_tokens), options=options.model)
+        async with aclosing(asked) as chunks:
             async for chunk in chunks:
-                usage = chunk.usage or usage
-                reason = chunk.finish_reason or reason
-                writer = chunk.model or writer
-                is_fallback = is_fallback or chunk.fallback
-                if chunk.text:
-                    yield TokenEvent(chunk.text)
-        if reason is None:
-            raise ModelUnavailableError(f"The language model {self._writer.name!r} broke off its answer. Try again.")
-        yield UsageEvent(usage)
-        yield DoneEvent(AnswerMode.CONVERSATION, reason, model=writer, fallback=is_fallback)
+                if text := writing.observe(chunk):
+                    yield TokenEvent(text)
+        reason = writing.finish_reason
+        yield UsageEvent(writing.usage)
+        yield writing.done(AnswerMode.CONVERSATION, reason)
 
     async def _interpret(self, question: Question) -> Interpretation:
         turns = recent(question.history or ())
@@ -142,11 +137,7 @@ class DialogueManager:
         told = [frame.wrap("question" if turn.role == "user" else "answer", turn.content) for turn in turns]
         told.append(frame.wrap("message", question.text))
         messages = (Message("system", INTERPRET.format(mark=frame.mark)), Message("user", "\n".join(told)))
-        text, usage = "", Usage()
-        async with aclosing(self._reader.stream(messages, max_tokens=MAX_TOKENS, constraint=SCHEMA)) as chunks:
-            async for chunk in chunks:
-                text += chunk.text
-                usage = chunk.usage or usage
+        text, usage = await written(self._reader.stream(messages, max_tokens=MAX_TOKENS, constraint=SCHEMA))
         read = json.loads(text)
         alone = read["question"].strip()[:MOST_QUESTION_CHARACTERS]
         return Interpretation(MessageKind(read["kind"]), alone or question.text, usage)

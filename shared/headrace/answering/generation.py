@@ -11,7 +11,7 @@ from headrace.answering.limits import within
 from headrace.answering.phrases import phrases_for
 from headrace.answering.prompt import PROMPT_VERSION, REFUSAL_MARK, build_messages
 from headrace.answering.verification import unsupported
-from headrace.errors import ModelUnavailableError
+from headrace.answering.writing import Writing
 from headrace.protocols import Answerer, ChatModel
 from headrace.types import (
     AnswerEvent,
@@ -71,32 +71,24 @@ class LanguageModelAnswerer:
         yield StatusEvent(Stage.ANSWERING, AnswerMode.GENERATED)
         yield PassagesEvent(as_shown(passages))
         citations, refusal = CitationFilter(passages), _RefusalMark()
-        usage, shown, writer = Usage(), "", self._model.name
-        reason: FinishReason | None = None
-        is_fallback = False
+        shown, writing = "", Writing(self._model)
         options = question.options
         messages = build_messages(question.text, passages, question.history or (), options.style)
-        limit = min(options.max_tokens or self._max_tokens, self._max_tokens)
+        limit = options.limit(self._max_tokens)
         async with aclosing(self._model.stream(messages, max_tokens=limit, options=options.model)) as chunks:
             async for chunk in chunks:
-                usage = chunk.usage or usage
-                reason = chunk.finish_reason or reason
-                writer = chunk.model or writer
-                is_fallback = is_fallback or chunk.fallback
-                for event in citations.feed(refusal.feed(chunk.text)):
+                for event in citations.feed(refusal.feed(writing.observe(chunk))):
                     shown += event.text if isinstance(event, TokenEvent) else ""
                     yield event
         for event in (*citations.feed(refusal.close()), *citations.close()):
             shown += event.text if isinstance(event, TokenEvent) else ""
             yield event
-        if reason is None:
-            raise ModelUnavailableError(f"The language model {self._model.name!r} broke off its answer. Try again.")
-        yield UsageEvent(usage)
-        mode = AnswerMode.GENERATED
+        mode, reason = AnswerMode.GENERATED, writing.finish_reason
+        yield UsageEvent(writing.usage)
         if reason is FinishReason.STOP and not citations.cited and refusal.is_there:
             mode, reason = AnswerMode.REFUSED, FinishReason.REFUSED
         doubts = () if mode is AnswerMode.REFUSED else tuple(unsupported(shown, passages, question.text))
-        yield DoneEvent(mode, reason, model=writer, fallback=is_fallback, unsupported=doubts)
+        yield writing.done(mode, reason, unsupported=doubts)
 
 
 class _RefusalMark:

@@ -10,11 +10,11 @@ import asyncio
 import json
 import logging
 from collections.abc import Sequence
-from contextlib import aclosing
 
+from headrace.answering.writing import written
 from headrace.errors import HeadraceError, ModelProtocolError
 from headrace.protocols import AnswerJudge, ChatModel
-from headrace.types import AnswerMode, CacheEntry, Choice, DoneEvent, JudgeVerdict, Message, ModelOptions, Usage
+from headrace.types import AnswerMode, CacheEntry, Choice, DoneEvent, JudgeVerdict, Message, ModelOptions
 
 # Part of every judge's name: raise it when the words below change.
 PROMPT_VERSION = "1"
@@ -71,13 +71,9 @@ class ModelJudge:
         named = dict(zip(LETTERS, candidates, strict=False))
         constraint = Choice((*named, NONE))
         messages = (Message("system", SYSTEM), Message("user", _framed(question, named)))
-        text, usage = "", Usage()
         options = ModelOptions(temperature=0.0, preferences=True)
         answered = self._model.stream(messages, constraint=constraint, options=options, max_tokens=MAX_TOKENS)
-        async with aclosing(answered) as chunks:
-            async for chunk in chunks:
-                text += chunk.text
-                usage = chunk.usage or usage
+        text, usage = await written(answered)
         if text not in constraint.options:
             raise ModelProtocolError(f"The judge {self._model.name!r} said something other than its options.")
         return JudgeVerdict(None if text == NONE else LETTERS.index(text), usage)

@@ -26,7 +26,7 @@ async def respond(
     Where nothing was found that surely speaks of the question, it may ask nothing of the documents: a model reads it first.
     """
     tokens, is_provisional = 0, False
-    events = answer_from(question, retrieval.passages, deps.answerer)
+    events: AsyncGenerator[AnswerEvent, None] | None = None
     if deps.dialogue is not None and not (retrieval.is_sure or question.is_interpreted or question.history):
         read = await deps.dialogue.interpret(question)
         is_provisional = read is None
@@ -34,8 +34,8 @@ async def respond(
             tokens = read.usage.total_tokens
             if read.kind is MessageKind.CONVERSATION:
                 events = deps.dialogue.converse(question)
-    async with aclosing(events):
-        async for event in events:
+    async with aclosing(events or answer_from(question, retrieval.passages, deps.answerer)) as made:
+        async for event in made:
             if isinstance(event, StatusEvent):
                 yield msgspec.structs.replace(event, reading_tokens=tokens)
             elif isinstance(event, DoneEvent) and event.mode is AnswerMode.REFUSED:

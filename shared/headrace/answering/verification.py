@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 from headrace.text.figures import Figure, figures_of
 from headrace.text.sentences import sentence_spans
@@ -64,7 +65,12 @@ class _Words:
     """The words of a text, for looking for others in them."""
 
     def __init__(self, text: str) -> None:
-        self._words = _words(text)
+        self._text = text
+
+    @cached_property
+    def _words(self) -> str:
+        # Most answers quote nothing, and many have no figure: passages are looked through when something is looked for.
+        return _words(self._text)
 
     def says(self, parts: Sequence[str]) -> bool:
         """Whether it has these words, part after part."""
@@ -82,7 +88,10 @@ class _Text(_Words):
     def __init__(self, passage: Passage) -> None:
         said = f"{passage.chunk.text_to_embed}\n{passage.chunk.place}\n{passage.context}"
         super().__init__(said)
-        self.figures: tuple[Figure, ...] = tuple(figures_of(said, parts=True))
+
+    @cached_property
+    def figures(self) -> tuple[Figure, ...]:
+        return tuple(figures_of(self._text, parts=True))
 
 
 class _Asked(_Words):

@@ -43,6 +43,10 @@ class AnswerOptions:
         """The options as text, from which `read` makes them again; empty when nothing is wanted."""
         return json.dumps([self.style, self.max_tokens, self.model.given()]) if self != AnswerOptions() else ""
 
+    def limit(self, most: int) -> int:
+        """The tokens that the answer may have, where the deployment allows `most`."""
+        return min(self.max_tokens or most, most)
+
     @property
     def is_for_sharing(self) -> bool:
         """Whether others are likely to want the same: not with a seed, which asks for an answer of its own."""

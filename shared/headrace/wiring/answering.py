@@ -116,26 +116,26 @@ def _open_fallback_model(settings: Settings, model: str) -> AbstractAsyncContext
     """A model on the fallback server, if one is configured, else on the first one's. No server gets another's key."""
     if not (settings.fallback_base_url or settings.fallback_api_key or settings.fallback_provider != AUTO):
         return open_chat_model(settings, model)
-    from headrace.models.openai import open_openai_model
-
-    return open_openai_model(
-        api_key=settings.fallback_api_key,
-        base_url=settings.fallback_base_url,
-        model=model,
-        provider=settings.fallback_provider,
-        idle_timeout_seconds=settings.model_idle_timeout_seconds,
+    return _open_model(
+        settings, model, settings.fallback_api_key, settings.fallback_base_url, settings.fallback_provider
     )
 
 
 def open_chat_model(settings: Settings, model: str) -> AbstractAsyncContextManager[ChatModel]:
     """A language model behind OpenAI's API."""
+    return _open_model(settings, model, settings.openai_api_key, settings.openai_base_url, settings.openai_provider)
+
+
+def _open_model(
+    settings: Settings, model: str, api_key: str, base_url: str, provider: str
+) -> AbstractAsyncContextManager[ChatModel]:
     from headrace.models.openai import open_openai_model
 
     return open_openai_model(
-        api_key=settings.openai_api_key,
-        base_url=settings.openai_base_url,
+        api_key=api_key,
+        base_url=base_url,
         model=model,
-        provider=settings.openai_provider,
+        provider=provider,
         idle_timeout_seconds=settings.model_idle_timeout_seconds,
     )
 
