@@ -47,7 +47,8 @@ def says_something(chunk: ChatCompletionChunk) -> bool:
     if chunk.usage:
         return True
     return any(
-        choice.finish_reason or any(value for name, value in choice.delta if name != "role") for choice in chunk.choices
+        choice.delta.content or choice.finish_reason or any(value for name, value in choice.delta if name != "role")
+        for choice in chunk.choices
     )
 
 

@@ -127,8 +127,10 @@ def figures_of(text: str, *, parts: bool = False) -> Iterator[Figure]:
         for start, end in wholes:
             for piece in re.finditer(r"\d+", text[start:end]):
                 yield Figure(piece.group(), frozenset({_decimal(piece.group())}))
+    end = 0
     for found in _WORD.finditer(text):
-        if found.group().casefold() not in _WORDS:
+        # The six of twenty-six has been read.
+        if found.start() < end or found.group().casefold() not in _WORDS:
             continue
         more = _WORD_OF_TENS.match(text, found.end()) if found.group().casefold() in _TENS else None
         end = more.end() if more else found.end()
