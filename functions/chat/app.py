@@ -19,6 +19,7 @@ from functions.chat.routes.conversations import add_conversation_routes
 from functions.chat.routes.documents import add_document_routes
 from functions.chat.routes.health import add_health_routes
 from functions.chat.routes.openai import add_openai_routes
+from functions.chat.routes.sockets import add_socket_routes
 from functions.chat.wire import schemas
 from functions.chat.wire.openapi import describe
 from headrace.errors import HeadraceError
@@ -44,6 +45,7 @@ def create_app(open_dependencies: OpenDependencies) -> FastAPI:
         add_openai_routes,
         add_cache_routes,
         add_conversation_routes,
+        add_socket_routes,
     ):
         add_routes(app)
     return app
@@ -52,7 +54,7 @@ def create_app(open_dependencies: OpenDependencies) -> FastAPI:
 def _add_error_pages(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return error_response(validation_fault(error))
+        return error_response(validation_fault(error.errors()))
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> JSONResponse:

@@ -14,7 +14,8 @@ from functions.chat.metrics import Report
 from functions.chat.visit import VISIT, Visit
 from headrace.answering.dependencies import AnswerDependencies
 from headrace.errors import ForbiddenError
-from headrace.protocols import Authenticator, CacheMaintenance, RateLimiter, Uploads
+from headrace.protocols import Authenticator, CacheMaintenance, RateLimiter, SocketRegistry, SocketSender, Uploads
+from headrace.runs.runs import Runs
 from headrace.types import Principal, Role
 
 # Time to say, in the stream, that the deadline has come.
@@ -22,10 +23,22 @@ DEADLINE_MARGIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
+class Sockets:
+    """Connections that a WebSocket API keeps: who is behind each, and what sends to them.
+
+    `endpoint` is the API's address, where it is not what its events name.
+    """
+
+    registry: SocketRegistry
+    sender: SocketSender
+    endpoint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ChatDependencies:
     """What the routes work with. `report` is called with each answer's cache verdict, and the tokens that it saved.
 
-    `citations` is where OpenAI's clients find them if they don't say: `none`, `footer` or `inline`.
+    `sockets` is what a WebSocket API takes. `citations` is where OpenAI's clients find them if they don't say: `none`, `footer` or `inline`.
     """
 
     answering: AnswerDependencies
@@ -33,6 +46,8 @@ class ChatDependencies:
     authenticator: Authenticator
     limiter: RateLimiter
     load: Load
+    runs: Runs
+    sockets: Sockets | None = None
     cache_maintenance: CacheMaintenance | None = None
     uploads: Uploads | None = None
     max_document_bytes: int = 0

@@ -1,7 +1,7 @@
 """The one door of the application: every request is known, counted and bounded before a route sees it.
 
 In this order: is there room, who asks, may they ask so much, is the body fit to be read. Open to everybody are `/healthz` and
-the static page. Every response carries the headers that keep browsers from doing with it what nobody meant.
+the static page; a WebSocket lets in each of its messages by itself. Every response carries the headers that keep browsers from doing with it what nobody meant.
 """
 
 from __future__ import annotations
@@ -12,22 +12,17 @@ from typing import TYPE_CHECKING
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from functions.chat.admission import let_in
 from functions.chat.faults import error_response
-from functions.chat.metrics import AnswerMetrics
-from functions.chat.visit import VISIT, Visit
-from headrace.errors import (
-    InvalidInputError,
-    LimitExceededError,
-    OverloadedError,
-    TooLargeError,
-    UnauthenticatedError,
-)
-from headrace.types import Credentials
+from functions.chat.visit import VISIT
+from headrace.errors import InvalidInputError, TooLargeError, UnauthenticatedError
+from headrace.types import Credentials, Principal
 
 if TYPE_CHECKING:
     from functions.chat.dependencies import ChatDependencies
 
 OPEN_PATHS = frozenset({"/", "/healthz", "/page.css", "/page.js"})
+BEARER_SUBPROTOCOL = "bearer."
 MOST_BODY_BYTES = 2 * 1024 * 1024
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -51,7 +46,7 @@ class Door:
             return
         reply = _Reply(send)
         try:
-            if _is_open(scope):
+            if _is_open(scope) or is_socket_event(scope):
                 await self._app(scope, receive, reply)
             else:
                 await self._serve(scope, receive, reply)
@@ -61,31 +56,24 @@ class Door:
             await error_response(error)(scope, receive, reply)
 
     async def _serve(self, scope: Scope, receive: Receive, reply: _Reply) -> None:
-        """Let the request in, and count what its answer cost. Raises HeadraceError when it is not let in."""
+        """Let the request in. Raises HeadraceError when it is not let in."""
         deps: ChatDependencies = scope["app"].state.dependencies
-        try:
-            await self._let_in(deps, scope, receive, reply)
-        except (LimitExceededError, OverloadedError) as error:
-            if deps.report is not None:
-                deps.report(AnswerMetrics(refused_for=error.code))
-            raise
 
-    async def _let_in(self, deps: ChatDependencies, scope: Scope, receive: Receive, reply: _Reply) -> None:
-        with deps.load.request():
-            principal = await deps.authenticator.authenticate(credentials_of(scope))
-            if principal is None:
-                raise UnauthenticatedError(f"This request does not say who asks. {deps.authenticator.challenge}")
-            visit = Visit(principal)
-            admission = await deps.limiter.admit(principal)
-            reply.headers |= admission.headers
-            try:
-                body = await _read_body(receive, Headers(scope=scope))
-                await self._app({**scope, VISIT: visit}, _with_body(body, receive), reply)
-            finally:
-                visit.end()
-                if visit.metrics.refused_for and deps.report is not None:
-                    deps.report(visit.metrics)
-                await admission.release(tokens=visit.metrics.tokens_spent)
+        async def identify() -> Principal:
+            return await who_asks(deps, credentials_of(scope))
+
+        async with let_in(deps, identify) as visit:
+            reply.headers |= visit.headers
+            body = await _read_body(receive, Headers(scope=scope))
+            await self._app({**scope, VISIT: visit}, _with_body(body, receive), reply)
+
+
+async def who_asks(deps: ChatDependencies, credentials: Credentials) -> Principal:
+    """The principal. Raises UnauthenticatedError."""
+    principal = await deps.authenticator.authenticate(credentials)
+    if principal is None:
+        raise UnauthenticatedError(f"This request does not say who asks. {deps.authenticator.challenge}")
+    return principal
 
 
 class _Reply:
@@ -111,11 +99,20 @@ def credentials_of(scope: Scope) -> Credentials:
     headers: dict[str, str] = {}
     for name, value in scope["headers"]:
         headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+    # Browsers can't set headers of a WebSocket's handshake; they can name subprotocols.
+    for offered in headers.get("sec-websocket-protocol", "").split(","):
+        if offered.strip().startswith(BEARER_SUBPROTOCOL):
+            headers.setdefault("authorization", f"Bearer {offered.strip().removeprefix(BEARER_SUBPROTOCOL)}")
     context = (scope.get("aws.event") or {}).get("requestContext") or {}
     # Payload 2.0 (function URLs, HTTP APIs), then 1.0 (REST APIs).
     iam = (context.get("authorizer") or {}).get("iam") or context.get("identity") or {}
     client = scope.get("client")
     return Credentials(headers, iam, client[0] if client else "")
+
+
+def is_socket_event(scope: Scope) -> bool:
+    """Whether the request is an event of a WebSocket API, of which only the first shows who is there."""
+    return "connectionId" in ((scope.get("aws.event") or {}).get("requestContext") or {})
 
 
 def _is_open(scope: Scope) -> bool:
@@ -138,11 +135,11 @@ async def _read_body(receive: Receive, headers: Headers) -> bytes:
             raise too_large
         if not message.get("more_body"):
             break
-    _check_unicode(bytes(body))
+    check_unicode(bytes(body))
     return bytes(body)
 
 
-def _check_unicode(body: bytes) -> None:
+def check_unicode(body: bytes) -> None:
     """Raise InvalidInputError for half a surrogate pair, which JSON lets through and no other encoding does."""
     if b"\\ud" not in body.lower():
         return

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import re
+from collections.abc import Sequence
 from typing import Any
 
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from functions.chat.wire import schemas, sse
@@ -15,6 +15,7 @@ from headrace.errors import (
     AbandonedError,
     ConfigurationError,
     ConflictError,
+    DeadlineExceededError,
     ForbiddenError,
     InvalidInputError,
     LimitExceededError,
@@ -23,6 +24,7 @@ from headrace.errors import (
     UnauthenticatedError,
     UnavailableError,
     UnknownModelError,
+    UnknownRunError,
 )
 
 # Names of types in a fault's place: `constrained-str`, `list[…]`, `str`.
@@ -30,9 +32,8 @@ _FORM = re.compile(r"^(?:str|int|float|bool|list|dict|literal|constrained-\w+)$|
 logger = logging.getLogger("chat")
 
 
-def validation_fault(error: RequestValidationError) -> InvalidInputError:
-    """A request that pydantic refused, in a sentence."""
-    errors = error.errors()
+def validation_fault(errors: Sequence[Any]) -> InvalidInputError:
+    """A request that pydantic refused with these errors, in a sentence."""
     # Of a parameter that may have several forms, the fault of the one that came nearest.
     first = max(errors, key=lambda each: (each["loc"][:2] == errors[0]["loc"][:2], len(each["loc"])))
     if first["type"] == "json_invalid":
@@ -46,7 +47,9 @@ def fault_of(error: Exception) -> tuple[int, dict[str, Any]]:
     """A fault's status code and body. What we did not foresee is logged, and says nothing of itself to the asker."""
     match error:
         case InvalidInputError():
-            status = {TooLargeError: 413, ConflictError: 409, UnknownModelError: 404}.get(type(error), 400)
+            status = {TooLargeError: 413, ConflictError: 409, UnknownModelError: 404, UnknownRunError: 404}.get(
+                type(error), 400
+            )
             return status, schemas.error_payload(
                 str(error), code=error.code, kind="invalid_request_error", param=error.param
             )
@@ -68,8 +71,8 @@ def fault_of(error: Exception) -> tuple[int, dict[str, Any]]:
             logger.error("configuration error: %s", error)
             return 500, schemas.error_payload(str(error), code=error.code, kind="server_error")
         case TimeoutError():
-            message = "The answer took longer than this deployment allows. Ask again, or ask for less."
-            return 504, schemas.error_payload(message, code="deadline_exceeded", kind="server_error")
+            late = DeadlineExceededError()
+            return 504, schemas.error_payload(str(late), code=late.code, kind="server_error")
     logger.error("unforeseen fault", exc_info=error)
     message = "Something went wrong on our side. It has been logged; try again."
     return 500, schemas.error_payload(message, code="internal_error", kind="server_error")

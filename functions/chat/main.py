@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from functions.chat.app import create_app
-from functions.chat.dependencies import ChatDependencies
+from functions.chat.dependencies import ChatDependencies, Sockets
 from functions.chat.load import Load
 from functions.chat.metrics import report_to_cloudwatch
 from headrace import wiring
@@ -35,6 +35,8 @@ async def open_dependencies() -> AsyncIterator[ChatDependencies]:
         wiring.open_redis(settings) as redis,
         wiring.open_authenticator(settings, redis) as authenticator,
         wiring.open_answering(settings, redis) as answering,
+        wiring.open_runs(settings, redis) as runs,
+        wiring.open_socket_sender() as sender,
     ):
         freeze_heap()
         yield ChatDependencies(
@@ -42,6 +44,8 @@ async def open_dependencies() -> AsyncIterator[ChatDependencies]:
             authenticator=authenticator,
             limiter=wiring.rate_limiter_on(redis, settings),
             load=Load(settings.most_open_requests),
+            runs=runs,
+            sockets=Sockets(wiring.socket_registry_on(redis), sender, settings.websocket_api_url),
             cache_maintenance=wiring.cache_maintenance_on(redis, settings),
             deadline_seconds=settings.answer_deadline_seconds,
             uploads=wiring.uploads_to(settings),

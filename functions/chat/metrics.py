@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from headrace.types import AnswerEvent, CacheVerdict, DoneEvent, PassagesEvent, StatusEvent, TokenEvent, UsageEvent
+from headrace.types import (
+    AnswerEvent,
+    CacheVerdict,
+    DoneEvent,
+    FinishReason,
+    PassagesEvent,
+    StatusEvent,
+    TokenEvent,
+    UsageEvent,
+)
 
 # A rule of thumb, for what a model has not counted.
 CHARACTERS_PER_TOKEN = 4
@@ -44,8 +53,9 @@ class AnswerMetrics:
             self.tokens = event.usage.total_tokens
             self.is_measured = self.is_measured or self.tokens > 0
         elif isinstance(event, DoneEvent):
-            # A server need not count; where no model wrote, there is nothing to count.
-            self.is_measured = self.is_measured or event.model is None
+            # A server need not count; where no model wrote, there is nothing to count. What was stopped may have cost all.
+            is_stopped = event.finish_reason is FinishReason.STOPPED
+            self.is_measured = self.is_measured or (event.model is None and not is_stopped)
         elif isinstance(event, TokenEvent):
             self.characters += len(event.text)
         elif isinstance(event, PassagesEvent):

@@ -13,15 +13,19 @@ from starlette.types import Receive, Scope, Send
 
 from functions.chat.dependencies import ChatDependencies, visit_of
 from functions.chat.metrics import verdict_header
+from functions.chat.visit import Visit
 from functions.chat.wire import sse
 from headrace.answering.answer import answer
 from headrace.answering.dependencies import AnswerDependencies
 from headrace.concurrency.tasks import running
 from headrace.errors import AbandonedError
+from headrace.runs.run import Run
+from headrace.runs.runs import DistantRun
 from headrace.single_flight.splice import without_false_starts
-from headrace.types import AnswerEvent, DoneEvent, Question, TokenEvent
+from headrace.types import AnswerEvent, DoneEvent, Question, TokenEvent, event_id
 
 T = TypeVar("T")
+RunStream = sse.EventStream[tuple[int, AnswerEvent]]
 
 SSE_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 # The response's head waits so long for the answer's first word: a model that refuses is then a status code, and not an
@@ -29,8 +33,15 @@ SSE_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "
 HOLD_SECONDS = 2.0
 
 
-class AnswerWriter(Protocol):
-    """The form of an answer on the wire."""
+class WholeWriter(Protocol):
+    """The form of a whole answer on the wire."""
+
+    def whole(self, events: Sequence[AnswerEvent]) -> dict[str, Any]:
+        """What all events are together."""
+
+
+class AnswerWriter(WholeWriter, Protocol):
+    """The form of an answer on the wire, whole or in pieces."""
 
     def write(self, event: AnswerEvent) -> bytes:
         """What the event is; nothing where it has nothing to say."""
@@ -38,8 +49,15 @@ class AnswerWriter(Protocol):
     def write_error(self, error: Exception) -> bytes:
         """What a fault is, after which nothing comes."""
 
-    def whole(self, events: Sequence[AnswerEvent]) -> dict[str, Any]:
-        """What all events are together."""
+
+class RunWriter(Protocol):
+    """The form of a run's events on the wire, each with the id that a reader resumes from."""
+
+    def write(self, event: AnswerEvent, event_id: str) -> bytes:
+        """What the event is."""
+
+    def write_error(self, error: Exception) -> bytes:
+        """What a fault is, after which nothing comes."""
 
 
 async def whole_answer(
@@ -47,7 +65,7 @@ async def whole_answer(
     answering: AnswerDependencies,
     request: Request,
     deps: ChatDependencies,
-    writer: AnswerWriter,
+    writer: WholeWriter,
     *,
     deadline_seconds: float,
 ) -> JSONResponse:
@@ -114,10 +132,59 @@ async def streamed_answer(
     return EventResponse(stream, headers)
 
 
+def begin_run(
+    question: Question, answering: AnswerDependencies, visit: Visit, deps: ChatDependencies, *, deadline_seconds: float
+) -> Run:
+    """Have the answer made in a run of its own. Raises OverloadedError."""
+    visit.begin_search(deps.load)
+
+    def observe(event: AnswerEvent) -> None:
+        visit.observe(event)
+        if isinstance(event, DoneEvent) and deps.report is not None:
+            deps.report(visit.metrics)
+
+    visit.run = deps.runs.begin(
+        question.principal,
+        lambda stop: answer(question, answering, stop),
+        observe=observe,
+        deadline_seconds=deadline_seconds,
+    )
+    return visit.run
+
+
+async def run_response(run: Run, request: Request, writer: RunWriter, *, deadline_seconds: float) -> StreamingResponse:
+    """A run's events from its first, as it is made. The run goes on when the client leaves, but not before it knows the run's name."""
+    stream = _run_stream(run, 0, writer, deadline_seconds)
+    try:
+        first = await unless_abandoned(request, stream.begin(hold_seconds=HOLD_SECONDS))
+    except BaseException:
+        run.ask_to_stop()
+        await stream.aclose()
+        raise
+    verdict = verdict_header(first[1]) if first is not None else {}
+    return EventResponse(stream, {**SSE_HEADERS, **verdict, "X-Run-Id": run.id})
+
+
+def resumed_response(run: Run | DistantRun, after: int, writer: RunWriter, *, deadline_seconds: float) -> EventResponse:
+    """A run's events behind number `after`, as they come."""
+    stream = _run_stream(run, after, writer, deadline_seconds)
+    return EventResponse(stream, {**SSE_HEADERS, "X-Run-Id": run.id})
+
+
+def _run_stream(run: Run | DistantRun, after: int, writer: RunWriter, deadline_seconds: float) -> RunStream:
+    return sse.EventStream(
+        run.events(after),
+        write=lambda numbered: writer.write(numbered[1], event_id(run.id, numbered[0])),
+        write_error=writer.write_error,
+        deadline_seconds=deadline_seconds,
+        begins=lambda numbered: _is_answer(numbered[1]),
+    )
+
+
 class EventResponse(StreamingResponse):
     """A stream's response, which ends the stream with itself, whether or not its body was ever begun."""
 
-    def __init__(self, stream: sse.EventStream[AnswerEvent], headers: Mapping[str, str]) -> None:
+    def __init__(self, stream: sse.EventStream[Any], headers: Mapping[str, str]) -> None:
         super().__init__(stream.chunks(), media_type="text/event-stream", headers=headers)
         self._stream = stream
 

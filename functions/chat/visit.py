@@ -1,12 +1,15 @@
-"""What the door hands to the routes about a request."""
+"""One question on its way through the application: let in, counted, and what it takes up given back at its end."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from functions.chat.load import Load, Search
 from functions.chat.metrics import AnswerMetrics
 from headrace.errors import OverloadedError
+from headrace.runs.run import Run
 from headrace.types import AnswerEvent, Principal, Stage, StatusEvent
 
 # Where it stands in the request's ASGI scope.
@@ -15,11 +18,23 @@ VISIT = "headrace.visit"
 
 @dataclass(slots=True)
 class Visit:
-    """One request that came through the door: who asks, and the figures of the answer that it gets."""
+    """One request that came through the door: who asks, the answer that is made for it, and its figures."""
 
     principal: Principal
     metrics: AnswerMetrics = field(default_factory=AnswerMetrics)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    run: Run | None = None
     _search: Search | None = None
+
+    async def leave(self, place: AsyncExitStack) -> None:
+        """The request is over. What it has taken up, `place`, is its run's from now on, if that goes on without a reader."""
+        if self.run is None:
+            return
+        if self.run.is_over:
+            # A process that Lambda freezes now would tell the rest to nobody.
+            await self.run.settled()
+        else:
+            self.run.hold(place.pop_all())
 
     def begin_search(self, load: Load) -> None:
         """Raises OverloadedError when there are too many."""

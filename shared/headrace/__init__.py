@@ -5,7 +5,7 @@
    text               sentences, stems, and codes of texts in any language
    vectors            8-bit vectors and their cosines
    lambda_runtime     the streaming ASGI runtime for Lambda; it imports nothing else of Headrace
-1  protocols          every interface: auth, documents, retrieval, generation, cache
+1  protocols          every interface: auth, documents, retrieval, generation, cache, runs, sockets
    concurrency        helpers of asyncio: threads, gathering, retries, batches, the handler's event loop
    filters            the portable filter language
    rate_limits        how much a principal may use, and a limiter within one process
@@ -15,8 +15,10 @@
    buckets, queues    S3 and SQS
    retrieval          from a question to the passages that may answer it
    single_flight      equal questions at one time are answered once
+   sockets            connections that API Gateway keeps
 3  stores             vector stores: Qdrant, Pinecone, Redis, embedded
-   redis_state        registry, answer cache, conversations, relay, limits: one hash and its scripts
+   redis_state        registry, answer cache, conversations, relay, runs, limits: one hash and its scripts
+   runs               one asker's answer as it is made: outlives its reader, is resumed, is stopped
    models, embedders  language models, and what makes vectors of texts
    auth               credentials in, the principal who asks out
    rerankers          what orders passages anew

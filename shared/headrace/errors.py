@@ -8,9 +8,11 @@ HeadraceError
 │   ├── UnsupportedParameterError  it sets a parameter that means nothing here, or to the model
 │   ├── UnknownModelError   it names a model that there is none of (404)
 │   ├── UnknownConversationError  it continues a conversation that nobody remembers
+│   ├── UnknownRunError     it names a run that is not there, or not any more (404)
 │   ├── TooLargeError       it is longer than anything that is read here (413)
 │   └── ConflictError       it would overwrite what is there (409)
 ├── AbandonedError          who asked has left
+├── DeadlineExceededError   it took longer than the deployment allows (504)
 ├── UnauthenticatedError    nobody knows who asks (401)
 ├── ForbiddenError          who asks may not do that (403)
 ├── LimitExceededError      who asks has used what they may (429)
@@ -25,6 +27,7 @@ HeadraceError
     ├── EmbedderUnavailableError
     ├── RerankerUnavailableError
     ├── RelayUnavailableError
+    ├── RunLostError        who was making the answer has ended
     ├── ParserUnavailableError
     ├── OverloadedError     this process serves as many as it can
     └── ModelUnavailableError
@@ -94,6 +97,12 @@ class UnknownConversationError(InvalidInputError):
     code = "previous_response_not_found"
 
 
+class UnknownRunError(InvalidInputError):
+    """The request names a run that its asker has not had, or that nobody remembers."""
+
+    code = "run_not_found"
+
+
 class TooLargeError(InvalidInputError):
     """The request is longer than anything that is read here."""
 
@@ -110,6 +119,17 @@ class AbandonedError(HeadraceError):
     """Who asked has left, so that nobody reads the answer."""
 
     code = "abandoned"
+
+
+class DeadlineExceededError(HeadraceError, TimeoutError):
+    """An answer took longer than the deployment allows."""
+
+    code = "deadline_exceeded"
+
+    def __init__(
+        self, message: str = "The answer took longer than this deployment allows. Ask again, or ask for less."
+    ) -> None:
+        super().__init__(message)
 
 
 class UnauthenticatedError(HeadraceError):
@@ -209,6 +229,12 @@ class RelayUnavailableError(UnavailableError):
     """What lets several processes share one answer does not answer; each can make its own."""
 
     code = "relay_unavailable"
+
+
+class RunLostError(UnavailableError):
+    """The process that was making an answer has ended, and the answer with it."""
+
+    code = "run_lost"
 
 
 class ParserUnavailableError(UnavailableError):

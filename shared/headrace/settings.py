@@ -85,6 +85,8 @@ class Settings:
     cache_local_index_bytes: int = 128 * 1024 * 1024
     cache_warm_answers: int = 20
     token_price_per_million: float = 0.0
+    run_grace_seconds: float = 30.0
+    websocket_api_url: str = ""
     conversation_ttl_seconds: int = 86_400
     openai_citations: str = "none"
     retrieval_limit: int = 6

@@ -16,6 +16,7 @@ from headrace.redis_state.answer_cache.question_index import LocalQuestionIndex
 from headrace.redis_state.conversations import RedisConversations
 from headrace.redis_state.registry import RedisRegistry
 from headrace.redis_state.relay import RedisRelay
+from headrace.redis_state.run_log import RedisRunLog
 from headrace.types import (
     CacheKey,
     Chunk,
@@ -26,6 +27,7 @@ from headrace.types import (
     Message,
     Partition,
     Principal,
+    RunName,
     Scope,
 )
 from tests.contract.test_caches import LIMITS, answer
@@ -91,6 +93,13 @@ async def test_documents_answers_flights_and_conversations_live_on_a_cluster(clu
         assert await relay.send(f"{tenant}/q", lease, [b"one", b"two"], sent=0, ends=True)
         _, messages = await relay.receive(f"{tenant}/q", "", wait_seconds=0.1)
         assert messages == [b"one", b"two"]
+        log, run = RedisRunLog(cluster), RunName.of(Principal(tenant), "0" * 16)
+        assert not await log.append(run, [b"one", b"two"], after=0, ends=False)
+        assert await log.read(run, 1, wait_seconds=0.1) == [b"two"]
+        assert await log.stop(run)
+        assert await log.append(run, [], after=2, ends=False), "somebody asked to stop it"
+        assert not await log.append(run, [b"three"], after=2, ends=True)
+        assert not await log.is_going_on(run)
         assert await maintenance.flush(tenant, dry_run=False) == 1
     assert set(TENANTS) <= set(await registry.tenants())
     nodes = cast("Any", cluster).get_primaries()

@@ -434,32 +434,54 @@ async def test_release(state: State) -> None:
     assert await state.client.hmget(use, "day", "tokens") == [b"8", b"5"], "a new day begins at nothing"
 
 
-async def test_lead_run(state: State) -> None:
-    lease, messages = f"{{{state.tenant}}}:run:lease", f"{{{state.tenant}}}:run"
-    await state.client.xadd(messages, {"m": "of an earlier run"})
-    assert await state.run("lead_run", [lease, messages], "me", 5000) == 1
+async def test_lead_flight(state: State) -> None:
+    lease, messages = f"{{{state.tenant}}}:flight:lease", f"{{{state.tenant}}}:flight"
+    await state.client.xadd(messages, {"m": "of an earlier flight"})
+    assert await state.run("lead_flight", [lease, messages], "me", 5000) == 1
     assert not await state.client.exists(messages)
     await state.client.xadd(messages, {"m": "mine"})
-    assert await state.run("lead_run", [lease, messages], "me", 5000) == 1, "sent twice"
+    assert await state.run("lead_flight", [lease, messages], "me", 5000) == 1, "sent twice"
     assert await state.client.exists(messages)
-    assert await state.run("lead_run", [lease, messages], "you", 5000) == 0
+    assert await state.run("lead_flight", [lease, messages], "you", 5000) == 0
     assert 0 < await state.client.pttl(lease) <= 5000
 
 
-async def test_send_run(state: State) -> None:
+async def test_send_flight(state: State) -> None:
     lease, messages = f"{{{state.tenant}}}:run:lease", f"{{{state.tenant}}}:run"
 
     async def send(token: str, end: str, before: int, *sent: str) -> Any:
-        return await state.run("send_run", [lease, messages], token, 5000, 60, end, before, *sent)
+        return await state.run("send_flight", [lease, messages], token, 5000, 60, end, before, *sent)
 
     assert await send("me", "", 0, "a") == 0, "nobody leads"
-    await state.run("lead_run", [lease, messages], "me", 5000)
+    await state.run("lead_flight", [lease, messages], "me", 5000)
     assert await send("you", "", 0, "a") == 0
     assert await send("me", "", 0, "a", "b") == 1
     assert await send("me", "", 0, "a", "b", "c") == 1, "its reply was lost: what is missing is added"
     assert await send("me", "", 4, "e") == 0, "followers lack what came before"
     assert await send("me", "1", 3, "d") == 1
     assert [fields[b"m"] for _, fields in await state.client.xrange(messages)] == [b"a", b"b", b"c", b"d"]
+    assert not await state.client.exists(lease), "the flight is at its end"
+
+
+async def test_append_run(state: State) -> None:
+    lease, messages = f"{{{state.tenant}}}:run:lease", f"{{{state.tenant}}}:run"
+
+    async def append(after: int, end: str, *sent: str) -> Any:
+        return await state.run("append_run", [lease, messages], after, 5000, 60, end, *sent)
+
+    assert await append(0, "", "a", "b") == 0
+    assert 0 < await state.client.pttl(lease) <= 5000
+    assert await append(0, "", "a", "b", "c") == 0, "its reply was lost: what is missing is added"
+    assert await append(4, "", "e") == -1, "readers lack what came before"
+    assert await append(3, "") == 0, "it only goes on"
+    assert await state.client.set(lease, "stop", xx=True, keepttl=True)
+    assert await append(3, "", "d") == 1
+    assert await append(4, "", "e") == 1, "until it has stopped"
+    assert await append(5, "1", "f") == 0
+    found = await state.client.xrange(messages)
+    assert [(id_, fields[b"m"]) for id_, fields in found] == [
+        (b"%d-0" % number, b"abcdef"[number - 1 : number]) for number in range(1, 7)
+    ]
     assert not await state.client.exists(lease), "the run is at its end"
 
 

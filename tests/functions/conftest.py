@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from functions.chat.app import create_app
-from functions.chat.dependencies import ChatDependencies
+from functions.chat.dependencies import ChatDependencies, Sockets
 from functions.chat.load import Load
 from functions.chat.metrics import Report
 from functions.ingest.dependencies import IngestDependencies
@@ -30,7 +30,9 @@ from headrace.redis_state.conversations import RedisConversations
 from headrace.redis_state.limits import RedisRateLimiter
 from headrace.redis_state.registry import RedisRegistry
 from headrace.redis_state.relay import RedisRelay
+from headrace.redis_state.run_log import RedisRunLog
 from headrace.retrieval.retriever import RetrievalOptions, Retriever
+from headrace.runs.runs import Runs
 from headrace.single_flight.flight import SingleFlight
 from headrace.stores.qdrant import QdrantStore
 from headrace.types import Principal, Role
@@ -94,24 +96,30 @@ def chat_app(answer_deps: Callable[..., AnswerDependencies], tenant: str, redis:
         citations: str = "none",
         cache_seconds: float = 5.0,
         reader: ChatModel | None = None,
+        grace_seconds: float = 0.0,
+        sockets: Sockets | None = None,
     ) -> Any:
         answering = answer_deps(model, judge=judge, cache_seconds=cache_seconds, reader=reader)
 
         @asynccontextmanager
         async def open_dependencies() -> AsyncIterator[ChatDependencies]:
             cache_maintenance = RedisCacheMaintenance(redis, tenant_bytes=10**8, tenant_entries=1000)
+            runs = Runs(RedisRunLog(redis), grace_seconds=grace_seconds)
             yield ChatDependencies(
                 answering=answering,
                 deadline_seconds=deadline_seconds,
                 authenticator=authenticator or LoopbackAuthenticator(principal or Principal(tenant, role=Role.ADMIN)),
                 limiter=limiter or RedisRateLimiter(redis, RateLimits(10_000, 1000)),
                 load=Load(most_open),
+                runs=runs,
+                sockets=sockets,
                 cache_maintenance=cache_maintenance,
                 uploads=uploads,
                 max_document_bytes=max_document_bytes,
                 report=report,
                 citations=citations,
             )
+            await runs.aclose()
 
         return create_app(open_dependencies)
 

@@ -262,7 +262,7 @@ async def test_what_is_sent_twice_is_heard_once(redis_url: str, redis: Redis, te
         assert faults.next == []
         place, messages = await followers.receive(flight, "", wait_seconds=0.1)
         assert messages == [b"a", b"b", b"c", b"d"]
-        await redis.delete(tenant_key(tenant, "run", "q"))
+        await redis.delete(tenant_key(tenant, "flight", "q"))
         assert not await relay.send(flight, lease, [b"e"], sent=4), "a server lost what followers must have heard first"
         assert (await followers.receive(flight, place, wait_seconds=0.05))[1] == []
 

@@ -40,6 +40,7 @@ class SseEvent:
     name: str
     data: Any
     raw: str
+    id: str = ""
 
 
 async def sse_events(response: aiohttp.ClientResponse) -> AsyncIterator[SseEvent]:
@@ -63,4 +64,9 @@ def _parse(block: str) -> SseEvent | None:
     if "data" not in fields:
         return None
     raw = "\n".join(fields["data"])
-    return SseEvent(fields.get("event", ["message"])[0], None if raw == "[DONE]" else json.loads(raw), raw)
+    return SseEvent(
+        fields.get("event", ["message"])[0],
+        None if raw == "[DONE]" else json.loads(raw),
+        raw,
+        fields.get("id", [""])[0],
+    )

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from headrace.errors import InvalidInputError
 from headrace.filters import parse_filter
 from headrace.types import (
     AnswerEvent,
@@ -20,6 +21,8 @@ from headrace.types import (
     Message,
     Passage,
     PassagesEvent,
+    Principal,
+    Question,
     StatusEvent,
     TokenEvent,
     UploadForm,
@@ -39,6 +42,12 @@ class ChatBody(BaseModel):
     conversation_id: str | None = Field(default=None, min_length=1, max_length=200)
     filter: dict[str, Any] | None = None
     model: str | None = Field(default=None, min_length=1, max_length=200)
+
+    def question_of(self, asker: Principal) -> Question:
+        """What is asked. Raises InvalidInputError for nothing, and for a filter that can't be read."""
+        if not self.question.strip():
+            raise InvalidInputError("The question is empty. Ask something.", param="question")
+        return Question(self.question, asker, conversation_id=self.conversation_id, filter=filter_of(self.filter))
 
 
 class FeedbackBody(BaseModel):

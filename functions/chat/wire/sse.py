@@ -18,10 +18,12 @@ PING = b": ping\n\n"
 PING_SECONDS = 12.0
 
 
-def encode(data: Mapping[str, Any] | str, *, event: str | None = None) -> bytes:
-    """One event: its JSON (or, for a string, the string itself) as data, under a name if it has one."""
+def encode(data: Mapping[str, Any] | str, *, event: str | None = None, event_id: str | None = None) -> bytes:
+    """One event: its JSON (or, for a string, the string itself) as data, under a name and with an id if it has them."""
     text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     head = f"event: {event}\n" if event else ""
+    if event_id:
+        head = f"id: {event_id}\n{head}"
     return f"{head}data: {text}\n\n".encode()
 
 

@@ -16,13 +16,16 @@ from headrace.answering.dialogue import Interpretation, MessageKind, interpreted
 from headrace.answering.prompt import recent
 from headrace.answering.respond import respond
 from headrace.answering.search import search
+from headrace.concurrency.stop import Stop
 from headrace.errors import UnavailableError, UnknownConversationError
 from headrace.protocols import Conversations
 from headrace.types import (
     AnswerEvent,
+    AnswerMode,
     CacheKey,
     CacheVerdict,
     DoneEvent,
+    FinishReason,
     Message,
     Question,
     Stage,
@@ -33,11 +36,39 @@ from headrace.types import (
 logger = logging.getLogger(__name__)
 
 
-async def answer(question: Question, deps: AnswerDependencies) -> AsyncGenerator[AnswerEvent, None]:
-    """Yield the answer as it is made, ending with a DoneEvent. Raises HeadraceError, at any point."""
+async def answer(
+    question: Question, deps: AnswerDependencies, stop: Stop | None = None
+) -> AsyncGenerator[AnswerEvent, None]:
+    """Yield the answer as it is made, ending with a DoneEvent. Raises HeadraceError, at any point.
+
+    Once it is stopped, it ends with what was said, which the conversation keeps.
+    """
     conversation = await _open_conversation(question, deps.conversations)
     if conversation is not None:
         question = replace(question, history=conversation.history)
+    made = _made(question, deps)
+    async with aclosing(made if stop is None else _until_stopped(made, stop)) as events:
+        async for event in events:
+            yield event if conversation is None else await conversation.observe(event)
+
+
+async def _until_stopped(made: AsyncGenerator[AnswerEvent, None], stop: Stop) -> AsyncGenerator[AnswerEvent, None]:
+    """The events, as far as they come before somebody stops the answer, and an end in any case."""
+    mode, end = AnswerMode.GENERATED, None
+    async with stop.heeded(), aclosing(made) as events:
+        async for event in events:
+            if isinstance(event, DoneEvent):
+                # Handed on outside: what then is done with it must not be stopped half-way.
+                end = event
+                continue
+            if isinstance(event, StatusEvent):
+                mode = event.mode or mode
+            yield event
+    yield end or DoneEvent(mode, FinishReason.STOPPED)
+
+
+async def _made(question: Question, deps: AnswerDependencies) -> AsyncGenerator[AnswerEvent, None]:
+    """The question read in its conversation, then its answer."""
     asked, read = question, None
     if question.history and deps.dialogue is not None:
         asked, read = await interpreted(question, deps.dialogue)
@@ -47,8 +78,7 @@ async def answer(question: Question, deps: AnswerDependencies) -> AsyncGenerator
         events = await _events(asked, deps)
     async with aclosing(events):
         async for event in events:
-            said = event if read is None else _with_reading(event, question, read)
-            yield said if conversation is None else await conversation.observe(said)
+            yield event if read is None else _with_reading(event, question, read)
             if isinstance(event, StatusEvent):
                 read = None
 
@@ -71,7 +101,7 @@ async def _conversing(question: Question, deps: AnswerDependencies) -> AsyncGene
 
 
 async def _events(question: Question, deps: AnswerDependencies) -> AsyncGenerator[AnswerEvent, None]:
-    """The answer's events from whoever has them: the cache, another asker's run, or a new search."""
+    """The answer's events from whoever has them: the cache, another asker's flight, or a new search."""
     partition = partition_of(question, deps)
     if partition is None:
         return _unshared(question, deps)
@@ -82,10 +112,12 @@ async def _events(question: Question, deps: AnswerDependencies) -> AsyncGenerato
     tenant, revision = question.principal.tenant, lookup.revision
     if revision is None:
         revision = await deps.registry.revision(tenant)
-    # Askers share a run only if they saw the same revision: after a change, none may get an answer begun before it.
-    run = f"{tenant}/{key.answer_id}@{revision}"
+    # Askers share a flight only if they saw the same revision: after a change, none may get an answer begun before it.
+    flight = f"{tenant}/{key.answer_id}@{revision}"
     query = CacheQuery(question, key, lookup, revision)
-    return deps.single_flight.subscribe(run, lambda: answer_or_reuse(query, deps), relayed=lookup.revision is not None)
+    return deps.single_flight.subscribe(
+        flight, lambda: answer_or_reuse(query, deps), relayed=lookup.revision is not None
+    )
 
 
 async def _unshared(question: Question, deps: AnswerDependencies) -> AsyncGenerator[AnswerEvent, None]:
@@ -133,6 +165,9 @@ class _Conversation:
         elif isinstance(event, StatusEvent) and event.stage is Stage.RESTARTED:
             self._text.clear()
         elif isinstance(event, DoneEvent):
+            if event.finish_reason is FinishReason.STOPPED and not self._text:
+                # Nothing was said that a next question could go on from.
+                return msgspec.structs.replace(event, conversation_id=self._name)
             turns = [Message("user", self._question.text), Message("assistant", "".join(self._text))]
             try:
                 await self._conversations.append(

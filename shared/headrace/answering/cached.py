@@ -1,6 +1,6 @@
 """An answer that askers share: found in the cache, judged to fit a near question, or made once and kept.
 
-Within one run the cache is asked once: for the question's own entry, which another run may have left meanwhile, and
+Within one flight the cache is asked once: for the question's own entry, which another may have left meanwhile, and
 for the candidates among its neighbours. While a judge reads these, the search that a miss needs goes on beside it.
 """
 

@@ -51,9 +51,9 @@ class AnswerDependencies:
         """The answerers' names, the default one's first."""
         return tuple(dict.fromkeys((DEFAULT_MODEL, self.answerer.name, *self.other_answerers)))
 
-    def using(self, name: str) -> AnswerDependencies:
-        """The same, with the answerer of this name. Raises UnknownModelError."""
-        if name in {DEFAULT_MODEL, self.answerer.name}:
+    def using(self, name: str | None) -> AnswerDependencies:
+        """The same, with the answerer of this name (None: the default one). Raises UnknownModelError."""
+        if name in {None, DEFAULT_MODEL, self.answerer.name}:
             return self
         if name not in self.other_answerers:
             raise UnknownModelError(

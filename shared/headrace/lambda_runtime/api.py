@@ -74,6 +74,13 @@ class RuntimeApi:
         """Say that an invocation failed before its response began."""
         await self._report(f"/runtime/invocation/{request_id}/error", kind, message, extra)
 
+    async def respond(self, request_id: str, payload: bytes, extra: Mapping[str, str]) -> None:
+        """Answer an invocation with a whole payload. Raises RuntimeApiError."""
+        headers = {"Content-Type": "application/json", **extra}
+        await self._call(
+            "POST", f"/runtime/invocation/{request_id}/response", headers=headers, body=payload, expected=202
+        )
+
     async def prepare_response(self) -> None:
         """Connect for the next response now, while there is nothing else to do."""
         if self._spare is None:
@@ -158,6 +165,38 @@ class RuntimeApi:
         writer.transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         writer.transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         return reader, writer
+
+
+class WholeResponse:
+    """A response for who takes no stream: collected, and sent at its end as a proxy integration's JSON."""
+
+    def __init__(self, api: RuntimeApi, request_id: str, extra: Mapping[str, str]) -> None:
+        self._api = api
+        self._request_id = request_id
+        self._extra = extra
+        self._prelude = b"{}"
+        self._body = bytearray()
+
+    def begin(self, prelude: bytes, *_: bytes) -> None:
+        """Keep the status and the headers."""
+        self._prelude = prelude
+
+    async def write(self, *pieces: bytes) -> None:
+        """Keep pieces of the body."""
+        self._body += b"".join(pieces)
+
+    async def end(self, *pieces: bytes) -> None:
+        """Send the whole. Raises RuntimeApiError."""
+        await self.write(*pieces)
+        payload = {**json.loads(self._prelude), "body": self._body.decode("utf-8", "replace"), "isBase64Encoded": False}
+        await self._api.respond(self._request_id, json.dumps(payload).encode(), self._extra)
+
+    async def fail(self, kind: str, message: str) -> None:
+        """Say that it failed."""
+        await self._api.invocation_error(self._request_id, kind, message, self._extra)
+
+    async def abandon(self) -> None:
+        """Nothing was sent."""
 
 
 class StreamedResponse:

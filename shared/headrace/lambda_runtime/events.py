@@ -1,7 +1,10 @@
 """Lambda's HTTP events to ASGI: function URLs and HTTP APIs (payload 2.0), REST APIs and HTTP APIs (payload 1.0).
 
+An event of a WebSocket API becomes a POST to `/ws/connect`, `/ws/message` or `/ws/disconnect`.
+
 Sources: https://docs.aws.amazon.com/lambda/latest/dg/urls-invocation.html#urls-payloads,
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html,
+https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-websocket-api-route-keys-connect-disconnect.html,
 https://asgi.readthedocs.io/en/latest/specs/www.html
 """
 
@@ -16,6 +19,7 @@ from urllib.parse import quote, unquote_to_bytes, urlencode
 from headrace.lambda_runtime.context import InvocationContext
 
 Scope = dict[str, Any]
+SOCKET_STEPS = {"CONNECT": "connect", "MESSAGE": "message", "DISCONNECT": "disconnect"}
 # What may stand in a path as it is; a percent sign begins an escape that is kept.
 _PATH_SAFE = "/%:@!$&'()*+,;=-._~"
 
@@ -27,7 +31,7 @@ class BadEventError(ValueError):
 def read_event(event: Any, context: InvocationContext) -> tuple[Scope, bytes]:
     """The ASGI scope and the body of the request that an event carries. Raises BadEventError."""
     try:
-        read = _read_v2 if event.get("version") == "2.0" else _read_v1
+        read = _read_socket if is_socket(event) else _read_v2 if event.get("version") == "2.0" else _read_v1
         scope = read(event)
         body = _body(event)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -38,6 +42,24 @@ def read_event(event: Any, context: InvocationContext) -> tuple[Scope, bytes]:
     scope["aws.event"] = event
     scope["aws.context"] = context
     return scope, body
+
+
+def is_socket(event: Any) -> bool:
+    """Whether an event is of a WebSocket API, which takes a whole response and no stream."""
+    return isinstance(event, Mapping) and "connectionId" in (event.get("requestContext") or {})
+
+
+def _read_socket(event: Mapping[str, Any]) -> Scope:
+    request = event["requestContext"]
+    return _scope(
+        method="POST",
+        path=f"/ws/{SOCKET_STEPS[request['eventType']]}",
+        root_path="",
+        query=urlencode(_pairs(event.get("multiValueQueryStringParameters"), event.get("queryStringParameters"))),
+        headers=_pairs(event.get("multiValueHeaders"), event.get("headers")),
+        client=str((request.get("identity") or {}).get("sourceIp") or ""),
+        protocol="",
+    )
 
 
 def _read_v2(event: Mapping[str, Any]) -> Scope:

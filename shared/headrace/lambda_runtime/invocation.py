@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from headrace.lambda_runtime.api import RuntimeApi, RuntimeApiError, StreamedResponse
+from headrace.lambda_runtime.api import RuntimeApi, RuntimeApiError, StreamedResponse, WholeResponse
 from headrace.lambda_runtime.context import InvocationContext
 from headrace.lambda_runtime.events import Scope
 from headrace.lambda_runtime.lifespan import App, Message
@@ -42,11 +42,13 @@ class ResponseOptions:
     because function URLs may hold a small chunk until the next one.
     `fill_empty` gives an empty body one byte, because some doors wait for one.
     `yields` lets other streams run after each piece.
+    `whole` collects the response, for a door that takes no stream.
     """
 
     flush_sse: bool = False
     fill_empty: bool = False
     yields: bool = False
+    whole: bool = False
     max_response_bytes: int = MAX_RESPONSE_BYTES
 
 
@@ -58,7 +60,7 @@ class Invocation:
         self._context = context
         self._options = options
         self._echo = {"Lambda-Runtime-Invocation-Id": context.invocation_id} if context.invocation_id else {}
-        self._response: StreamedResponse | None = None
+        self._response: StreamedResponse | WholeResponse | None = None
         self._begun = False
         self._ended = asyncio.Event()
         self._without_body = False
@@ -142,8 +144,13 @@ class Invocation:
             )
         self._without_body = self._without_body or status in {204, 304} or 100 <= status < 200
         self._is_sse = any(n.lower() == b"content-type" and v.startswith(b"text/event-stream") for n, v in headers)
+        request_id = self._context.aws_request_id
         try:
-            self._response = await self._api.open_response(self._context.aws_request_id, self._echo)
+            self._response = (
+                WholeResponse(self._api, request_id, self._echo)
+                if self._options.whole
+                else await self._api.open_response(request_id, self._echo)
+            )
         except OSError as error:
             raise RuntimeApiError(f"no connection for the response ({type(error).__name__})") from error
         self._begun = True
@@ -170,7 +177,7 @@ class Invocation:
         flush = self._options.flush_sse and self._is_sse and body.endswith(b"\n\n")
         return (body, SSE_FLUSH) if flush else (body,)
 
-    async def _end(self, response: StreamedResponse, pieces: tuple[bytes, ...]) -> None:
+    async def _end(self, response: StreamedResponse | WholeResponse, pieces: tuple[bytes, ...]) -> None:
         self._response = None
         self._ended.set()
         filler = (b"\n",) if self._sent_bytes == 0 and self._options.fill_empty else ()

@@ -10,13 +10,13 @@ import logging
 import os
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from headrace.lambda_runtime import hooks
 from headrace.lambda_runtime.api import RuntimeApi, RuntimeApiError
 from headrace.lambda_runtime.context import InvocationContext, enter_invocation
-from headrace.lambda_runtime.events import BadEventError, read_event
+from headrace.lambda_runtime.events import BadEventError, is_socket, read_event
 from headrace.lambda_runtime.invocation import Invocation, ResponseOptions
 from headrace.lambda_runtime.lifespan import App, Lifespan
 
@@ -166,9 +166,10 @@ class Runtime:
         enter_invocation(context)
         if self._options.concurrency == 1:
             self._set_trace(context.trace_id)
-        invocation = Invocation(api, context, self._options.response)
+        given = _json(event)
+        invocation = Invocation(api, context, replace(self._options.response, whole=is_socket(given)))
         try:
-            scope, body = read_event(_json(event), context)
+            scope, body = read_event(given, context)
             scope["state"] = dict(state)
             await invocation.run(self._app, scope, body, grace_seconds=self._options.grace_seconds)
         except BadEventError as error:

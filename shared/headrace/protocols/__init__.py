@@ -1,7 +1,7 @@
 """The seams: an adapter satisfies one of these protocols, and a pipeline knows nothing else.
 
 `auth` is for those who read the door, `documents` for ingest, `retrieval` for search, `generation` for answers,
-`cache` for the answer cache.
+`cache` for the answer cache, `runs` and `sockets` for answers that outlive a connection.
 """
 
 from headrace.protocols.auth import Admission, ApiKeys, Authenticator, RateLimiter
@@ -10,6 +10,8 @@ from headrace.protocols.checks import Checkable
 from headrace.protocols.documents import Bucket, DocumentRegistry, Parser, Queue, Uploads
 from headrace.protocols.generation import Answerer, AnswerJudge, ChatModel, Conversations, SingleFlightRelay
 from headrace.protocols.retrieval import Embedder, Reranker, VectorSearch, VectorStore
+from headrace.protocols.runs import RunLog
+from headrace.protocols.sockets import SocketRegistry, SocketSender
 
 __all__ = [
     "Admission",
@@ -30,7 +32,10 @@ __all__ = [
     "Queue",
     "RateLimiter",
     "Reranker",
+    "RunLog",
     "SingleFlightRelay",
+    "SocketRegistry",
+    "SocketSender",
     "Uploads",
     "VectorSearch",
     "VectorStore",

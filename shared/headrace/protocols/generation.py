@@ -84,9 +84,9 @@ class AnswerJudge(Protocol):
 
 
 class SingleFlightRelay(Protocol):
-    """Carries the events of one run to askers in other processes. Raises RelayUnavailableError.
+    """Carries the events of one flight to askers in other processes. Raises RelayUnavailableError.
 
-    Whoever holds a run's lease leads it; a lease runs out when it is not renewed. A run's key begins with its tenant
+    Whoever holds a flight's lease leads it; a lease runs out when it is not renewed. A flight's key begins with its tenant
     and `/`.
     """
 
@@ -94,22 +94,22 @@ class SingleFlightRelay(Protocol):
     def lease_seconds(self) -> float:
         """How long a lease lasts."""
 
-    async def lead(self, run: str) -> str | None:
+    async def lead(self, flight: str) -> str | None:
         """Take the lead: the lease's token, or None when another process has it."""
 
-    async def send(self, run: str, lease: str, messages: Sequence[bytes], *, sent: int, ends: bool = False) -> bool:
+    async def send(self, flight: str, lease: str, messages: Sequence[bytes], *, sent: int, ends: bool = False) -> bool:
         """Send messages to the followers, and renew the lease; `ends` gives it back. False when the lease is lost.
 
         `sent` counts the messages sent on this lease before these: messages that are sent again are received once.
         """
 
-    async def receive(self, run: str, after: str, *, wait_seconds: float) -> tuple[str, list[bytes]]:
+    async def receive(self, flight: str, after: str, *, wait_seconds: float) -> tuple[str, list[bytes]]:
         """The messages after this position (empty: from the start), and the position of the last one.
 
         Waits for the first one; an empty list when none came in time.
         """
 
-    async def is_led(self, run: str) -> bool:
+    async def is_led(self, flight: str) -> bool:
         """Whether any process holds the lease."""
 
 

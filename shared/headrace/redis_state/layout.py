@@ -22,13 +22,14 @@ The answer cache:
   judge rejected: `<partition>:<question>:<entry>:<version>`.
 
 `conversation:<digest>` a list of turns, of one principal; `conversations:<digest>` a sorted set of a principal's, by the time (s)
-of their last turn, and `titles:<digest>` a hash of their titles. `run:<name>` a stream of messages, and `run:<name>:lease`.
+of their last turn, and `titles:<digest>` a hash of their titles. `flight:<name>` a stream of a shared answer's messages, with
+`flight:<name>:lease`; `run:<digest>` a stream of one asker's run, with `run:<digest>:lease` (`made`, or `stop`).
 
 `use:<digest>` what a principal uses, one hash: `due` (when the next request would be in step with the rate, in ms since the
 epoch), `day` and `tokens` (what answers cost on that day); `open:<digest>` a sorted set of its requests that are under way,
 by the time (ms) when they count no more.
 
-Of no tenant: `headrace:tenants`, `headrace:api-keys` (records of API keys by id), and `headrace:tokens:<day>` (what all
+Of no tenant: `headrace:tenants`, `headrace:socket:<id>` (who is behind a connection of a WebSocket API), `headrace:api-keys` (records of API keys by id), and `headrace:tokens:<day>` (what all
 answers of a day cost).
 """
 
@@ -39,6 +40,7 @@ import json
 from collections.abc import Sequence
 
 from headrace.clients.redis import tenant_key
+from headrace.types import RunName
 
 # How many characters of a checksum are kept; lua/shared/log.lua has the same number.
 CHECKSUM_CHARACTERS = 12
@@ -72,6 +74,17 @@ def conversations_key(tenant: str, principal: str) -> str:
 def titles_key(tenant: str, principal: str) -> str:
     """The key of the titles of a principal's conversations."""
     return tenant_key(tenant, "titles", digest_of(principal))
+
+
+def run_keys(run: RunName) -> tuple[str, str]:
+    """The keys of a run's lease and of its messages."""
+    name = digest_of(run.owner, run.id)
+    return tenant_key(run.tenant, "run", name, "lease"), tenant_key(run.tenant, "run", name)
+
+
+def socket_key(connection_id: str) -> str:
+    """The key of who is behind a connection of a WebSocket API."""
+    return f"headrace:socket:{digest_of(connection_id)}"
 
 
 def day_key(day: int) -> str:

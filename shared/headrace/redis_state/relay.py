@@ -1,10 +1,10 @@
-"""The relay of single flight in Redis or Valkey: a stream of messages a run, and a lease that runs out."""
+"""The relay of single flight in Redis or Valkey: a stream of messages a flight, and a lease that runs out."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis
@@ -13,8 +13,9 @@ from redis.exceptions import RedisError
 from headrace.clients.redis import tenant_key
 from headrace.errors import RelayUnavailableError
 from headrace.redis_state.scripts import script
+from headrace.redis_state.streams import entries_of
 
-# How long the messages of a run are kept after the last one, for followers that are behind.
+# How long the messages of a flight are kept after the last one, for followers that are behind.
 KEPT_SECONDS = 60
 
 # A relay that does not answer so soon is not used: the process makes the answer by itself.
@@ -24,7 +25,7 @@ TIMEOUT_SECONDS = 0.5
 class RedisRelay:
     """A SingleFlightRelay on Redis clients, which stay the caller's to close.
 
-    Each run that is followed waits on a connection of its own, of the client for `listening`.
+    Each flight that is followed waits on a connection of its own, of the client for `listening`.
     """
 
     def __init__(
@@ -39,52 +40,42 @@ class RedisRelay:
         self._listening = listening or client
         self._lease_seconds = lease_seconds
         self._timeout_seconds = timeout_seconds
-        self._lead = script(client, "lead_run")
-        self._send = script(client, "send_run")
+        self._lead = script(client, "lead_flight")
+        self._send = script(client, "send_flight")
 
     @property
     def lease_seconds(self) -> float:
         return self._lease_seconds
 
-    async def lead(self, run: str) -> str | None:
+    async def lead(self, flight: str) -> str | None:
         token = uuid.uuid4().hex
         async with _in_time(self._timeout_seconds):
-            led = await self._lead(keys=_keys(run), args=[token, int(self._lease_seconds * 1000)])
+            led = await self._lead(keys=_keys(flight), args=[token, int(self._lease_seconds * 1000)])
         return token if led else None
 
-    async def send(self, run: str, lease: str, messages: Sequence[bytes], *, sent: int, ends: bool = False) -> bool:
+    async def send(self, flight: str, lease: str, messages: Sequence[bytes], *, sent: int, ends: bool = False) -> bool:
         args = [lease, int(self._lease_seconds * 1000), KEPT_SECONDS, "1" if ends else "", sent, *messages]
         async with _in_time(self._lease_seconds):
-            return bool(await self._send(keys=_keys(run), args=args))
+            return bool(await self._send(keys=_keys(flight), args=args))
 
-    async def receive(self, run: str, after: str, *, wait_seconds: float) -> tuple[str, list[bytes]]:
-        _, messages = _keys(run)
+    async def receive(self, flight: str, after: str, *, wait_seconds: float) -> tuple[str, list[bytes]]:
+        _, messages = _keys(flight)
         async with _in_time(wait_seconds + self._timeout_seconds):
             found = await self._listening.xread({messages: after or "0"}, block=max(1, int(wait_seconds * 1000)))
-        entries = [entry for batch in _batches(found) for entry in batch]
+        entries = entries_of(found)
         if not entries:
             return after, []
         last = entries[-1][0]
         return last.decode() if isinstance(last, bytes) else last, [fields[b"m"] for _, fields in entries]
 
-    async def is_led(self, run: str) -> bool:
+    async def is_led(self, flight: str) -> bool:
         async with _in_time(self._timeout_seconds):
-            return bool(await self._client.exists(_keys(run)[0]))
+            return bool(await self._client.exists(_keys(flight)[0]))
 
 
-def _batches(found: object) -> Iterator[list[tuple[bytes, dict[bytes, bytes]]]]:
-    """What XREAD gives: by key in RESP3, in pairs before."""
-    if isinstance(found, dict):
-        for batches in found.values():
-            yield from batches
-    else:
-        for _, entries in found or ():  # type: ignore[attr-defined]
-            yield entries
-
-
-def _keys(run: str) -> list[str]:
-    tenant, _, name = run.partition("/")
-    return [tenant_key(tenant, "run", name, "lease"), tenant_key(tenant, "run", name)]
+def _keys(flight: str) -> list[str]:
+    tenant, _, name = flight.partition("/")
+    return [tenant_key(tenant, "flight", name, "lease"), tenant_key(tenant, "flight", name)]
 
 
 @asynccontextmanager

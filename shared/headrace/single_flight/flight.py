@@ -1,6 +1,6 @@
-"""Equal questions that are asked at the same time share one run, which makes the answer once.
+"""Equal questions that are asked at the same time share one flight, which makes the answer once.
 
-The first asker's process leads the run; its other askers subscribe to it, and other processes follow it through a relay.
+The first asker's process leads the flight; its other askers subscribe to it, and other processes follow it through a relay.
 A leader that dies, or whose last subscriber leaves, is replaced by a follower.
 """
 
@@ -26,39 +26,39 @@ logger = logging.getLogger(__name__)
 
 
 class SingleFlight:
-    """The runs that have subscribers in this process. Without a relay they are not shared with other processes."""
+    """The flights that have subscribers in this process. Without a relay they are not shared with other processes."""
 
     def __init__(self, relay: SingleFlightRelay | None = None) -> None:
         self._relay = relay
-        self._runs: dict[str, _Run] = {}
+        self._flights: dict[str, _Flight] = {}
 
     async def subscribe(self, key: str, produce: Produce, *, relayed: bool = True) -> AsyncGenerator[AnswerEvent, None]:
-        """Yield the run's events from its first one on; `produce` makes them if nobody is making them yet.
+        """Yield the flight's events from its first one on; `produce` makes them if nobody is making them yet.
 
-        Raises what made the run fail. When the last subscriber in this process leaves, the run ends here, and another
+        Raises what made the flight fail. When the last subscriber in this process leaves, the flight ends here, and another
         process goes on with it if it has followers there.
         """
-        run = self._runs.get(key)
-        # A run that is over is not joined: it may have failed, and its answer may be wrong by now.
-        is_shared = run is not None and not run.is_over
-        if run is None or run.is_over:
-            run = self._runs[key] = _Run(key, produce, self._relay if relayed else None)
-        run.subscribers += 1
+        flight = self._flights.get(key)
+        # A flight that is over is not joined: it may have failed, and its answer may be wrong by now.
+        is_shared = flight is not None and not flight.is_over
+        if flight is None or flight.is_over:
+            flight = self._flights[key] = _Flight(key, produce, self._relay if relayed else None)
+        flight.subscribers += 1
         try:
             position = 0
-            while (event := await run.event(position)) is not None:
+            while (event := await flight.event(position)) is not None:
                 position += 1
                 yield _as_shared(event) if is_shared else event
         finally:
-            run.subscribers -= 1
-            if not run.subscribers:
-                if self._runs.get(key) is run:
-                    del self._runs[key]
-                await run.leave()
+            flight.subscribers -= 1
+            if not flight.subscribers:
+                if self._flights.get(key) is flight:
+                    del self._flights[key]
+                await flight.leave()
 
 
 def _as_shared(event: AnswerEvent) -> AnswerEvent:
-    """The event as it is for askers who joined the run later."""
+    """The event as it is for askers who joined the flight later."""
     if not isinstance(event, StatusEvent):
         return event
     cache = CacheVerdict.SHARED if event.cache is CacheVerdict.MISS else event.cache
@@ -66,7 +66,7 @@ def _as_shared(event: AnswerEvent) -> AnswerEvent:
     return msgspec.structs.replace(event, cache=cache, judge_tokens=0, reading_tokens=0)
 
 
-class _Run:
+class _Flight:
     """One answer as it is made, with the log of its events. It runs in a task of its own: subscribers come and go."""
 
     def __init__(self, key: str, produce: Produce, relay: SingleFlightRelay | None) -> None:
@@ -82,7 +82,7 @@ class _Run:
         self._task = asyncio.create_task(self._run())
 
     async def event(self, position: int) -> AnswerEvent | None:
-        """The event at this position of the log, once there is one; None at the end. Raises what made the run fail."""
+        """The event at this position of the log, once there is one; None at the end. Raises what made the flight fail."""
         while position >= len(self._log):
             if self._fault is not None:
                 raise self._fault
@@ -92,7 +92,7 @@ class _Run:
         return self._log[position]
 
     async def leave(self) -> None:
-        """End the run for want of subscribers; what was made is still sent to followers."""
+        """End the flight for want of subscribers; what was made is still sent to followers."""
         if not self.is_over:
             self._task.cancel()
         await asyncio.wait({self._task})

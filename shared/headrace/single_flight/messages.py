@@ -1,4 +1,4 @@
-"""What a run's leader sends to followers in other processes: its beginning, its events, its failure, its end."""
+"""What a flight's leader sends to followers in other processes: its beginning, its events, its failure, its end."""
 
 from __future__ import annotations
 

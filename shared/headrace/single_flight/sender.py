@@ -1,4 +1,4 @@
-"""Sends a run's messages to its followers in the background, and keeps the leader's lease alive between them."""
+"""Sends a flight's messages to its followers in the background, and keeps the leader's lease alive between them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ logger = logging.getLogger(__name__)
 class Sender:
     """The leader's side of a relay. Nothing that it does makes the leader wait, but for `close`."""
 
-    def __init__(self, relay: SingleFlightRelay, run: str, lease: str) -> None:
+    def __init__(self, relay: SingleFlightRelay, flight: str, lease: str) -> None:
         self._relay = relay
-        self._run = run
+        self._flight = flight
         self._lease = lease
         self._messages: list[bytes] = []
         self._last: bytes | None = None
@@ -63,7 +63,7 @@ class Sender:
             if self._last is not None:
                 messages.append(self._last)
             try:
-                is_leading = await self._relay.send(self._run, self._lease, messages, sent=sent, ends=ends)
+                is_leading = await self._relay.send(self._flight, self._lease, messages, sent=sent, ends=ends)
             except RelayUnavailableError as error:
                 logger.warning("%s Other processes can't follow this answer.", error)
                 return

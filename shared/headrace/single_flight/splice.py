@@ -6,7 +6,7 @@ from headrace.types import AnswerEvent, CitationEvent, PassagesEvent, Stage, Sta
 
 
 class Splice:
-    """The events of a run, through changes of its leader.
+    """The events of a flight, through changes of its leader.
 
     A new leader begins at the start. While its text repeats what was said, subscribers get nothing; where it differs,
     they are told to forget (`restarted`), and get the new answer from its beginning.

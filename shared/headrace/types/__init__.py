@@ -100,6 +100,7 @@ from headrace.types.retrieval import (
     SearchRequest,
     SearchResult,
 )
+from headrace.types.runs import RunName, event_id, read_event_id
 
 __all__ = [
     "ABANDONED_SECONDS",
@@ -158,6 +159,7 @@ __all__ = [
     "RegistrySnapshot",
     "Retrieval",
     "Role",
+    "RunName",
     "Scope",
     "SearchRequest",
     "SearchResult",
@@ -180,9 +182,11 @@ __all__ = [
     "decode_events",
     "encode_event",
     "encode_events",
+    "event_id",
     "is_for_scope",
     "normalise_question",
     "read_api_key",
+    "read_event_id",
     "read_groups",
     "read_names",
     "read_principal",

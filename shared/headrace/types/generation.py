@@ -101,13 +101,14 @@ class Usage:
 
 
 class FinishReason(StrEnum):
-    """Why a model, or an answer, ended. A model never ends with `refused`."""
+    """Why a model, or an answer, ended. A model never ends with `refused` or `stopped`."""
 
     STOP = "stop"
     LENGTH = "length"  # the token limit was reached
     CONTENT_FILTER = "content_filter"
     TOOL_CALLS = "tool_calls"
     REFUSED = "refused"  # nothing in the documents answers the question
+    STOPPED = "stopped"  # its asker stopped it, or had been gone for long
 
     @property
     def is_whole(self) -> bool:

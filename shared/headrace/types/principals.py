@@ -71,6 +71,17 @@ class Principal:
         """Whether a document of the principal's tenant, open to these groups (none: to everybody), is open to them."""
         return self.scope.may_see(groups)
 
+    def describe(self) -> dict[str, Any]:
+        """What `read_principal` reads, beside the id."""
+        return {
+            "tenant": self.tenant,
+            "groups": sorted(self.groups),
+            "role": self.role,
+            "requests_per_minute": self.limits.requests_per_minute,
+            "streams": self.limits.streams,
+            "tokens_per_day": self.limits.tokens_per_day,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -143,13 +154,8 @@ class ApiKey:
         return {
             "id": self.id,
             "label": self.label,
-            "tenant": who.tenant,
-            "groups": sorted(who.groups),
             "principal": who.id,
-            "role": who.role,
-            "requests_per_minute": who.limits.requests_per_minute,
-            "streams": who.limits.streams,
-            "tokens_per_day": who.limits.tokens_per_day,
+            **who.describe(),
             "created_at": self.created_at,
             "expires_at": self.expires_at,
         }

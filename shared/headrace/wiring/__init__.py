@@ -10,14 +10,17 @@ from headrace.wiring.answering import (
 from headrace.wiring.documents import open_bucket, open_parser, open_queue, uploads_to
 from headrace.wiring.door import api_keys_on, open_authenticator, rate_limiter_on
 from headrace.wiring.knowledge import collection_of, open_embedder, open_reranker, open_store, retriever_on
+from headrace.wiring.sockets import open_socket_sender
 from headrace.wiring.state import (
     cache_maintenance_on,
     cache_on,
     conversations_on,
     invalidation_planner_on,
     open_redis,
+    open_runs,
     registry_on,
     single_flight_on,
+    socket_registry_on,
 )
 
 __all__ = [
@@ -39,10 +42,13 @@ __all__ = [
     "open_queue",
     "open_redis",
     "open_reranker",
+    "open_runs",
+    "open_socket_sender",
     "open_store",
     "rate_limiter_on",
     "registry_on",
     "retriever_on",
     "single_flight_on",
+    "socket_registry_on",
     "uploads_to",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from headrace.settings import Settings
@@ -10,7 +11,15 @@ from headrace.settings import Settings
 if TYPE_CHECKING:
     from redis.asyncio import Redis  # noqa: TID251 - the type only
 
-    from headrace.protocols import AnswerCache, CacheMaintenance, Conversations, DocumentRegistry, InvalidationPlanner
+    from headrace.protocols import (
+        AnswerCache,
+        CacheMaintenance,
+        Conversations,
+        DocumentRegistry,
+        InvalidationPlanner,
+        SocketRegistry,
+    )
+    from headrace.runs.runs import Runs
     from headrace.single_flight.flight import SingleFlight
 
 
@@ -63,6 +72,27 @@ def single_flight_on(client: Redis, listening: Redis) -> SingleFlight:
     from headrace.single_flight.flight import SingleFlight
 
     return SingleFlight(RedisRelay(client, listening))
+
+
+@asynccontextmanager
+async def open_runs(settings: Settings, client: Redis) -> AsyncIterator[Runs]:
+    """The runs of this process, in a log that other processes can follow; who follows waits on connections of its own."""
+    from headrace.redis_state.run_log import RedisRunLog
+    from headrace.runs.runs import Runs
+
+    async with open_redis(settings) as listening:
+        runs = Runs(RedisRunLog(client, listening), grace_seconds=settings.run_grace_seconds)
+        try:
+            yield runs
+        finally:
+            await runs.aclose()
+
+
+def socket_registry_on(client: Redis) -> SocketRegistry:
+    """Who is behind the connections of a WebSocket API."""
+    from headrace.redis_state.sockets import RedisSocketRegistry
+
+    return RedisSocketRegistry(client)
 
 
 def cache_maintenance_on(client: Redis, settings: Settings) -> CacheMaintenance:

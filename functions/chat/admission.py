@@ -1,0 +1,42 @@
+"""How a question is let in, over HTTP or a socket: a place, within the limits of process and principal, until its answer ends."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from functions.chat.dependencies import ChatDependencies
+from functions.chat.metrics import AnswerMetrics
+from functions.chat.visit import Visit
+from headrace.errors import LimitExceededError, OverloadedError
+from headrace.types import Principal
+
+
+@asynccontextmanager
+async def let_in(deps: ChatDependencies, identify: Callable[[], Awaitable[Principal]]) -> AsyncIterator[Visit]:
+    """A visit of whoever `identify` says, within the limits of process and principal; counted at its end.
+
+    Raises LimitExceededError and OverloadedError, and what `identify` raises.
+    """
+    async with AsyncExitStack() as place:
+        try:
+            place.enter_context(deps.load.request())
+            principal = await identify()
+            admission = await deps.limiter.admit(principal)
+        except (LimitExceededError, OverloadedError) as error:
+            if deps.report is not None:
+                deps.report(AnswerMetrics(refused_for=error.code))
+            raise
+        visit = Visit(principal, headers=admission.headers)
+
+        async def count() -> None:
+            visit.end()
+            if visit.metrics.refused_for and deps.report is not None:
+                deps.report(visit.metrics)
+            await admission.release(tokens=visit.metrics.tokens_spent)
+
+        place.push_async_callback(count)
+        try:
+            yield visit
+        finally:
+            await visit.leave(place)

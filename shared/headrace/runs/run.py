@@ -1,0 +1,139 @@
+"""One run in the process that makes it: a task that makes the events, a log that readers read from any event on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import AsyncExitStack, aclosing
+from typing import Any
+
+from headrace.concurrency.stop import Stop
+from headrace.errors import DeadlineExceededError
+from headrace.types import AnswerEvent, RunName
+
+Make = Callable[[Stop], AsyncGenerator[AnswerEvent, None]]
+Observe = Callable[[AnswerEvent], None]
+
+# The end of a request waits so long for other processes to be told of the end of its run.
+TELLING_SECONDS = 1.0
+
+
+class Run:
+    """An answer that is being made, or was.
+
+    Readers come and go; when the last one has been gone for `grace_seconds`, the run is stopped. `observe` is called with
+    each event as it is made. The answer takes `deadline_seconds` at most.
+    """
+
+    def __init__(
+        self, name: RunName, make: Make, *, observe: Observe, grace_seconds: float, deadline_seconds: float
+    ) -> None:
+        self.name = name
+        self.log: list[AnswerEvent] = []
+        self.fault: Exception | None = None
+        self.is_over = False
+        self._make = make
+        self._observe = observe
+        self._grace_seconds = grace_seconds
+        self._deadline_seconds = deadline_seconds
+        self._stop = Stop()
+        self._news = asyncio.Event()
+        self._readers = 0
+        self._leaving: asyncio.TimerHandle | None = None
+        self._held = AsyncExitStack()
+        self._telling: asyncio.Task[None] | None = None
+        self._task = asyncio.create_task(self._run())
+
+    @property
+    def id(self) -> str:
+        return self.name.id
+
+    async def events(self, after: int = 0) -> AsyncGenerator[tuple[int, AnswerEvent], None]:
+        """The numbered events behind number `after`, as they come, to the last. Raises what made the run fail."""
+        self._come()
+        try:
+            number = after
+            while True:
+                while number < len(self.log):
+                    number += 1
+                    yield number, self.log[number - 1]
+                if self.is_over:
+                    break
+                await self.news()
+        finally:
+            self._go()
+        if self.fault is not None:
+            raise self.fault
+
+    async def news(self) -> None:
+        """Wait until there is another event, or the end."""
+        await self._news.wait()
+
+    def ask_to_stop(self) -> None:
+        """Have the run end with what there is."""
+        self._stop.ask()
+
+    async def stop(self) -> bool:
+        """Stop the run, and wait until it has stopped; False when it was over."""
+        if self.is_over:
+            return False
+        self.ask_to_stop()
+        await asyncio.wait({self._task})
+        return True
+
+    async def settled(self) -> None:
+        """Wait until the run is over and what it holds is released, and a little for its end to be told elsewhere."""
+        await asyncio.wait({self._task})
+        if self._telling is not None:
+            await asyncio.wait({self._telling}, timeout=TELLING_SECONDS)
+
+    def hold(self, place: AsyncExitStack) -> None:
+        """Close this when the run is over: what its asker has taken up, say."""
+        self._held.push_async_callback(place.aclose)
+
+    def tell(self, telling: Coroutine[Any, Any, None]) -> None:
+        """Run this beside the run; it ends by itself, soon after it."""
+        self._telling = asyncio.create_task(telling)
+
+    async def aclose(self) -> None:
+        """End it at once, wherever it is."""
+        tasks = {task for task in (self._task, self._telling) if task is not None}
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    async def _run(self) -> None:
+        try:
+            async with (
+                asyncio.timeout(self._deadline_seconds),
+                aclosing(self._make(self._stop)) as events,
+            ):
+                async for event in events:
+                    self.log.append(event)
+                    self._observe(event)
+                    self._wake()
+        except TimeoutError:
+            self.fault = DeadlineExceededError()
+        except Exception as error:  # noqa: BLE001 - readers raise it
+            self.fault = error
+        finally:
+            self.is_over = True
+            self._wake()
+            if self._leaving is not None:
+                self._leaving.cancel()
+            await self._held.aclose()
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    def _come(self) -> None:
+        self._readers += 1
+        if self._leaving is not None:
+            self._leaving.cancel()
+            self._leaving = None
+
+    def _go(self) -> None:
+        self._readers -= 1
+        if not (self._readers or self.is_over):
+            self._leaving = asyncio.get_running_loop().call_later(self._grace_seconds, self.ask_to_stop)

@@ -1,0 +1,131 @@
+"""The runs of this process, and those of others through their log: begun, read from any event on, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import OrderedDict
+from collections.abc import AsyncGenerator
+
+from headrace.errors import RunLostError, UnavailableError, UnknownRunError
+from headrace.protocols import RunLog
+from headrace.runs.publisher import BEATS_A_LEASE, publish
+from headrace.runs.run import Make, Observe, Run
+from headrace.single_flight.messages import decode_fault, is_fault
+from headrace.types import AnswerEvent, DoneEvent, Principal, RunName, Stage, StatusEvent, decode_event
+
+# A run whose last reader has gone goes on for so long.
+GRACE_SECONDS = 30.0
+# So many runs that are over can be read from this process's memory. The log keeps them longer.
+MOST_KEPT = 200
+# Who stops a run elsewhere waits so long until it has stopped, and looks so often.
+STOP_SECONDS = 2.0
+STOP_LOOK_SECONDS = 0.02
+
+
+class Runs:
+    """Without a log, runs are known to their own process alone."""
+
+    def __init__(self, log: RunLog | None = None, *, grace_seconds: float = GRACE_SECONDS) -> None:
+        self._log = log
+        self._grace_seconds = grace_seconds
+        self._runs: OrderedDict[RunName, Run] = OrderedDict()
+
+    def begin(self, asker: Principal, make: Make, *, observe: Observe, deadline_seconds: float) -> Run:
+        """Have an answer made, in a task of its own."""
+
+        def observed(event: AnswerEvent) -> None:
+            # What comes from the cache is there at once, and again for whoever asks again: its log is this process's.
+            if self._log is not None and len(run.log) == 1 and not _is_replay(event):
+                run.tell(publish(run, self._log))
+            observe(event)
+
+        run = Run(
+            RunName.of(asker, secrets.token_hex(8)),
+            make,
+            observe=observed,
+            grace_seconds=self._grace_seconds,
+            deadline_seconds=deadline_seconds,
+        )
+        self._keep(run)
+        return run
+
+    async def find(self, asker: Principal, run_id: str) -> Run | DistantRun:
+        """The asker's run, here or elsewhere. Raises UnknownRunError."""
+        name = RunName.of(asker, run_id)
+        if name in self._runs:
+            return self._runs[name]
+        if self._log is not None and (messages := await self._log.read(name, 0)):
+            return DistantRun(name, self._log, messages)
+        raise UnknownRunError(
+            f"There is no run {run_id!r} of yours, or it ended some minutes ago. Ask again.", param="run_id"
+        )
+
+    async def aclose(self) -> None:
+        """End what goes on."""
+        await asyncio.gather(*(run.aclose() for run in self._runs.values()))
+        self._runs.clear()
+
+    def _keep(self, run: Run) -> None:
+        over = [name for name, each in self._runs.items() if each.is_over]
+        for name in over[: max(0, len(over) - MOST_KEPT + 1)]:
+            del self._runs[name]
+        self._runs[run.name] = run
+
+
+class DistantRun:
+    """A run that another process makes, or made. `messages` are those that its log has."""
+
+    def __init__(self, name: RunName, log: RunLog, messages: list[bytes]) -> None:
+        self.name = name
+        self._log = log
+        self._messages = messages
+
+    @property
+    def id(self) -> str:
+        return self.name.id
+
+    async def events(self, after: int = 0) -> AsyncGenerator[tuple[int, AnswerEvent], None]:
+        """The numbered events behind number `after`, as they come, to the last. Raises what made the run fail.
+
+        Raises RunLostError when the process that made it has ended.
+        """
+        number = 0
+        messages, self._messages = self._messages, []
+        while True:
+            for message in messages:
+                if is_fault(message):
+                    raise decode_fault(message)
+                event = decode_event(message)
+                number += 1
+                if number > after:
+                    yield number, event
+                if isinstance(event, DoneEvent):
+                    return
+            messages = await self._next(number)
+
+    async def stop(self) -> bool:
+        """Stop the run, and wait until it has stopped; False when it was over. Raises UnavailableError."""
+        if not await self._log.stop(self.name):
+            return False
+        deadline = asyncio.get_running_loop().time() + STOP_SECONDS
+        while await self._log.is_going_on(self.name):
+            if asyncio.get_running_loop().time() > deadline:
+                raise UnavailableError("The process that makes this answer does not react. Try again in a moment.")
+            await asyncio.sleep(STOP_LOOK_SECONDS)
+        return True
+
+    async def _next(self, number: int) -> list[bytes]:
+        wait_seconds = self._log.lease_seconds / BEATS_A_LEASE
+        while not (messages := await self._log.read(self.name, number, wait_seconds=wait_seconds)):
+            if not await self._log.is_going_on(self.name):
+                # It may have ended between the two.
+                messages = await self._log.read(self.name, number)
+                if not messages:
+                    raise RunLostError("The process that was making this answer has ended. Ask again.")
+                break
+        return messages
+
+
+def _is_replay(event: AnswerEvent) -> bool:
+    return isinstance(event, StatusEvent) and event.stage is Stage.CACHED

@@ -1,0 +1,1 @@
+"""Connections that something else keeps, and how to send to them."""
