@@ -30,6 +30,8 @@ from headrace.runs.run import Run
 from headrace.runs.runs import DistantRun
 from headrace.types import Principal, read_event_id
 
+# So many frames of one socket are under way at once.
+MOST_AT_ONCE = 64
 SendFrame = Callable[[str], Awaitable[None]]
 
 
@@ -44,8 +46,10 @@ class Socket:
         self._tasks: set[asyncio.Task[None]] = set()
         self._runs: set[Run] = set()
 
-    def receive(self, frame: str) -> None:
-        """Do what a frame asks for, beside what is under way."""
+    async def receive(self, frame: str) -> None:
+        """Do what a frame asks for, beside what is under way; wait while that is a great deal."""
+        while len(self._tasks) >= MOST_AT_ONCE:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         task = asyncio.create_task(self._handle(frame))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

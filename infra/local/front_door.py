@@ -13,8 +13,9 @@ import base64
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -25,6 +26,7 @@ from starlette.routing import Route
 from headrace.auth.loopback import check_local
 from headrace.errors import ForbiddenError
 from infra.local.lambda_function import LocalFunction, end_with_function, running_function
+from infra.local.websocket_api import PREFIX, Event, WebSocketApi
 
 TIMEOUT_SECONDS = 300.0
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
@@ -111,14 +113,20 @@ async def answer(request: Request, function: LocalFunction) -> Response:
     return response
 
 
-def create_door(handler: str, *, on_death: Callable[[], None] = lambda: None) -> Starlette:
-    """The door's application; the function starts with it and ends with it."""
+def create_door(handler: str, *, port: int = 0, on_death: Callable[[], None] = lambda: None) -> Starlette:
+    """The door's application; the function starts with it and ends with it. It answers at `port`, with a WebSocket at `/ws`."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with running_function("chat", handler, os.environ, streaming=True, on_death=on_death) as function:
+        environ = {**os.environ, "WEBSOCKET_API_URL": f"http://127.0.0.1:{port}{PREFIX}"}
+        async with running_function("chat", handler, environ, streaming=True, on_death=on_death) as function:
             app.state.function = function
             yield
+
+    async def invoke(event: Event) -> Mapping[str, Any]:
+        function: LocalFunction = app.state.function
+        answer: Mapping[str, Any] = await function.invoke(event, timeout_seconds=TIMEOUT_SECONDS)
+        return answer
 
     async def endpoint(request: Request) -> Response:
         try:
@@ -127,7 +135,9 @@ def create_door(handler: str, *, on_death: Callable[[], None] = lambda: None) ->
             return JSONResponse({"Message": str(error)}, status_code=403)
         return await answer(request, request.app.state.function)
 
-    return Starlette(routes=[Route("/{path:path}", endpoint, methods=METHODS)], lifespan=lifespan)
+    sockets = WebSocketApi(invoke, identity=IDENTITY)
+    app = Starlette(routes=[*sockets.routes, Route("/{path:path}", endpoint, methods=METHODS)], lifespan=lifespan)
+    return app
 
 
 def main() -> None:
@@ -137,11 +147,12 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8000, help="port on 127.0.0.1 (default 8000)")
     given = parser.parse_args()
     uvicorn.run(
-        create_door(given.handler, on_death=end_with_function),
+        create_door(given.handler, port=given.port, on_death=end_with_function),
         host="127.0.0.1",
         port=given.port,
         log_level="warning",
         timeout_graceful_shutdown=3,
+        ws="websockets-sansio",
     )
 
 

@@ -202,7 +202,10 @@ async def _start_functions(
     timer = [python, "-m", "infra.local.timer", "--seconds", str(options.maintenance_seconds), *as_lambda]
     await processes.start("cache_maintenance", timer, environment)
     environment = {"AUTH": "iam" if options.as_lambda else "none", **environment}
-    serve = ["uvicorn", "functions.chat.main:app", "--host", "127.0.0.1", "--timeout-graceful-shutdown", "3"]
+    serve = [
+        "uvicorn", "functions.chat.main:app", "--host", "127.0.0.1", "--timeout-graceful-shutdown", "3",
+        "--ws", "websockets-sansio",
+    ]  # fmt: skip
     if options.as_lambda:
         serve = ["infra.local.front_door", "functions.chat.main.app"]
     chat = await processes.start("chat", [python, "-m", *serve, "--port", str(options.port)], environment)

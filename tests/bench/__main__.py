@@ -1,6 +1,6 @@
 """`make bench`: runs each bench by name, or all. A bench prints a table and asserts nothing.
 
-python -m tests.bench [chat model runtime stores ingest upload quality cache judge single_flight hostile overload answers]
+python -m tests.bench [chat model runtime stores ingest upload quality cache judge single_flight runs hostile overload answers]
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ BENCHES = (
     "cache",
     "judge",
     "single_flight",
+    "runs",
     "hostile",
     "overload",
     "answers",

@@ -64,9 +64,23 @@ def test_chat_streams_and_is_not_public(template: dict[str, Any]) -> None:
 
 def test_an_open_url_has_both_permissions_and_only_then(template: dict[str, Any]) -> None:
     permissions = {n: r for n, r in template["Resources"].items() if r["Type"] == "AWS::Lambda::Permission"}
+    assert permissions.pop("SocketPermission")["Properties"]["Principal"] == "apigateway.amazonaws.com"
     assert {r["Condition"] for r in permissions.values()} == {"IsOpenUrl"}
     said = {r["Properties"]["Action"] for r in permissions.values()}
     assert said == {"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"}
+
+
+def test_a_websocket_api_is_there_only_for_who_asks_for_it_and_lets_nobody_unknown_in(template: dict[str, Any]) -> None:
+    assert template["Parameters"]["WebSocket"]["Default"] == "false"
+    parts = {n: r for n, r in template["Resources"].items() if n.startswith("Socket") or n.endswith("Route")}
+    assert {r.get("Condition") for r in parts.values()} == {"HasSockets"}
+    routes = {r["RouteKey"]: r for r in of_type(template, "AWS::ApiGatewayV2::Route").values()}
+    assert set(routes) == {"$connect", "$default", "$disconnect"}
+    assert routes["$connect"]["AuthorizationType"] == {"If": ["UsesIam", "AWS_IAM", "NONE"]}
+    (stage,) = (r for r in parts.values() if r["Type"] == "AWS::ApiGatewayV2::Stage")
+    assert set(stage["DependsOn"]) == {n for n in parts if n.endswith("Route")}, (
+        "a stage without routes is deployed empty"
+    )
 
 
 @pytest.mark.parametrize("auth", ["none", "", "iam,jwt", "none,jwt", "open"])

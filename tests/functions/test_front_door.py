@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -89,5 +90,22 @@ async def test_the_stack_runs_as_lambda_processes(tmp_path: Path) -> None:
         body = {"question": "How much oil does the main bearing take?"}
         async with aiohttp.ClientSession(stack.url) as session, session.post("/chat", json=body) as response:
             text = await response.text()
+        heard = await _over_socket(f"{stack.url}/ws", body["question"])
     assert "18 litres" in text
     assert "event: done" in text
+    assert "18 litres" in "".join(message["data"]["text"] for message in heard if message["event"] == "token")
+
+
+async def _over_socket(url: str, question: str) -> list[dict[str, Any]]:
+    """What is heard through the gateway's socket, the function's process and its posts."""
+    heard: list[dict[str, Any]] = []
+    async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket, asyncio.timeout(20):
+        await socket.send_json({"action": "ask", "question": question})
+        async for frame in socket:
+            heard += [json.loads(line) for line in frame.data.split("\n")]
+            if heard[-1]["event"] in {"done", "error"}:
+                break
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            async with session.ws_connect(url, headers={"origin": "https://elsewhere.example"}):
+                pass
+    return heard

@@ -44,7 +44,7 @@ def add_socket_routes(app: FastAPI) -> None:
         opened = Socket(asker, deps, send, deadline_seconds=deps.deadline_seconds)
         try:
             while True:
-                opened.receive(await websocket.receive_text())
+                await opened.receive(await websocket.receive_text())
         except (WebSocketDisconnect, KeyError):
             # It has left, or sends bytes where text was asked for.
             return
@@ -70,7 +70,7 @@ def add_socket_routes(app: FastAPI) -> None:
 
         async def answer() -> None:
             opened = Socket(asker, deps, send, deadline_seconds=deadline_seconds)
-            opened.receive(frame)
+            await opened.receive(frame)
             await opened.drain()
 
         return Response(background=BackgroundTask(answer))

@@ -47,7 +47,9 @@ SECURITY_SCHEMES = {
 }
 OPEN_ROUTES = frozenset({"/healthz"})
 # What answers in events, always or when it is asked to.
-EVENTS = frozenset({"/chat", "/documents", "/documents/{name}", "/v1/chat/completions", "/v1/responses"})
+EVENTS = frozenset(
+    {"/chat", "/runs/{run_id}", "/documents", "/documents/{name}", "/v1/chat/completions", "/v1/responses"}
+)
 EVENT_STREAM = {
     "text/event-stream": {
         "schema": {

@@ -29,7 +29,7 @@ class RedisRunLog:
     """
 
     def __init__(
-        self, client: Redis, listening: Redis | None = None, *, kept_seconds: int = 300, lease_seconds: float = 3.0
+        self, client: Redis, listening: Redis | None = None, *, kept_seconds: int = 120, lease_seconds: float = 3.0
     ) -> None:
         self._client = client
         self._listening = listening or client

@@ -13,7 +13,7 @@ from headrace.single_flight.messages import encode_fault
 from headrace.types import encode_event
 
 # Events wait so long for others to go with.
-BATCH_SECONDS = 0.1
+BATCH_SECONDS = 0.2
 # A lease is renewed, and a reader looks whether it holds, so often within a lease.
 BEATS_A_LEASE = 4
 
@@ -50,5 +50,4 @@ async def _batch(run: Run, sent: int, most_seconds: float) -> None:
             while not run.is_over and len(run.log) == sent:
                 await run.news()
         async with asyncio.timeout(BATCH_SECONDS):
-            while not run.is_over:
-                await run.news()
+            await run.end()

@@ -37,7 +37,7 @@ class Run:
         self._grace_seconds = grace_seconds
         self._deadline_seconds = deadline_seconds
         self._stop = Stop()
-        self._news = asyncio.Event()
+        self._news, self._end = asyncio.Event(), asyncio.Event()
         self._readers = 0
         self._leaving: asyncio.TimerHandle | None = None
         self._held = AsyncExitStack()
@@ -68,6 +68,10 @@ class Run:
     async def news(self) -> None:
         """Wait until there is another event, or the end."""
         await self._news.wait()
+
+    async def end(self) -> None:
+        """Wait until there are no more events."""
+        await self._end.wait()
 
     def ask_to_stop(self) -> None:
         """Have the run end with what there is."""
@@ -118,6 +122,7 @@ class Run:
             self.fault = error
         finally:
             self.is_over = True
+            self._end.set()
             self._wake()
             if self._leaving is not None:
                 self._leaving.cancel()

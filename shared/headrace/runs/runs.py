@@ -58,7 +58,7 @@ class Runs:
         if self._log is not None and (messages := await self._log.read(name, 0)):
             return DistantRun(name, self._log, messages)
         raise UnknownRunError(
-            f"There is no run {run_id!r} of yours, or it ended some minutes ago. Ask again.", param="run_id"
+            f"There is no run {run_id!r} of yours, or it ended minutes ago. Ask again.", param="run_id"
         )
 
     async def aclose(self) -> None:
