@@ -12,6 +12,7 @@
    ranking            from what a store measured to passages in order
    settings           the only reader of the environment
 2  clients            connections that adapters share: Redis, OpenAI, HTTP
+   constrained        texts of a guaranteed form: JSON by schema, expressions, grammars
    buckets, queues    S3 and SQS
    retrieval          from a question to the passages that may answer it
    single_flight      equal questions at one time are answered once

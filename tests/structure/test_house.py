@@ -17,7 +17,7 @@ PRODUCT = sorted(path for folder in ("functions", "shared/headrace", "infra") fo
 FLOORS = {
     "types": 0, "errors": 0, "text": 0, "vectors": 0, "lambda_runtime": 0,
     "protocols": 1, "concurrency": 1, "filters": 1, "rate_limits": 1, "ranking": 1, "settings": 1,
-    "clients": 2, "buckets": 2, "queues": 2, "retrieval": 2, "single_flight": 2,
+    "clients": 2, "constrained": 2, "buckets": 2, "queues": 2, "retrieval": 2, "single_flight": 2,
     "sockets": 2, "stores": 3, "redis_state": 3, "runs": 3, "models": 3, "embedders": 3, "rerankers": 3, "auth": 3, "parsers": 3,
     "answering": 4, "wiring": 5, "langchain": 6,
 }  # fmt: skip
@@ -26,8 +26,10 @@ VENDORS = {
     "aiohttp": ("headrace.clients.http",),
     "boto3": ("headrace.buckets.", "headrace.queues.sqs", "headrace.sockets.api_gateway"),
     "botocore": ("headrace.buckets.", "headrace.queues.sqs", "headrace.sockets.api_gateway"),
+    "jsonschema_rs": ("headrace.constrained.schemas",),
     "jwt": ("headrace.auth.jwt",),
     "langchain_core": ("headrace.langchain",),
+    "llguidance": ("headrace.constrained.grammars",),
     "mangum": ("functions.chat.main",),
     "msgspec": ("headrace.types.events", "headrace.answering.", "headrace.single_flight."),
     "openai": ("headrace.clients.openai", "headrace.models.openai", "headrace.models.openai_wire"),
@@ -169,7 +171,7 @@ print(json.dumps({{"modules": sorted(sys.modules), "cpu_seconds": time.process_t
 """
 HEAVY = {
     "boto3", "openai", "numpy", "tokenizers", "unstructured", "pypdfium2", "qdrant_edge", "uvicorn", "grpc", "pandas",
-    "lxml", "httpx", "jwt", "cryptography", "huggingface_hub", "simsimd",
+    "lxml", "httpx", "jwt", "cryptography", "huggingface_hub", "simsimd", "llguidance", "jsonschema_rs",
 }  # fmt: skip
 
 

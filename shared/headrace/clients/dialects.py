@@ -17,23 +17,29 @@ class Dialect:
 
     `limit_field` is its name for the token limit. `signs` is whether requests are signed with the AWS role instead of
     carrying a key. `lists_models` is whether `GET /models` says anything about the model that is configured.
+
+    `schemas` is which JSON schemas it is known to enforce: `all`, those that are `strict`, or none. `grammar_field` is what it
+    takes a grammar in.
     """
 
     limit_field: str = "max_tokens"
     signs: bool = False
     lists_models: bool = True
+    schemas: str = ""
+    grammar_field: str = ""
 
 
 DIALECTS = {
-    "openai": Dialect(limit_field="max_completion_tokens"),
+    "openai": Dialect(limit_field="max_completion_tokens", schemas="strict"),
     # Deployments have names of their own, which the list of models does not have.
-    "azure": Dialect(limit_field="max_completion_tokens", lists_models=False),
+    "azure": Dialect(limit_field="max_completion_tokens", lists_models=False, schemas="strict"),
     "bedrock": Dialect(limit_field="max_completion_tokens", signs=True, lists_models=False),
-    "vllm": Dialect(),
-    "sglang": Dialect(),
+    # Whether it enforces a grammar hangs on its backend, so that counts as checked here.
+    "vllm": Dialect(schemas="all", grammar_field="structured_outputs"),
+    "sglang": Dialect(schemas="all"),
     # Serves one model, whatever it is called.
-    "llama.cpp": Dialect(lists_models=False),
-    "ollama": Dialect(),
+    "llama.cpp": Dialect(lists_models=False, schemas="all"),
+    "ollama": Dialect(schemas="all"),
     # A proxy may let names through that it does not list.
     "litellm": Dialect(lists_models=False),
     # Anything else that speaks the protocol.

@@ -6,14 +6,15 @@ Reference: https://platform.openai.com/docs/api-reference/chat
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 from headrace.clients.dialects import AUTO, Dialect, dialect_of
 from headrace.clients.openai import RETRIES, LazyOpenAI, open_openai, openai_faults
+from headrace.constrained.reasons import ConstraintError
 from headrace.errors import (
     ConfigurationError,
     ModelProtocolError,
@@ -21,17 +22,8 @@ from headrace.errors import (
     RefusedError,
     UnsupportedParameterError,
 )
-from headrace.models.openai_wire import (
-    CHOICE_FIELD,
-    JSON_OBJECT,
-    REFUSALS,
-    Request,
-    call_delta,
-    fields_of,
-    fits,
-    names_field,
-    says_something,
-)
+from headrace.models.constraints import REPAIR, Form, form_of, read_text
+from headrace.models.openai_wire import REFUSALS, Request, call_delta, fields_of, names_field, says_something
 from headrace.types import (
     Choice,
     Constraint,
@@ -49,6 +41,8 @@ if TYPE_CHECKING:
 
 # Of a model that thinks before it writes, nothing may come for a while.
 IDLE_TIMEOUT_SECONDS = 60.0
+# What is of the wrong form is asked for once more, with the reason.
+TRIES = 2
 
 
 logger = logging.getLogger(__name__)
@@ -62,7 +56,7 @@ class OpenAIModel:
     ) -> None:
         self._openai = openai
         self._idle_timeout_seconds = idle_timeout_seconds
-        self._lists_models = dialect.lists_models
+        self._dialect = dialect
         self._limit_field = dialect.limit_field
         self._known_limit_field = ""
         # Fields that this server has refused by name, and that are left out since.
@@ -83,7 +77,7 @@ class OpenAIModel:
                     return
                 raise
         # Some servers know a model under more names than they list: name:tag, organisation/name.
-        if self._lists_models and known and not any(self.name in one or one in self.name for one in known):
+        if self._dialect.lists_models and known and not any(self.name in one or one in self.name for one in known):
             listed = ", ".join(sorted(known)[:5])
             raise ConfigurationError(
                 f"{self._what} is not among the server's models ({listed}{', …' if len(known) > 5 else ''}). "
@@ -100,9 +94,72 @@ class OpenAIModel:
         options: ModelOptions | None = None,
     ) -> AsyncGenerator[ModelChunk, None]:
         options = options or ModelOptions()
-        request = Request(fields_of(messages, tools=tools, constraint=constraint), options, max_tokens)
+        if constraint is None:
+            written = self._written(messages, Form(), tools=tools, options=options, max_tokens=max_tokens)
+        else:
+            written = self._constrained(messages, constraint, options=options, max_tokens=max_tokens)
+        async with aclosing(written) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _constrained(
+        self, messages: Sequence[Message], constraint: Constraint, *, options: ModelOptions, max_tokens: int
+    ) -> AsyncGenerator[ModelChunk, None]:
+        """A text that satisfies the constraint. What is not enforced is checked before it is passed on, and asked for twice."""
+        form = form_of(constraint, self._dialect)
+        said, spent, tries = list(messages), Usage(), 1 if isinstance(constraint, Choice) else TRIES
+        for attempt in range(1, tries + 1):
+            text, is_passed_on = "", False
+            end = ModelChunk()
+            asked = self._written(said, form, tools=(), options=options, max_tokens=max_tokens)
+            async with aclosing(asked) as chunks:
+                async for chunk in chunks:
+                    if chunk.finish_reason is not None:
+                        end = chunk
+                        continue
+                    text += chunk.text
+                    if form.is_plain and self._enforces(form):
+                        is_passed_on = True
+                        yield chunk
+            spent += end.usage or Usage()
+            end = replace(end, usage=spent, enforced=self._enforces(form))
+            try:
+                whole = read_text(text, constraint)
+            except ConstraintError as error:
+                if end.finish_reason is not FinishReason.STOP and not isinstance(constraint, Choice):
+                    # It was cut off, and says so.
+                    whole = text
+                elif is_passed_on or attempt == tries:
+                    raise self._wrong_form(constraint, error) from None
+                else:
+                    said = [*messages, Message("assistant", text), Message("user", REPAIR.format(reason=error))]
+                    continue
+            if not is_passed_on and whole:
+                yield ModelChunk(whole)
+            yield end
+            return
+
+    def _enforces(self, form: Form) -> bool:
+        return form.is_enforced and "response_format" not in self._refused
+
+    def _wrong_form(self, constraint: Constraint, error: ConstraintError) -> ModelProtocolError:
+        if isinstance(constraint, Choice):
+            options = ", ".join(constraint.options)
+            return ModelProtocolError(f"{self._what} had to choose one of {options}, and wrote something else.")
+        return ModelProtocolError(f"{self._what} did not write the form that was asked for. {error}")
+
+    async def _written(
+        self,
+        messages: Sequence[Message],
+        form: Form,
+        *,
+        tools: Sequence[ToolSpec],
+        options: ModelOptions,
+        max_tokens: int,
+    ) -> AsyncGenerator[ModelChunk, None]:
+        """What the server writes, as it comes."""
+        request = Request(fields_of(messages, tools=tools, form=form), options, max_tokens, form.extra)
         reason, usage, written = "", Usage(), 0
-        chosen: list[str] = []
         client = await self._openai.client()
         with openai_faults(self._what, ModelUnavailableError):
             upstream = await self._open_in_time(client, request)
@@ -115,10 +172,7 @@ class OpenAIModel:
                         written += len(text) + len(calls)
                         if calls and not tools:
                             raise ModelProtocolError(f"{self._what} called a tool, but was given none.")
-                        if constraint is not None:
-                            # The answer's form on the wire is not the text that was asked for.
-                            chosen.append(text)
-                        elif text or calls:
+                        if text or calls:
                             yield ModelChunk(text, calls)
                         reason = choice.finish_reason or reason
                     if chunk.usage:
@@ -129,8 +183,6 @@ class OpenAIModel:
         finish_reason = self._finish_reason(reason, has_tools=bool(tools))
         if not written and finish_reason is FinishReason.STOP and not options.stop:
             raise ModelUnavailableError(f"{self._what} wrote nothing. Try again in a moment.")
-        if constraint is not None:
-            yield ModelChunk(self._constrained("".join(chosen), constraint))
         yield ModelChunk(usage=usage, finish_reason=finish_reason, model=self.name)
 
     @property
@@ -163,36 +215,6 @@ class OpenAIModel:
         if reason not in allowed:
             raise ModelProtocolError(f"{self._what} ended with the finish reason {reason!r}, which nobody asked for.")
         return FinishReason(reason)
-
-    def _constrained(self, text: str, constraint: Constraint) -> str:
-        """The text, if it satisfies the constraint. Raises ModelProtocolError."""
-        if isinstance(constraint, Choice):
-            return self._chosen(text, constraint)
-        # Servers that do not keep to schemas like to put JSON into a block of code.
-        found = JSON_OBJECT.search(text)
-        try:
-            value = json.loads(found.group() if found else text)
-            # Half a surrogate pair is JSON, and no character.
-            json.dumps(value, ensure_ascii=False).encode()
-        except (ValueError, RecursionError):
-            value = None
-        if not fits(value, constraint.schema):
-            raise ModelProtocolError(
-                f"{self._what} had to write JSON of the form {constraint.name!r}, and wrote something else."
-            )
-        return json.dumps(value, ensure_ascii=False)
-
-    def _chosen(self, text: str, constraint: Choice) -> str:
-        """The option that the text names, as JSON where the server keeps to schemas, else by itself."""
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = None
-        option = value.get(CHOICE_FIELD) if isinstance(value, dict) else text.strip().strip("\"'.")
-        if option not in constraint.options:
-            options = ", ".join(constraint.options)
-            raise ModelProtocolError(f"{self._what} had to choose one of {options}, and wrote something else.")
-        return str(option)
 
     async def _open_in_time(self, client: AsyncOpenAI, request: Request) -> AsyncStream[ChatCompletionChunk]:
         """The stream, once its head has come. Raises what a model that says nothing raises, and RefusedError."""
@@ -263,7 +285,7 @@ class OpenAIModel:
             await client.chat.completions.create(
                 model=self.name,
                 stream=True,
-                extra_body={self._limit_field: request.max_tokens},
+                extra_body={self._limit_field: request.max_tokens, **request.extra},
                 **sent,
             ),
         )

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from headrace.types import Constraint, JsonObject, Message, ModelOptions, ToolCallDelta, ToolSpec
+from headrace.models.constraints import Form
+from headrace.types import Message, ModelOptions, ToolCallDelta, ToolSpec
 
 if TYPE_CHECKING:
     from openai import APIStatusError
     from openai.types.chat import ChatCompletionChunk
     from openai.types.chat.chat_completion_chunk import ChoiceDeltaToolCall
 
-CHOICE_FIELD = "choice"
 # The statuses with which a server refuses a request for what is in it.
 REFUSALS = frozenset({400, 422})
 _REFUSES = r"(?:unsupported|not supported|unknown|unrecognized|unexpected|extra|not permitted|not allowed|invalid|must be|should be|does not (?:take|support))"
-JSON_OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +30,7 @@ class Request:
     fields: Mapping[str, Any]
     options: ModelOptions
     max_tokens: int
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def all_fields(self) -> dict[str, Any]:
         return {"stream_options": {"include_usage": True}, **self.fields, **self.options.given()}
@@ -56,17 +56,15 @@ def fields_of(
     messages: Sequence[Message],
     *,
     tools: Sequence[ToolSpec],
-    constraint: Constraint | None,
+    form: Form,
 ) -> dict[str, Any]:
     """The fields of a request for a continuation of these messages."""
-    fields: dict[str, Any] = {"messages": [_message(message) for message in messages]}
+    fields: dict[str, Any] = {"messages": [_message(message) for message in messages], **form.fields}
     if tools:
         fields["tools"] = [
             {"type": "function", "function": {"name": t.name, "description": t.description, "parameters": t.parameters}}
             for t in tools
         ]
-    if constraint is not None:
-        fields["response_format"] = _format(constraint)
     return fields
 
 
@@ -88,32 +86,6 @@ def names_field(refusal: APIStatusError, field: str) -> bool:
         return True
     name = rf"\b{re.escape(field)}\b"
     return re.search(rf"{_REFUSES}[^.;]*{name}|{name}[^.;]*{_REFUSES}", str(refusal), re.IGNORECASE) is not None
-
-
-def fits(value: Any, schema: Mapping[str, Any]) -> bool:
-    """Whether a flat object has the fields that the schema asks for, each a text, and one of its options where it has some."""
-    if not isinstance(value, dict) or not set(schema["required"]) <= value.keys():
-        return False
-    fields: Mapping[str, Any] = schema["properties"]
-    return all(
-        isinstance(value[name], str) and value[name] in fields[name].get("enum", (value[name],)) for name in fields
-    )
-
-
-def _format(constraint: Constraint) -> dict[str, Any]:
-    """A strict schema, the form that every server with structured output knows; of a choice, one with a single field."""
-    if isinstance(constraint, JsonObject):
-        return {
-            "type": "json_schema",
-            "json_schema": {"name": constraint.name, "strict": True, "schema": constraint.schema},
-        }
-    schema = {
-        "type": "object",
-        "properties": {CHOICE_FIELD: {"type": "string", "enum": list(constraint.options)}},
-        "required": [CHOICE_FIELD],
-        "additionalProperties": False,
-    }
-    return {"type": "json_schema", "json_schema": {"name": CHOICE_FIELD, "strict": True, "schema": schema}}
 
 
 def call_delta(call: ChoiceDeltaToolCall) -> ToolCallDelta:

@@ -47,14 +47,35 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class JsonObject:
-    """A constraint: the model's whole text is a JSON object that the schema allows. `name` is for the server's logs."""
+class JsonSchema:
+    """A constraint: the model's whole text is JSON that the schema allows. `name` is for the server's logs.
+
+    `strict` is what OpenAI calls so: the schema keeps to the subset that its servers enforce.
+    """
 
     name: str
     schema: Mapping[str, Any]
+    strict: bool = True
 
 
-Constraint = Choice | JsonObject
+@dataclass(frozen=True, slots=True)
+class Regex:
+    """A constraint: the model's whole text matches the expression, in the syntax of Rust's regex."""
+
+    pattern: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """A constraint: the model's whole text is of the grammar's language, in llguidance's dialect of Lark.
+
+    Source: https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md
+    """
+
+    text: str
+
+
+Constraint = Choice | JsonSchema | Regex | Grammar
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +120,9 @@ class Usage:
     def total_tokens(self) -> int:
         return self.prompt_tokens + self.completion_tokens
 
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(self.prompt_tokens + other.prompt_tokens, self.completion_tokens + other.completion_tokens)
+
 
 class FinishReason(StrEnum):
     """Why a model, or an answer, ended. A model never ends with `refused` or `stopped`."""
@@ -130,7 +154,8 @@ class ToolCallDelta:
 class ModelChunk:
     """One piece of a model's stream: text, pieces of tool calls, or (once, at the end) usage and finish reason.
 
-    The last one names the `model` that wrote; a `fallback` is another one than the configured.
+    The last one names the `model` that wrote; a `fallback` is another one than the configured. Of a constrained text it says
+    whether the server `enforced` the constraint; it was checked in any case.
     """
 
     text: str = ""
@@ -139,3 +164,4 @@ class ModelChunk:
     finish_reason: FinishReason | None = None
     model: str = ""
     fallback: bool = False
+    enforced: bool = False
