@@ -13,8 +13,16 @@ from headrace.types import Principal
 
 
 @asynccontextmanager
-async def let_in(deps: ChatDependencies, identify: Callable[[], Awaitable[Principal]]) -> AsyncIterator[Visit]:
+async def let_in(
+    deps: ChatDependencies,
+    identify: Callable[[], Awaitable[Principal]],
+    *,
+    is_new: bool = True,
+    is_lambda: bool = False,
+) -> AsyncIterator[Visit]:
     """A visit of whoever `identify` says, within the limits of process and principal; counted at its end.
+
+    One that is not new goes on with a run, or stops it. On Lambda nothing goes on behind it.
 
     Raises LimitExceededError and OverloadedError, and what `identify` raises.
     """
@@ -22,7 +30,7 @@ async def let_in(deps: ChatDependencies, identify: Callable[[], Awaitable[Princi
         try:
             place.enter_context(deps.load.request())
             principal = await identify()
-            admission = await deps.limiter.admit(principal)
+            admission = await deps.limiter.admit(principal, is_new=is_new)
         except (LimitExceededError, OverloadedError) as error:
             if deps.report is not None:
                 deps.report(AnswerMetrics(refused_for=error.code))
@@ -39,4 +47,4 @@ async def let_in(deps: ChatDependencies, identify: Callable[[], Awaitable[Princi
         try:
             yield visit
         finally:
-            await visit.leave(place)
+            await visit.leave(place, is_lambda=is_lambda)

@@ -62,7 +62,8 @@ class Door:
         async def identify() -> Principal:
             return await who_asks(deps, credentials_of(scope))
 
-        async with let_in(deps, identify) as visit:
+        is_lambda = scope.get("aws.context") is not None
+        async with let_in(deps, identify, is_new=not _goes_on(scope), is_lambda=is_lambda) as visit:
             reply.headers |= visit.headers
             body = await _read_body(receive, Headers(scope=scope))
             await self._app({**scope, VISIT: visit}, _with_body(body, receive), reply)
@@ -100,7 +101,8 @@ def credentials_of(scope: Scope) -> Credentials:
     for name, value in scope["headers"]:
         headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
     # Browsers can't set headers of a WebSocket's handshake; they can name subprotocols.
-    for offered in headers.get("sec-websocket-protocol", "").split(","):
+    is_handshake = scope["type"] == "websocket" or is_socket_event(scope)
+    for offered in headers.get("sec-websocket-protocol", "").split(",") if is_handshake else ():
         if offered.strip().startswith(BEARER_SUBPROTOCOL):
             headers.setdefault("authorization", f"Bearer {offered.strip().removeprefix(BEARER_SUBPROTOCOL)}")
     context = (scope.get("aws.event") or {}).get("requestContext") or {}
@@ -113,6 +115,13 @@ def credentials_of(scope: Scope) -> Credentials:
 def is_socket_event(scope: Scope) -> bool:
     """Whether the request is an event of a WebSocket API, of which only the first shows who is there."""
     return "connectionId" in ((scope.get("aws.event") or {}).get("requestContext") or {})
+
+
+def _goes_on(scope: Scope) -> bool:
+    """Whether a request goes on with a run that there is, or stops it."""
+    path = scope["path"].removeprefix(scope.get("root_path", ""))
+    resumes = path == "/chat" and any(name == b"last-event-id" for name, _ in scope["headers"])
+    return resumes or path.startswith("/runs/")
 
 
 def _is_open(scope: Scope) -> bool:

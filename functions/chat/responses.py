@@ -31,6 +31,8 @@ SSE_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "
 # The response's head waits so long for the answer's first word: a model that refuses is then a status code, and not an
 # error inside of a 200.
 HOLD_SECONDS = 2.0
+# Who reads a run waits so much longer than the run may take.
+LATER_SECONDS = 1.0
 
 
 class WholeWriter(Protocol):
@@ -176,7 +178,8 @@ def _run_stream(run: Run | DistantRun, after: int, writer: RunWriter, deadline_s
         run.events(after),
         write=lambda numbered: writer.write(numbered[1], event_id(run.id, numbered[0])),
         write_error=writer.write_error,
-        deadline_seconds=deadline_seconds,
+        # The run says itself that its time is up, and is over then.
+        deadline_seconds=deadline_seconds + LATER_SECONDS,
         begins=lambda numbered: _is_answer(numbered[1]),
     )
 

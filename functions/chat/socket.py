@@ -6,6 +6,7 @@ The same for a socket of this process and for one that API Gateway keeps: what d
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing, suppress
 
@@ -25,13 +26,20 @@ from functions.chat.wire.frames import (
     write_event,
     write_message,
 )
-from headrace.errors import AbandonedError, InvalidInputError
+from headrace.errors import AbandonedError, HeadraceError, InvalidInputError, UnavailableError
 from headrace.runs.run import Run
 from headrace.runs.runs import DistantRun
 from headrace.types import Principal, read_event_id
 
 # So many frames of one socket are under way at once.
 MOST_AT_ONCE = 64
+# API Gateway's quota of a frame is 32 KB: lines that fit go together up to that.
+GOOD_BYTES = 30_000
+RETRY_SECONDS = (0.2, 0.5, 1.0)
+# A reader gets so much longer than its run may take.
+LATER_SECONDS = 5.0
+
+logger = logging.getLogger(__name__)
 SendFrame = Callable[[str], Awaitable[None]]
 
 
@@ -71,8 +79,13 @@ class Socket:
             await asyncio.wait(self._tasks)
         await self._outbox.aclose()
 
+    async def tell(self, error: Exception, frame: str) -> None:
+        """Answer a frame with a fault that kept it from being read."""
+        with suppress(AbandonedError):
+            await self._outbox.put(write_message("error", fault_of(error)[1]["error"], request_id_in(frame)))
+
     async def _handle(self, text: str) -> None:
-        request_id = request_id_in(text)
+        request_id = request_id_in(text) if len(text) <= MOST_BYTES else None
         try:
             await self._do(read_frame(text))
         except AbandonedError:
@@ -88,8 +101,9 @@ class Socket:
             case ResumeFrame(last_event_id=last):
                 await self._resume(last, frame.request_id)
             case StopFrame(run_id=run_id):
-                run = await self._deps.runs.find(self._asker, run_id)
-                stopped = {"stopped": await run.stop()}
+                async with let_in(self._deps, self._identify, is_new=False):
+                    run = await self._deps.runs.find(self._asker, run_id)
+                    stopped = {"stopped": await run.stop()}
                 await self._outbox.put(write_message("stop", stopped, frame.request_id, run_id=run_id))
             case PingFrame():
                 await self._outbox.put(write_message("pong", {}, frame.request_id))
@@ -100,22 +114,22 @@ class Socket:
         answering = deps.answering.using(frame.model)
         async with let_in(deps, self._identify) as visit:
             run = begin_run(question, answering, visit, deps, deadline_seconds=self._deadline_seconds)
-            self._runs.add(run)
+            self._runs = {each for each in self._runs if not each.is_over} | {run}
             await self._forward(run, 0, frame.request_id)
-        self._runs.discard(run)
 
     async def _resume(self, last_event_id: str, request_id: str | None) -> None:
         try:
             run_id, number = read_event_id(last_event_id)
         except ValueError as error:
             raise InvalidInputError(f"last_event_id is no event's id: {error}", param="last_event_id") from None
-        async with let_in(self._deps, self._identify):
+        async with let_in(self._deps, self._identify, is_new=False):
             run = await self._deps.runs.find(self._asker, run_id)
-            async with asyncio.timeout(self._deadline_seconds):
-                await self._forward(run, number, request_id)
+            await self._forward(run, number, request_id)
 
     async def _forward(self, run: Run | DistantRun, after: int, request_id: str | None) -> None:
-        async with aclosing(run.events(after)) as events:
+        # Who takes nothing keeps no place for ever.
+        seconds = self._deadline_seconds + LATER_SECONDS
+        async with asyncio.timeout(seconds), aclosing(run.events(after)) as events:
             async for number, event in events:
                 await self._outbox.put(write_event(event, request_id, run.id, number))
 
@@ -128,7 +142,7 @@ class Outbox:
 
     def __init__(self, send: SendFrame) -> None:
         self._send = send
-        self._lines: list[str] = []
+        self._lines: list[tuple[str, int]] = []
         self._bytes = 0
         self._is_sending = False
         self._failure: Exception | None = None
@@ -137,11 +151,12 @@ class Outbox:
 
     async def put(self, line: str) -> None:
         """Send a line soon. Waits while there is more than a frame to send; raises AbandonedError when nobody takes it."""
+        size = len(line.encode()) + 1
         while self._bytes > MOST_BYTES and self._failure is None:
             await self._next_sent()
         self._check()
-        self._lines.append(line)
-        self._bytes += len(line.encode()) + 1
+        self._lines.append((line, size))
+        self._bytes += size
         self._news.set()
 
     async def drain(self) -> None:
@@ -169,21 +184,34 @@ class Outbox:
             self._news.clear()
             while self._lines and self._failure is None:
                 self._is_sending = True
-                try:
-                    await self._send(self._take())
-                except Exception as error:  # noqa: BLE001 - whoever puts the next line learns of it
-                    self._failure = error
+                await self._send_with_retries(self._take())
                 self._is_sending = False
                 self._sent.set()
 
+    async def _send_with_retries(self, frame: str) -> None:
+        """Send a frame; what a gateway does not take now it may take a little later."""
+        for pause_seconds in (*RETRY_SECONDS, None):
+            try:
+                await self._send(frame)
+            except AbandonedError as error:
+                self._failure = error
+            except Exception as error:
+                if isinstance(error, UnavailableError) and pause_seconds is not None:
+                    await asyncio.sleep(pause_seconds)
+                    continue
+                is_known = isinstance(error, HeadraceError)
+                logger.log(logging.ERROR, "A socket's frame could not be sent: %s", error, exc_info=not is_known)
+                self._failure = error
+            return
+
     def _take(self) -> str:
-        """As many lines as a frame takes, and one at least."""
-        taken, size = [self._lines[0]], len(self._lines[0].encode())
-        for line in self._lines[1:]:
-            size += len(line.encode()) + 1
-            if size > MOST_BYTES:
+        """As many lines as go well into a frame, and one at least."""
+        size = count = 0
+        for _, each in self._lines:
+            size += each
+            if count and size > GOOD_BYTES:
                 break
-            taken.append(line)
-        del self._lines[: len(taken)]
-        self._bytes -= sum(len(line.encode()) + 1 for line in taken)
-        return "\n".join(taken)
+            count += 1
+        taken, self._lines = self._lines[:count], self._lines[count:]
+        self._bytes -= sum(each for _, each in taken)
+        return "\n".join(line for line, _ in taken)

@@ -26,15 +26,17 @@ class Visit:
     run: Run | None = None
     _search: Search | None = None
 
-    async def leave(self, place: AsyncExitStack) -> None:
-        """The request is over. What it has taken up, `place`, is its run's from now on, if that goes on without a reader."""
+    async def leave(self, place: AsyncExitStack, *, is_lambda: bool) -> None:
+        """The request is over. What it has taken up, `place`, is its run's from now on, if that goes on without a reader.
+
+        An environment that Lambda freezes would make and tell the rest to nobody: there it is waited for.
+        """
         if self.run is None:
             return
-        if self.run.is_over:
-            # A process that Lambda freezes now would tell the rest to nobody.
+        if self.run.is_over or is_lambda:
             await self.run.settled()
         else:
-            self.run.hold(place.pop_all())
+            self.run.close_at_end(place.pop_all())
 
     def begin_search(self, load: Load) -> None:
         """Raises OverloadedError when there are too many."""

@@ -204,7 +204,7 @@ async def _start_functions(
     environment = {"AUTH": "iam" if options.as_lambda else "none", **environment}
     serve = [
         "uvicorn", "functions.chat.main:app", "--host", "127.0.0.1", "--timeout-graceful-shutdown", "3",
-        "--ws", "websockets-sansio",
+        "--ws", "websockets-sansio", "--ws-max-size", "262144",
     ]  # fmt: skip
     if options.as_lambda:
         serve = ["infra.local.front_door", "functions.chat.main.app"]

@@ -24,6 +24,7 @@ from headrace.errors import ForbiddenError
 # The quota of a message, in either direction.
 MOST_BYTES = 128 * 1024
 PREFIX = "/_websocket"
+RESPONSE_KEYS = {"statusCode", "headers", "multiValueHeaders", "body", "isBase64Encoded"}
 Event = dict[str, Any]
 Invoke = Callable[[Event], Coroutine[Any, Any, Mapping[str, Any]]]
 
@@ -56,6 +57,9 @@ class WebSocketApi:
         connect = self._event("CONNECT", connection_id, websocket)
         connect |= {"headers": {name: values[-1] for name, values in headers.items()}, "multiValueHeaders": headers}
         answer = await self._invoke(connect)
+        # What else is in a response makes it one that API Gateway can't read.
+        if answer.keys() - RESPONSE_KEYS:
+            answer = {"statusCode": 502}
         if answer.get("statusCode") != 200:
             await websocket.send_denial_response(Response(status_code=int(answer.get("statusCode", 502))))
             return

@@ -9,7 +9,7 @@ import math
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from headrace.errors import LimitExceededError, QuotaExceededError
 from headrace.types import Principal
@@ -18,6 +18,8 @@ DAY_SECONDS = 86_400
 # Redis, which knows what all processes let in, is away: one process gives a part of what all may.
 LOCAL_SHARE = 0.25
 # So many principals are remembered by one process.
+# More than anybody ever has.
+MOST_STREAMS = 1_000_000
 MOST_PRINCIPALS = 10_000
 
 
@@ -56,6 +58,11 @@ def too_many_requests(limits: RateLimits, wait_seconds: float) -> LimitExceededE
         retry_after_seconds=wait_seconds,
         headers=rate_headers(limits, remaining=0, reset_seconds=wait_seconds),
     )
+
+
+def for_what_goes_on(limits: RateLimits) -> RateLimits:
+    """The limits of a request that goes on with what is under way, or ends it: how many there may be a minute."""
+    return replace(limits, streams=MOST_STREAMS, tokens_per_day=0, daily_tokens=0)
 
 
 def too_many_streams(limits: RateLimits) -> LimitExceededError:
@@ -107,8 +114,10 @@ class LocalRateLimiter:
     _uses: OrderedDict[tuple[str, str], _Use] = field(default_factory=OrderedDict)
     _spent: Counter[int] = field(default_factory=Counter)
 
-    async def admit(self, principal: Principal) -> LocalAdmission:
+    async def admit(self, principal: Principal, *, is_new: bool = True) -> LocalAdmission:
         limits = self._shared(self.limits.of(principal))
+        if not is_new:
+            limits = for_what_goes_on(limits)
         use = self._use(principal)
         if limits.daily_tokens and self._spent[today()] >= limits.daily_tokens:
             raise too_many_tokens(limits, of_all=True)

@@ -133,6 +133,10 @@ class Settings:
             raise ConfigurationError(
                 "CHUNK_CONTEXT_MODEL is 'extractive', which writes nothing of its own. Name a language model, or none."
             )
+        if not 0 <= self.run_grace_seconds < float("inf"):
+            raise ConfigurationError(
+                f"RUN_GRACE_SECONDS is {self.run_grace_seconds:g}; it must be 0 or more. Correct it and start again."
+            )
         if not 0 < self.retrieval_dense_weight <= 1:
             raise ConfigurationError(
                 f"RETRIEVAL_DENSE_WEIGHT is {self.retrieval_dense_weight:g}; it must be above 0 and at most 1. "

@@ -11,7 +11,19 @@ import pytest
 from headrace.errors import ConfigurationError, HeadraceError, ModelProtocolError, ModelUnavailableError
 from headrace.models.openai import OpenAIModel, open_openai_model
 from headrace.protocols import ChatModel
-from headrace.types import Choice, FinishReason, Message, ModelChunk, ModelOptions, ToolCall, ToolSpec, Usage
+from headrace.types import (
+    Choice,
+    FinishReason,
+    Grammar,
+    JsonSchema,
+    Message,
+    ModelChunk,
+    ModelOptions,
+    Regex,
+    ToolCall,
+    ToolSpec,
+    Usage,
+)
 from tests.support.openai_server import STATUS_FAILURES, STREAM_FAILURES, Script
 
 MESSAGES = [Message("system", "Be brief."), Message("user", "How many litres of oil?")]
@@ -179,3 +191,66 @@ async def test_leaving_the_stream_ends_the_upstream(openai_model: OpenAIModel, s
     async with asyncio.timeout(5):
         while script.open_streams:
             await asyncio.sleep(0.01)
+
+
+LEAVE = JsonSchema(
+    "leave",
+    {"type": "object", "properties": {"weeks": {"type": "integer"}}, "required": ["weeks"], "additionalProperties": False},
+)  # fmt: skip
+
+
+async def test_what_a_server_is_known_to_enforce_streams_and_the_rest_comes_when_it_is_checked(
+    openai_url: str, openai_model: OpenAIModel, script: Script
+) -> None:
+    script.constrained = '{"weeks": 26}'
+    async with open_openai_model(api_key="k", base_url=openai_url, model="m", provider="vllm") as enforcing:
+        for model, pieces in ((enforcing, 2), (openai_model, 1)):
+            chunks = await written(model, constraint=LEAVE)
+            texts = [chunk.text for chunk in chunks if chunk.text]
+            assert ("".join(texts), len(texts)) == ('{"weeks": 26}', pieces)
+            assert chunks[-1].enforced is (model is enforcing)
+        script.constrained = '{"weeks": "many"}'
+        with pytest.raises(ModelProtocolError, match="weeks"):
+            await written(enforcing, constraint=LEAVE)
+
+
+async def test_what_is_of_the_wrong_form_is_asked_for_once_more_with_the_reason(
+    openai_model: OpenAIModel, script: Script
+) -> None:
+    said = ['Sure! ```json\n{"weeks": "many"}\n```', '```json\n{"weeks": 26}\n```']
+    script.refused_fields, script.reply = {"response_format"}, lambda _: said.pop(0)
+    chunks = await written(openai_model, constraint=LEAVE)
+    assert "".join(chunk.text for chunk in chunks) == '{"weeks": 26}'
+    asked = script.requests[-1]["messages"]
+    assert "weeks" in asked[-1]["content"]
+    assert asked[-2] == {"role": "assistant", "content": 'Sure! ```json\n{"weeks": "many"}\n```'}
+    usage = chunks[-1].usage
+    assert usage is not None
+    assert usage.prompt_tokens > 14, "both calls are paid for"
+    script.reply = lambda _: "I can't do that."
+    before = len(script.requests)
+    with pytest.raises(ModelProtocolError, match="not valid JSON"):
+        await written(openai_model, constraint=LEAVE)
+    assert len(script.requests) - before == 2
+
+
+async def test_expressions_and_grammars_are_checked_whatever_the_server_says(openai_url: str, script: Script) -> None:
+    grammar = Grammar('start: "yes " /[0-9]+/')
+    async with open_openai_model(api_key="k", base_url=openai_url, model="m", provider="vllm") as model:
+        script.constrained = '{"text": "627-ab"}'
+        assert "".join(c.text for c in await written(model, constraint=Regex("[0-9]+-[a-z]+"))) == "627-ab"
+        pattern = script.requests[-1]["response_format"]["json_schema"]["schema"]["properties"]["text"]["pattern"]
+        assert pattern == "^(?:[0-9]+-[a-z]+)$"
+        script.reply = lambda _: "yes 12"
+        assert "".join(c.text for c in await written(model, constraint=grammar)) == "yes 12"
+        assert script.requests[-1]["structured_outputs"] == {"grammar": grammar.text}
+        script.reply = lambda _: "yes, 12"
+        with pytest.raises(ModelProtocolError, match="byte 3"):
+            await written(model, constraint=grammar)
+
+
+async def test_what_is_cut_off_by_the_limit_says_so(openai_model: OpenAIModel, script: Script) -> None:
+    script.constrained, script.finish_reason = '{"weeks": 2', "length"
+    chunks = await written(openai_model, constraint=LEAVE)
+    assert "".join(chunk.text for chunk in chunks) == '{"weeks": 2'
+    assert chunks[-1].finish_reason is FinishReason.LENGTH

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -13,19 +14,31 @@ from redis.asyncio import Redis
 
 from headrace.clients.redis import open_redis
 from headrace.concurrency.stop import Stop
-from headrace.errors import UnknownRunError
+from headrace.errors import RegistryUnavailableError, RunLostError, UnknownRunError
 from headrace.models.openai import OpenAIModel, open_openai_model
 from headrace.rate_limits import RateLimits
 from headrace.redis_state.conversations import RedisConversations
-from headrace.redis_state.layout import use_key
+from headrace.redis_state.layout import run_keys, use_key
 from headrace.redis_state.limits import RedisRateLimiter
 from headrace.redis_state.run_log import RedisRunLog
 from headrace.runs.runs import Runs
-from headrace.types import AnswerEvent, AnswerMode, DoneEvent, FinishReason, Principal, Role, TokenEvent, encode_event
+from headrace.types import (
+    AnswerEvent,
+    AnswerMode,
+    DoneEvent,
+    FinishReason,
+    Principal,
+    Role,
+    RunName,
+    TokenEvent,
+    encode_event,
+)
 from infra.local.processes import free_port
+from tests.lambda_runtime.conftest import serving
 from tests.support.http import SseEvent, served, sse_events
 from tests.support.library import Library
 from tests.support.openai_server import Script
+from tests.support.runtime_api import url_event
 
 LEAVE = "Parents may take 26 weeks of parental leave."
 REPLY = "You may take 26 weeks of leave as a parent [1], and that is all that there is to say of it."
@@ -346,8 +359,8 @@ async def test_a_run_whose_process_died_is_said_to_be_lost(
 
 
 async def test_a_fault_is_told_to_readers_elsewhere_too(start: Callable[..., Any], script: Script) -> None:
-    here, elsewhere = await start(deadline_seconds=0.5), await start()
-    script.token_gap_seconds = 0.1
+    here, elsewhere = await start(deadline_seconds=3.0), await start()
+    script.token_gap_seconds = 0.3
     run_id, first = await cut_after(here, 5)
     rest = await resumed(elsewhere, run_id, first[-1].id)
     assert (rest[-1].name, rest[-1].data["code"]) == ("error", "deadline_exceeded")
@@ -369,6 +382,7 @@ async def test_without_redis_a_run_is_resumed_in_its_own_process(tenant: str) ->
             found = await runs.find(asker, run.id)
             assert [number async for number, _ in found.events(2)] == [3, 4, 5, 6]
             await run.settled()
+            await runs.aclose()
     with pytest.raises(UnknownRunError):
         await Runs().find(asker, run.id)
 
@@ -397,3 +411,94 @@ async def test_many_open_runs_are_little_work(tenant: str, redis: Redis) -> None
 
     heard = await asyncio.gather(*(read(name) for name in range(500)))
     assert heard == ["".join(f"{name}.{number} " for number in range(5)) for name in range(500)]
+
+
+async def test_who_has_no_place_left_can_stop_and_resume_all_the_same(
+    start: Callable[..., Any], script: Script, redis: Redis
+) -> None:
+    url = await start(limiter=RedisRateLimiter(redis, RateLimits(1000, 1)))
+    script.token_gap_seconds = 0.05
+    run_id, first = await cut_after(url, 4)
+    assert (await resumed(url, run_id, first[-1].id))[-1].name == "done"
+    async with asking(url, "How many weeks are there for fathers?") as response:
+        assert (await stop(url, response.headers["X-Run-Id"]))["stopped"]
+
+
+async def test_other_groups_do_not_see_what_was_asked_with_these(start: Callable[..., Any], tenant: str) -> None:
+    within = await start(principal=Principal(tenant, frozenset({"hr"}), id="anna"))
+    without = await start(principal=Principal(tenant, id="anna"))
+    run_id, _ = await cut_after(within, 4)
+    assert (await stop(without, run_id))["status"] == 404
+    assert await resumed(within, run_id)
+
+
+async def test_a_log_that_failed_for_a_while_is_whole_again(tenant: str, redis: Redis) -> None:
+    asker, log = Principal(tenant), RedisRunLog(redis)
+    failures = 2
+
+    class Fails(RedisRunLog):
+        async def append(self, *args: Any, **more: Any) -> bool:
+            nonlocal failures
+            if failures:
+                failures -= 1
+                raise RegistryUnavailableError("The log does not answer.")
+            return await super().append(*args, **more)
+
+    async def make(stop: Stop) -> AsyncGenerator[AnswerEvent, None]:
+        for number in range(30):
+            yield TokenEvent(f"{number}")
+            await asyncio.sleep(0.05)
+        yield DoneEvent(AnswerMode.GENERATED, FinishReason.STOP)
+
+    here = Runs(Fails(redis))
+    run = here.begin(asker, make, observe=lambda _: None, deadline_seconds=10)
+    await asyncio.sleep(1.0)
+    # What a server lost that came back without its memory is there again, too.
+    await redis.delete(*run_keys(run.name))
+    await asyncio.sleep(1.0)
+    elsewhere = await Runs(log).find(asker, run.id)
+    assert [number async for number, _ in elsewhere.events()] == list(range(1, 32))
+    assert await elsewhere.stop() is False
+    await here.aclose()
+
+
+async def test_a_run_whose_maker_does_not_hear_of_a_stop_is_not_said_to_be_stopped(tenant: str, redis: Redis) -> None:
+    asker, log = Principal(tenant), RedisRunLog(redis, lease_seconds=0.3)
+    name = RunName.of(asker, "0123456789abcdef")
+    await log.append(name, [encode_event(TokenEvent("half"))], after=0, ends=False)
+    run = await Runs(log).find(asker, name.id)
+    for _ in range(2):
+        with pytest.raises(RunLostError):
+            await run.stop()
+
+
+async def test_what_is_over_for_long_is_forgotten_here_too(tenant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def make(stop: Stop) -> AsyncGenerator[AnswerEvent, None]:
+        yield DoneEvent(AnswerMode.GENERATED, FinishReason.STOP)
+
+    runs, asker = Runs(), Principal(tenant)
+    run = runs.begin(asker, make, observe=lambda _: None, deadline_seconds=5)
+    await run.settled()
+    assert await runs.find(asker, run.id) is run
+    monkeypatch.setattr("headrace.runs.runs.KEPT_SECONDS", 0.0)
+    await asyncio.sleep(0.01)
+    with pytest.raises(UnknownRunError):
+        await runs.find(asker, run.id)
+
+
+async def test_a_run_ends_before_its_lambda_environment_is_asked_for_more(
+    chat_app: Callable[..., Any], model: OpenAIModel, library: Library, script: Script
+) -> None:
+    await library.put("handbook.txt", LEAVE)
+    script.reply, script.token_gap_seconds = (lambda _: "word " * 1000), 0.05
+    asked = url_event("POST", "/chat", body=json.dumps({"question": QUESTION}).encode(), headers={"host": "localhost"})
+    asked["requestContext"]["http"]["sourceIp"] = "127.0.0.1"
+    async with serving(chat_app(model, deadline_seconds=1.0)) as api:
+        outcome = await api.run({**asked, "headers": {"host": "localhost", "content-type": "application/json"}})
+        assert b"deadline_exceeded" in b"".join(outcome.body_chunks)
+        # The next request is asked for when the run is over.
+        polls = api.polls
+        async with asyncio.timeout(5):
+            while api.polls == polls:
+                await asyncio.sleep(0.001)
+        assert script.open_streams == 0

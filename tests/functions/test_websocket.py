@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import ANY
 
 import aiohttp
 import pytest
@@ -15,10 +16,10 @@ from redis.asyncio import Redis
 from starlette.applications import Starlette
 
 from functions.chat.dependencies import Sockets
-from functions.chat.socket import Outbox
+from functions.chat.socket import GOOD_BYTES, Outbox
 from functions.chat.wire.frames import MOST_BYTES, write_event
 from headrace.auth.api_keys import ApiKeyAuthenticator, new_key
-from headrace.errors import AbandonedError
+from headrace.errors import AbandonedError, ConfigurationError, UnavailableError
 from headrace.models.openai import OpenAIModel, open_openai_model
 from headrace.redis_state.api_keys import RedisApiKeys
 from headrace.redis_state.conversations import RedisConversations
@@ -246,6 +247,8 @@ async def test_what_is_wrong_with_a_frame_is_said_and_the_socket_goes_on(opened:
             ("[1]", "invalid_request", None),
             ('{"action": "dance"}', "invalid_request", None),
             ('{"action": "ask"}', "invalid_request", "question"),
+            ('{"action": "ping", "request_id": "\\ud800"}', "invalid_request", None),
+            ("x" * 125_000, "too_large", None),
             ('{"action": "ask", "question": "  "}', "invalid_request", "question"),
             ('{"action": "ask", "question": "\\ud800"}', "invalid_request", None),
             ('{"action": "ask", "question": "x", "colour": "red"}', "invalid_request", "colour"),
@@ -324,7 +327,12 @@ async def test_events_of_connections_that_are_not_known_are_refused_and_urls_are
     async with serving(app) as api:
         context = {"connectionId": "nobody", "eventType": "MESSAGE", "domainName": "x", "stage": "y", "identity": {}}
         outcome = await api.run({"requestContext": context, "body": "{}"})
-        assert json.loads(outcome.payload or b"{}")["statusCode"] == 410
+        assert json.loads(outcome.payload or b"{}") == {
+            "statusCode": 200,
+            "headers": ANY,
+            "body": "",
+            "isBase64Encoded": False,
+        }
         outcome = await api.run({"requestContext": {**context, "eventType": "DANCE"}})
         assert outcome.error_type == "Runtime.BadEvent"
         for path in ("/ws/connect", "/ws/message"):
@@ -375,12 +383,41 @@ async def test_what_comes_while_a_frame_is_on_its_way_goes_together_into_the_nex
     await putting
     await outbox.drain()
     assert all(len(frame) <= MOST_BYTES for frame in frames)
+    frames.clear()
+    for _ in range(100):
+        go.release()
+    await _put(outbox, ["y" * 1_000] * 100)
+    await outbox.drain()
+    assert 3 < len(frames) < 20
+    assert all(len(frame) <= GOOD_BYTES for frame in frames)
     await outbox.aclose()
 
 
 async def _put(outbox: Outbox, lines: list[str]) -> None:
     for line in lines:
         await outbox.put(line)
+
+
+async def test_a_frame_that_is_not_taken_now_is_sent_again_and_what_can_not_be_sent_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    faults: list[Exception] = [UnavailableError("LimitExceeded"), ConfigurationError("It needs ManageConnections.")]
+    frames: list[str] = []
+
+    async def send(frame: str) -> None:
+        frames.append(frame)
+        if len(frames) != 2:
+            raise faults.pop(0)
+
+    outbox = Outbox(send)
+    await outbox.put("first")
+    await outbox.drain()
+    await outbox.put("second")
+    with pytest.raises(AbandonedError):
+        await outbox.drain()
+    assert frames == ["first", "first", "second"]
+    assert "It needs ManageConnections." in caplog.text
+    await outbox.aclose()
 
 
 async def test_nobody_waits_for_a_frame_that_nobody_takes() -> None:
@@ -397,9 +434,10 @@ async def test_nobody_waits_for_a_frame_that_nobody_takes() -> None:
 
 
 def test_passages_that_are_too_long_for_a_frame_are_cut() -> None:
-    chunk = Chunk("documents/a.txt", 1, 0, "日本語 " * 20_000, html="<table>" * 10_000)
-    line = write_event(PassagesEvent(tuple(Passage(chunk, 1.0) for _ in range(6))), "1", "0" * 16, 3)
-    assert len(line.encode()) <= MOST_BYTES
-    passages = json.loads(line)["data"]["passages"]
-    assert len(passages) == 6
-    assert all(passage["text"].startswith("日本語") and passage["text"].endswith("…") for passage in passages)
+    for text in ("日本語 ", "\x01\x02"):
+        chunk = Chunk("documents/a.txt", 1, 0, text * 20_000, html="<table>" * 10_000)
+        line = write_event(PassagesEvent(tuple(Passage(chunk, 1.0) for _ in range(6))), "1", "0" * 16, 3)
+        assert len(line.encode()) <= MOST_BYTES
+        passages = json.loads(line)["data"]["passages"]
+        assert len(passages) == 6
+        assert all(passage["text"].startswith(text) and passage["text"].endswith("…") for passage in passages)

@@ -35,7 +35,7 @@ def add_ask_routes(app: FastAPI) -> None:
 
         With `Last-Event-ID` nothing is asked: the run that the event was of goes on behind it.
         """
-        if last_event_id:
+        if last_event_id is not None:
             run_id, number = _read(last_event_id)
             return await _resume(deps, asker, run_id, number, deadline_seconds)
         question, answering = body.question_of(asker), deps.answering.using(body.model)
@@ -55,7 +55,7 @@ def add_ask_routes(app: FastAPI) -> None:
         last_event_id: LastEventId = None,
     ) -> Response:
         """The run's events, from its first or from the one behind `Last-Event-ID` on."""
-        of_run, number = _read(last_event_id) if last_event_id else (run_id, 0)
+        of_run, number = (run_id, 0) if last_event_id is None else _read(last_event_id)
         if of_run != run_id:
             raise InvalidInputError("Last-Event-ID is of another run.", param="Last-Event-ID")
         return await _resume(deps, asker, run_id, number, deadline_seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from typing import Any
 
@@ -15,15 +16,22 @@ from functions.chat.dependencies import ChatDependencies, Deadline, Dependencies
 from functions.chat.door import credentials_of, is_socket_event, who_asks
 from functions.chat.faults import error_response
 from functions.chat.socket import Socket
-from headrace.errors import AbandonedError
+from headrace.errors import AbandonedError, HeadraceError, UnauthenticatedError
+from headrace.types import Principal
 
 # The subprotocol that a client may name; beside it, `bearer.<key or token>` stands for a header that browsers can't set.
 SUBPROTOCOL = "headrace"
+# Who asks is found out when a connection is opened: it is opened anew after as long as API Gateway's last.
+LONGEST_SECONDS = 2 * 3600.0
 
 
 def add_socket_routes(app: FastAPI) -> None:
     """`/ws`, and what the streaming runtime makes of API Gateway's events."""
+    _add_own_socket(app)
+    _add_event_routes(app)
 
+
+def _add_own_socket(app: FastAPI) -> None:
     @app.websocket("/ws")
     async def socket(websocket: WebSocket) -> None:
         """Questions in, events out (docs/websocket.md)."""
@@ -43,14 +51,19 @@ def add_socket_routes(app: FastAPI) -> None:
 
         opened = Socket(asker, deps, send, deadline_seconds=deps.deadline_seconds)
         try:
-            while True:
-                await opened.receive(await websocket.receive_text())
+            async with asyncio.timeout(LONGEST_SECONDS):
+                while True:
+                    await opened.receive(await websocket.receive_text())
+        except TimeoutError:
+            await websocket.close(1001, "Open another connection.")
         except (WebSocketDisconnect, KeyError):
             # It has left, or sends bytes where text was asked for.
             return
         finally:
             await opened.aclose()
 
+
+def _add_event_routes(app: FastAPI) -> None:
     @app.post("/ws/connect", include_in_schema=False)
     async def connect(request: Request, deps: Dependencies) -> Response:
         connection_id, sockets = _connection(request, deps)
@@ -62,16 +75,29 @@ def add_socket_routes(app: FastAPI) -> None:
     async def message(request: Request, deps: Dependencies, deadline_seconds: Deadline) -> Response:
         """Answered at once: API Gateway waits 29 seconds at most. The answer itself goes to the connection afterwards."""
         connection_id, sockets = _connection(request, deps)
-        asker = await sockets.registry.find(connection_id)
-        if asker is None:
-            raise HTTPException(410, "The connection was not let in, or is closed.")
         frame = (await request.body()).decode()
         send = partial(sockets.sender.send, sockets.endpoint or _endpoint(request), connection_id)
 
         async def answer() -> None:
-            opened = Socket(asker, deps, send, deadline_seconds=deadline_seconds)
-            await opened.receive(frame)
-            await opened.drain()
+            # API Gateway hands no fault of this call on: each is said over the connection.
+            fault, asker = None, None
+            try:
+                asker = await sockets.registry.find(connection_id)
+            except HeadraceError as error:
+                fault = error
+            if asker is None:
+                fault = fault or UnauthenticatedError(
+                    "It is not known any more who opened this connection. Open another."
+                )
+            opened = Socket(asker or Principal(), deps, send, deadline_seconds=deadline_seconds)
+            try:
+                if fault is not None:
+                    await opened.tell(fault, frame)
+                else:
+                    await opened.receive(frame)
+                await opened.drain()
+            finally:
+                await opened.aclose()
 
         return Response(background=BackgroundTask(answer))
 

@@ -15,6 +15,7 @@ from headrace.types import AnswerEvent, event_id
 
 # API Gateway takes 128 KB in either direction.
 MOST_BYTES = 120_000
+LEAST_BYTES = 100
 RequestId = Annotated[str | None, Field(max_length=200)]
 
 
@@ -57,7 +58,7 @@ _frames: TypeAdapter[Frame] = TypeAdapter(Annotated[Frame, Field(discriminator="
 
 def read_frame(text: str) -> Frame:
     """What a frame asks for. Raises InvalidInputError."""
-    if len(text.encode("utf-8", "surrogatepass")) > MOST_BYTES:
+    if len(text) > MOST_BYTES or len(text.encode("utf-8", "surrogatepass")) > MOST_BYTES:
         raise TooLargeError(f"The frame has more than {MOST_BYTES:,} bytes. Send less.")
     try:
         value = json.loads(text)
@@ -79,7 +80,9 @@ def request_id_in(text: str) -> str | None:
         given = json.loads(text).get("request_id")
     except (ValueError, RecursionError, AttributeError):
         return None
-    return given[:200] if isinstance(given, str) else None
+    # Half a surrogate pair could not be sent back.
+    is_text = isinstance(given, str) and given.isprintable()
+    return given[:200] if is_text else None
 
 
 def write_message(
@@ -100,15 +103,17 @@ def write_event(event: AnswerEvent, request_id: str | None, run_id: str, number:
     """An answer's event as a message that fits into a frame."""
     name, data = event_name(event), event_payload(event)
     line = write_message(name, data, request_id, run_id=run_id, number=number)
-    if len(line.encode()) > MOST_BYTES and data.get("passages"):
-        share = MOST_BYTES // (2 * len(data["passages"]))
-        data = {"passages": [_shortened(passage, share) for passage in data["passages"]]}
-        line = write_message(name, data, request_id, run_id=run_id, number=number)
+    share = MOST_BYTES
+    while len(line.encode()) > MOST_BYTES and data.get("passages") and share > LEAST_BYTES:
+        # Signs that JSON writes in six characters make a text longer than it looks.
+        share //= 2
+        cut = {"passages": [_shortened(passage, share) for passage in data["passages"]]}
+        line = write_message(name, cut, request_id, run_id=run_id, number=number)
     return line
 
 
 def _shortened(passage: Mapping[str, Any], most_bytes: int) -> dict[str, Any]:
     """A passage without its table's form, and with the beginning of a very long text."""
-    text = passage["text"].encode()[: most_bytes // 2].decode(errors="ignore")
+    text = passage["text"].encode()[:most_bytes].decode(errors="ignore")
     rest = {name: value for name, value in passage.items() if name not in {"html", "text"}}
     return {**rest, "text": text if text == passage["text"] else f"{text}…"}

@@ -55,16 +55,19 @@ async def answer(
 async def _until_stopped(made: AsyncGenerator[AnswerEvent, None], stop: Stop) -> AsyncGenerator[AnswerEvent, None]:
     """The events, as far as they come before somebody stops the answer, and an end in any case."""
     mode, end = AnswerMode.GENERATED, None
-    async with stop.heeded(), aclosing(made) as events:
-        async for event in events:
-            if isinstance(event, DoneEvent):
-                # Handed on outside: what then is done with it must not be stopped half-way.
-                end = event
-                continue
-            if isinstance(event, StatusEvent):
-                mode = event.mode or mode
-            yield event
-    yield end or DoneEvent(mode, FinishReason.STOPPED)
+    async with aclosing(made) as events:
+        async with stop.heeded():
+            async for event in events:
+                if isinstance(event, DoneEvent):
+                    end = event
+                    break
+                if isinstance(event, StatusEvent):
+                    mode = event.mode or mode
+                yield event
+        # What is done with the end must not be stopped half-way; what comes behind it is none of the reader's business.
+        yield end or DoneEvent(mode, FinishReason.STOPPED)
+        async for _ in events:
+            pass
 
 
 async def _made(question: Question, deps: AnswerDependencies) -> AsyncGenerator[AnswerEvent, None]:

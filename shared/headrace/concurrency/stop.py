@@ -23,7 +23,10 @@ class Stop:
 
     @asynccontextmanager
     async def heeded(self) -> AsyncIterator[None]:
-        """Leave the block, without a fault, as soon as it is asked for: a deadline that comes when somebody says so."""
+        """Leave the block, without a fault, as soon as it is asked for: a deadline that comes when somebody says so.
+
+        Where the block yields, whoever takes what it yields must not wait for anything before the next one.
+        """
         deadline = asyncio.timeout(None)
         try:
             async with deadline as self._timeout:

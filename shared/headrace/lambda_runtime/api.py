@@ -188,7 +188,10 @@ class WholeResponse:
     async def end(self, *pieces: bytes) -> None:
         """Send the whole. Raises RuntimeApiError."""
         await self.write(*pieces)
-        payload = {**json.loads(self._prelude), "body": self._body.decode("utf-8", "replace"), "isBase64Encoded": False}
+        # A WebSocket API takes format 1.0, which knows no other keys.
+        given = json.loads(self._prelude)
+        payload = {"statusCode": given["statusCode"], "headers": given["headers"], "isBase64Encoded": False}
+        payload["body"] = self._body.decode("utf-8", "replace")
         await self._api.respond(self._request_id, json.dumps(payload).encode(), self._extra)
 
     async def fail(self, kind: str, message: str) -> None:

@@ -46,7 +46,8 @@ def read_event(event: Any, context: InvocationContext) -> tuple[Scope, bytes]:
 
 def is_socket(event: Any) -> bool:
     """Whether an event is of a WebSocket API, which takes a whole response and no stream."""
-    return isinstance(event, Mapping) and "connectionId" in (event.get("requestContext") or {})
+    request = event.get("requestContext") if isinstance(event, Mapping) else None
+    return isinstance(request, Mapping) and "connectionId" in request
 
 
 def _read_socket(event: Mapping[str, Any]) -> Scope:

@@ -167,6 +167,7 @@ class Runtime:
         if self._options.concurrency == 1:
             self._set_trace(context.trace_id)
         given = _json(event)
+        # A WebSocket API takes a whole response.
         invocation = Invocation(api, context, replace(self._options.response, whole=is_socket(given)))
         try:
             scope, body = read_event(given, context)

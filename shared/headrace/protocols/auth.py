@@ -52,5 +52,8 @@ class Admission(Protocol):
 class RateLimiter(Protocol):
     """Holds principals to their limits, and the deployment to its tokens a day."""
 
-    async def admit(self, principal: Principal) -> Admission:
-        """Let one request of the principal in. Raises LimitExceededError when a limit is reached."""
+    async def admit(self, principal: Principal, *, is_new: bool = True) -> Admission:
+        """Let one request of the principal in. Raises LimitExceededError when a limit is reached.
+
+        One that is not new goes on with what the principal has under way, or ends it: that is no more at once.
+        """

@@ -78,7 +78,7 @@ def titles_key(tenant: str, principal: str) -> str:
 
 def run_keys(run: RunName) -> tuple[str, str]:
     """The keys of a run's lease and of its messages."""
-    name = digest_of(run.owner, run.id)
+    name = digest_of(run.owner, run.scope, run.id)
     return tenant_key(run.tenant, "run", name, "lease"), tenant_key(run.tenant, "run", name)
 
 

@@ -20,6 +20,7 @@ from headrace.rate_limits import (
     DAY_SECONDS,
     LocalRateLimiter,
     RateLimits,
+    for_what_goes_on,
     rate_headers,
     today,
     too_many_requests,
@@ -50,8 +51,10 @@ class RedisRateLimiter:
         self._admit = script(client, "admit")
         self._release = script(client, "release")
 
-    async def admit(self, principal: Principal) -> Admission:
+    async def admit(self, principal: Principal, *, is_new: bool = True) -> Admission:
         limits = self._limits.of(principal)
+        if not is_new:
+            limits = for_what_goes_on(limits)
         request = uuid.uuid4().hex
         keys = [use_key(principal.tenant, principal.id), open_key(principal.tenant, principal.id)]
         args: list[int | str] = [
@@ -64,9 +67,9 @@ class RedisRateLimiter:
         ]
         answer = await self._breaker.run(lambda: self._ask(keys, args))
         if answer is None:
-            return await self._local.admit(principal)
+            return await self._local.admit(principal, is_new=is_new)
         (verdict, *numbers), spent = answer
-        if self._limits.daily_tokens and spent >= self._limits.daily_tokens:
+        if limits.daily_tokens and spent >= limits.daily_tokens:
             # The script has let it in.
             await self.end(_Request(keys, request), 0)
             raise too_many_tokens(limits, of_all=True)

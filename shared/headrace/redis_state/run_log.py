@@ -44,7 +44,7 @@ class RedisRunLog:
 
     async def append(self, run: RunName, messages: Sequence[bytes], *, after: int, ends: bool) -> bool:
         args = [after, int(self._lease_seconds * 1000), self._kept_seconds, "1" if ends else "", *messages]
-        async with self._writers, registry_use(TIMEOUT_SECONDS, RUNS):
+        async with registry_use(TIMEOUT_SECONDS, RUNS), self._writers:
             said = await self._append(keys=list(run_keys(run)), args=args)
         if said < 0:
             raise RegistryUnavailableError("The log of a run (Redis) was lost, so it can't be resumed elsewhere.")

@@ -16,6 +16,9 @@ from headrace.types import encode_event
 BATCH_SECONDS = 0.2
 # A lease is renewed, and a reader looks whether it holds, so often within a lease.
 BEATS_A_LEASE = 4
+# A log that does not answer is tried again; once the run is over, a few times more.
+RETRY_SECONDS = 0.3
+TRIES_AT_END = 3
 
 logger = logging.getLogger(__name__)
 
@@ -23,23 +26,30 @@ logger = logging.getLogger(__name__)
 async def publish(run: Run, log: RunLog) -> None:
     """Add the run's events to the log until it is over; stop it when somebody asks for that there.
 
-    Where the log does not answer, the run goes on here alone.
+    While the log does not answer, the run goes on here alone.
     """
-    sent = 0
+    sent = failed = 0
     while True:
-        ends, there = run.is_over, len(run.log)
-        messages = [encode_event(event) for event in run.log[sent:there]]
+        ends, made = run.is_over, len(run.log)
+        messages = [encode_event(event) for event in run.log[sent:made]]
         if ends and run.fault is not None:
             messages.append(encode_fault(run.fault))
         try:
-            if await log.append(run.name, messages, after=sent, ends=ends):
-                run.ask_to_stop()
+            is_asked_to_stop = await log.append(run.name, messages, after=sent, ends=ends)
         except RegistryUnavailableError as error:
-            logger.warning("%s The run goes on in this process alone.", error)
-            return
+            # A server that comes back may have lost the log: all of it is sent again, and what is there stays there once.
+            failed, sent = failed + 1, 0
+            if failed == 1:
+                logger.warning("%s Until it does, a run goes on in this process alone.", error)
+            if ends and failed >= TRIES_AT_END:
+                return
+            await asyncio.sleep(RETRY_SECONDS)
+            continue
+        if is_asked_to_stop:
+            run.ask_to_stop()
         if ends:
             return
-        sent = there
+        sent, failed = made, 0
         await _batch(run, sent, log.lease_seconds / BEATS_A_LEASE)
 
 

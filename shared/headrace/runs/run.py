@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 from headrace.concurrency.stop import Stop
-from headrace.errors import DeadlineExceededError
-from headrace.types import AnswerEvent, RunName
+from headrace.errors import DeadlineExceededError, HeadraceError
+from headrace.types import AnswerEvent, DoneEvent, FinishReason, RunName
 
 Make = Callable[[Stop], AsyncGenerator[AnswerEvent, None]]
 Observe = Callable[[AnswerEvent], None]
 
 # The end of a request waits so long for other processes to be told of the end of its run.
-TELLING_SECONDS = 1.0
+PUBLISHING_SECONDS = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+def is_stopped(log: Sequence[AnswerEvent]) -> bool:
+    """Whether a run that is over was stopped, or cancelled, before its own end."""
+    last = log[-1] if log else None
+    return not isinstance(last, DoneEvent) or last.finish_reason is FinishReason.STOPPED
 
 
 class Run:
@@ -32,6 +42,8 @@ class Run:
         self.log: list[AnswerEvent] = []
         self.fault: Exception | None = None
         self.is_over = False
+        # On the monotonic clock, in seconds.
+        self.ended_at = 0.0
         self._make = make
         self._observe = observe
         self._grace_seconds = grace_seconds
@@ -41,7 +53,7 @@ class Run:
         self._readers = 0
         self._leaving: asyncio.TimerHandle | None = None
         self._held = AsyncExitStack()
-        self._telling: asyncio.Task[None] | None = None
+        self._publishing: asyncio.Task[None] | None = None
         self._task = asyncio.create_task(self._run())
 
     @property
@@ -57,13 +69,17 @@ class Run:
                 while number < len(self.log):
                     number += 1
                     yield number, self.log[number - 1]
+                if self.log and isinstance(self.log[-1], DoneEvent):
+                    # What the run still has to do is nothing to read.
+                    return
                 if self.is_over:
                     break
                 await self.news()
         finally:
             self._go()
         if self.fault is not None:
-            raise self.fault
+            # Without the frames of those who read it before.
+            raise self.fault.with_traceback(None)
 
     async def news(self) -> None:
         """Wait until there is another event, or the end."""
@@ -78,33 +94,36 @@ class Run:
         self._stop.ask()
 
     async def stop(self) -> bool:
-        """Stop the run, and wait until it has stopped; False when it was over."""
+        """Stop the run, and wait until it is over; False when it came to its own end."""
         if self.is_over:
             return False
         self.ask_to_stop()
         await asyncio.wait({self._task})
-        return True
+        return is_stopped(self.log)
 
     async def settled(self) -> None:
         """Wait until the run is over and what it holds is released, and a little for its end to be told elsewhere."""
         await asyncio.wait({self._task})
-        if self._telling is not None:
-            await asyncio.wait({self._telling}, timeout=TELLING_SECONDS)
+        if self._publishing is not None:
+            await asyncio.wait({self._publishing}, timeout=PUBLISHING_SECONDS)
 
-    def hold(self, place: AsyncExitStack) -> None:
+    def close_at_end(self, place: AsyncExitStack) -> None:
         """Close this when the run is over: what its asker has taken up, say."""
         self._held.push_async_callback(place.aclose)
 
-    def tell(self, telling: Coroutine[Any, Any, None]) -> None:
-        """Run this beside the run; it ends by itself, soon after it."""
-        self._telling = asyncio.create_task(telling)
+    def publish(self, publishing: Coroutine[Any, Any, None]) -> None:
+        """Have this tell other processes of the run, beside it; it ends by itself, soon after the run."""
+        self._publishing = asyncio.create_task(publishing)
 
     async def aclose(self) -> None:
         """End it at once, wherever it is."""
-        tasks = {task for task in (self._task, self._telling) if task is not None}
+        tasks = {task for task in (self._task, self._publishing) if task is not None}
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+        if not self.is_over:
+            # It was cancelled before it began.
+            await self._finish()
 
     async def _run(self) -> None:
         try:
@@ -118,15 +137,20 @@ class Run:
                     self._wake()
         except TimeoutError:
             self.fault = DeadlineExceededError()
-        except Exception as error:  # noqa: BLE001 - readers raise it
+        except Exception as error:
             self.fault = error
+            if not (self._readers or isinstance(error, HeadraceError)):
+                logger.exception("a run failed that nobody reads")
         finally:
-            self.is_over = True
-            self._end.set()
-            self._wake()
-            if self._leaving is not None:
-                self._leaving.cancel()
-            await self._held.aclose()
+            await self._finish()
+
+    async def _finish(self) -> None:
+        self.is_over, self.ended_at = True, time.monotonic()
+        self._end.set()
+        self._wake()
+        if self._leaving is not None:
+            self._leaving.cancel()
+        await self._held.aclose()
 
     def _wake(self) -> None:
         self._news.set()

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
 
 from headrace.errors import RunLostError, UnavailableError, UnknownRunError
 from headrace.protocols import RunLog
 from headrace.runs.publisher import BEATS_A_LEASE, publish
-from headrace.runs.run import Make, Observe, Run
+from headrace.runs.run import Make, Observe, Run, is_stopped
 from headrace.single_flight.messages import decode_fault, is_fault
 from headrace.types import AnswerEvent, DoneEvent, Principal, RunName, Stage, StatusEvent, decode_event
 
 # A run whose last reader has gone goes on for so long.
 GRACE_SECONDS = 30.0
-# So many runs that are over can be read from this process's memory. The log keeps them longer.
+# Of runs that are over, so many can be read from this process's memory, and for so long.
 MOST_KEPT = 200
+KEPT_SECONDS = 120.0
 # Who stops a run elsewhere waits so long until it has stopped, and looks so often.
 STOP_SECONDS = 2.0
 STOP_LOOK_SECONDS = 0.02
@@ -37,7 +39,7 @@ class Runs:
         def observed(event: AnswerEvent) -> None:
             # What comes from the cache is there at once, and again for whoever asks again: its log is this process's.
             if self._log is not None and len(run.log) == 1 and not _is_replay(event):
-                run.tell(publish(run, self._log))
+                run.publish(publish(run, self._log))
             observe(event)
 
         run = Run(
@@ -53,6 +55,7 @@ class Runs:
     async def find(self, asker: Principal, run_id: str) -> Run | DistantRun:
         """The asker's run, here or elsewhere. Raises UnknownRunError."""
         name = RunName.of(asker, run_id)
+        self._forget()
         if name in self._runs:
             return self._runs[name]
         if self._log is not None and (messages := await self._log.read(name, 0)):
@@ -67,10 +70,16 @@ class Runs:
         self._runs.clear()
 
     def _keep(self, run: Run) -> None:
-        over = [name for name, each in self._runs.items() if each.is_over]
-        for name in over[: max(0, len(over) - MOST_KEPT + 1)]:
-            del self._runs[name]
+        self._forget()
         self._runs[run.name] = run
+
+    def _forget(self) -> None:
+        """Forget what has been over for long, and the oldest of too many."""
+        over = [name for name, each in self._runs.items() if each.is_over]
+        since = time.monotonic() - KEPT_SECONDS
+        for place, name in enumerate(over):
+            if place < len(over) - MOST_KEPT or self._runs[name].ended_at < since:
+                del self._runs[name]
 
 
 class DistantRun:
@@ -105,15 +114,31 @@ class DistantRun:
             messages = await self._next(number)
 
     async def stop(self) -> bool:
-        """Stop the run, and wait until it has stopped; False when it was over. Raises UnavailableError."""
+        """Stop the run, and wait until it is over; False when it came to its own end. Raises UnavailableError.
+
+        Raises RunLostError when nobody makes it, and it has no end.
+        """
         if not await self._log.stop(self.name):
+            await self._last()
             return False
         deadline = asyncio.get_running_loop().time() + STOP_SECONDS
         while await self._log.is_going_on(self.name):
             if asyncio.get_running_loop().time() > deadline:
                 raise UnavailableError("The process that makes this answer does not react. Try again in a moment.")
             await asyncio.sleep(STOP_LOOK_SECONDS)
-        return True
+        return is_stopped([await self._last()])
+
+    async def _last(self) -> AnswerEvent:
+        """The run's last event. Raises what made it fail, and RunLostError."""
+        messages = await self._log.read(self.name, 0)
+        if messages and is_fault(messages[-1]):
+            raise decode_fault(messages[-1])
+        last = decode_event(messages[-1]) if messages else None
+        if not isinstance(last, DoneEvent):
+            raise RunLostError(
+                "The process that was making this answer has ended, or can't be told to stop. Ask again."
+            )
+        return last
 
     async def _next(self, number: int) -> list[bytes]:
         wait_seconds = self._log.lease_seconds / BEATS_A_LEASE

@@ -16,12 +16,13 @@ class RunName:
 
     tenant: str
     owner: str
+    scope: str
     id: str
 
     @classmethod
     def of(cls, asker: Principal, run_id: str) -> RunName:
-        """The asker's run of this id."""
-        return cls(asker.tenant, asker.owner, run_id)
+        """The asker's run of this id. What was asked with other groups is another's: it may show what these may not see."""
+        return cls(asker.tenant, asker.owner, asker.scope.digest, run_id)
 
 
 def event_id(run_id: str, number: int) -> str:
