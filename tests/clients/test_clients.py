@@ -33,7 +33,9 @@ LEAVE = "Parents may take 26 weeks of parental leave."
 REPLY = "It is 26 weeks [1]."
 ANSWERS = frozenset({"plain", "streamed", "stream_helper", "turns", "responses", "responses_streamed", "goes_on"})
 # What is refused until agents are offered: a clear 400, in the client's own words.
-REFUSED = {"unknown_model": "gpt-9", "tools": "tool", "structured": "format"}
+REFUSED = {"unknown_model": "gpt-9", "tools": "tool"}
+# JSON by a schema, as the client's own objects.
+STRUCTURED = frozenset({"structured", "responses_structured"})
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ async def test_a_client_gets_answers_streams_turns_and_clear_errors(
     chat_app: Callable[..., Any], openai_url: str, script: Script, library: Library, client: Client, request: Any
 ) -> None:
     await library.put("handbook.docx", LEAVE)
-    script.reply = lambda _: REPLY
+    script.reply, script.structured = (lambda _: REPLY), lambda _: {"weeks": 26}
     is_node = client.script.startswith("node/")
     folder = request.getfixturevalue("node_folder") if is_node else HERE / "python"
     async with open_openai_model(api_key="k", base_url=openai_url, model="m") as model, served(chat_app(model)) as url:
@@ -91,9 +93,11 @@ async def test_a_client_gets_answers_streams_turns_and_clear_errors(
         if case in ANSWERS:
             assert result.get("text") == REPLY, (name, result)
             assert result["pieces"] > 2 or "streamed" not in case
+        elif case in STRUCTURED:
+            assert json.loads(result.get("text") or "null") == {"weeks": 26}, (name, result)
         else:
             assert REFUSED[case] in result.get("error", "").lower(), (name, result)
-    assert {"plain", "streamed", "turns", *REFUSED} <= results.keys()
+    assert {"plain", "streamed", "turns", "structured", *REFUSED} <= results.keys()
     turns = [request for request in script.answers() if len(request["messages"]) > 2]
     assert turns, "the turns before a question reach the model"
 

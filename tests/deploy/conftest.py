@@ -19,7 +19,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name, place in (("RuntimeLayer", "shared"), ("ParsingLayer", "shared"), ("ChatFunction", "functions/chat")):
         folder = tmp_path_factory.mktemp(name)
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        platform = f"{os.uname().machine}-manylinux_2_28"
+        platform = f"{os.uname().machine}-manylinux_2_34"
         variables = [
             f"ARTIFACTS_DIR={folder}",
             f"PYTHON_VERSION={version}",

@@ -161,7 +161,8 @@ def test_a_function_has_all_that_it_needs_in_its_layers(
             "from pathlib import Path; from headrace.parsers.readers import Source, read_file; "
             f"[read_file(Source(path, path.name, languages='eng')) for path in Path({str(files)!r}).iterdir()]; "
             if function == "ingest"
-            else "import openai; " + ("import headrace.auth.jwt; " if function == "chat" else "")
+            else "import openai; "
+            + ("import headrace.auth.jwt, llguidance, jsonschema_rs; " if function == "chat" else "")
         )
         + "outside = sorted({m.split('.')[0] for m, v in sys.modules.items() if 'site-packages' in (getattr(v, '__file__', '') or '')}); "
         "print(json.dumps(outside))"

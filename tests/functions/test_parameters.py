@@ -29,7 +29,7 @@ from tests.support.openai_server import Script
 
 LEAVE = "Parents may take 26 weeks of parental leave."
 ASKED = "How long is parental leave?"
-OURS = {"filter", "citations"}
+OURS = {"filter", "citations", "structured_outputs"}
 ROUTES: dict[str, tuple[type, type[BaseModel], Parameters]] = {
     "/v1/chat/completions": (CompletionCreateParamsStreaming, CompletionBody, parameters.CHAT),
     "/v1/responses": (ResponseCreateParamsStreaming, ResponseBody, parameters.RESPONSES),
@@ -92,7 +92,7 @@ WANTED: Any = {
     "conversation": "conv_1", "function_call": {"name": "f"}, "functions": [{"name": "f"}], "image": {"model": "x"},
     "include": ["message.output_text.logprobs"], "logit_bias": {"50256": -100}, "logprobs": True,
     "modalities": ["text", "audio"], "moderation": {"policy": "x"}, "n": 2, "prompt": {"id": "p"},
-    "response_format": {"type": "json_object"}, "tool_choice": "required",
+    "tool_choice": "required",
     "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}], "top_logprobs": 3,
     "web_search_options": {},
 }  # fmt: skip
@@ -153,9 +153,9 @@ async def test_what_is_honoured_of_a_response_reaches_the_model(url: str, script
     assert (request["reasoning_effort"], request["verbosity"]) == ("low", "high")
     assert "pirate" in request["messages"][0]["content"]
     assert (made.metadata, made.instructions, made.temperature) == ({"a": "b"}, "Answer like a pirate.", 0.3)
-    for more in ({"reasoning": {"summary": "auto"}}, {"text": {"format": {"type": "json_object"}}}):
-        status, said = await posted(url, "/v1/responses", {**asking("/v1/responses"), **more})
-        assert (status, said["error"]["code"]) == (400, "unsupported_parameter")
+    refused = {**asking("/v1/responses"), "reasoning": {"summary": "auto"}}
+    status, said = await posted(url, "/v1/responses", refused)
+    assert (status, said["error"]["code"]) == (400, "unsupported_parameter")
 
 
 async def test_what_shapes_an_answer_is_not_shared_with_who_wants_another_shape(url: str, script: Script) -> None:

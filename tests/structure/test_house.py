@@ -38,6 +38,7 @@ VENDORS = {
         "functions.chat.wire.schemas",
         "functions.chat.wire.openai_bodies",
         "functions.chat.wire.frames",
+        "functions.chat.wire.forms",
         "headrace.langchain",
     ),
     "pypdfium2": ("headrace.parsers.pdfium",),

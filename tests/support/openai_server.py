@@ -62,6 +62,8 @@ class Script:
     lists_models: bool = True
     # What it refuses every request with, and with which status.
     refusal: str = ""
+    # The value that it answers with where an answer of a form is asked for; None: that there is none.
+    structured: Callable[[str], Any] = lambda prompt: None
     # What it writes wherever a schema is asked for, whatever the schema says.
     constrained: str | None = None
     refusal_status: int = 400
@@ -207,6 +209,9 @@ def _constrained(script: Script, body: dict[str, Any]) -> str:
     if script.constrained is not None:
         return script.constrained
     schema = body["response_format"]["json_schema"]["schema"]
+    if "found" in schema["properties"]:
+        answer = script.structured(_prompt(body))
+        return json.dumps({"found": answer is not None, "answer": answer}, ensure_ascii=False)
     if "kind" in schema["properties"]:
         return json.dumps(script.read(_prompt(body)), ensure_ascii=False)
     return json.dumps({"choice": script.choose(_prompt(body))})

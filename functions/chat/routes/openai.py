@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from functions.chat.dependencies import Deadline, Dependencies, Reader, visit_of
 from functions.chat.responses import streamed_answer, unless_abandoned, whole_answer
 from functions.chat.wire import completions, embeddings, parameters
+from functions.chat.wire.forms import check_form
 from functions.chat.wire.openai_bodies import CompletionBody, EmbeddingBody, ResponseBody, asked_in
 from functions.chat.wire.responses import ResponseWriter, new_response_id
 from functions.chat.wire.schemas import filter_of
@@ -40,6 +41,7 @@ def add_openai_routes(app: FastAPI) -> None:
         unused = parameters.CHAT.check(body.model_extra) + body.unused()
         answering = deps.answering.using(body.model)
         text, history, options = asked_in(body, param="messages")
+        await check_form(options.constraint, answering.answerer, param="response_format")
         question = Question(text, asker, history=history, filter=filter_of(body.filter), options=options)
         writer = completions.CompletionWriter(body, body.citations or deps.citations, unused)
         respond = streamed_answer if body.stream else whole_answer
@@ -53,6 +55,7 @@ def add_openai_routes(app: FastAPI) -> None:
         unused = parameters.RESPONSES.check(body.model_extra) + body.unused()
         answering = deps.answering.using(body.model)
         text, history, options = asked_in(body, param="input")
+        await check_form(options.constraint, answering.answerer, param="text.format")
         response_id = new_response_id()
         question = Question(
             text,

@@ -19,6 +19,7 @@ from functions.chat.wire.schemas import answer_payload, citation_payload, event_
 from functions.chat.wire.sse import encode
 from headrace.types import (
     AnswerEvent,
+    AnswerMode,
     CitationEvent,
     DoneEvent,
     FinishReason,
@@ -36,7 +37,10 @@ class CompletionWriter:
 
     def __init__(self, body: CompletionBody, citations: str, unused: Sequence[str]) -> None:
         self._model = body.model
-        self._in_band = InBandCitations(citations)
+        # Text beside JSON would be none of it.
+        self._is_form = body.constraint is not None
+        self._in_band = InBandCitations("none" if self._is_form else citations)
+        self._is_refusal = False
         self._unused = unused
         self._with_usage = bool(body.stream_options and body.stream_options.include_usage)
         self._head = {"id": _new_id(), "created": int(time.time())}
@@ -57,7 +61,13 @@ class CompletionWriter:
         """The whole answer as one `chat.completion`."""
         answer = answer_payload([given for event in events for given in self._in_band.feed(event)])
         done = next(event for event in events if isinstance(event, DoneEvent))
-        message = {"role": "assistant", "content": answer["answer"], "refusal": None}
+        is_refusal = self._is_form and done.mode is AnswerMode.REFUSED
+        said = (
+            {"content": None, "refusal": answer["answer"]}
+            if is_refusal
+            else {"content": answer["answer"], "refusal": None}
+        )
+        message = {"role": "assistant", **said}
         return {
             **self._head,
             "object": "chat.completion",
@@ -70,8 +80,9 @@ class CompletionWriter:
 
     def _write(self, event: AnswerEvent) -> bytes:
         match event:
-            case StatusEvent(stage, note=note):
+            case StatusEvent(stage, mode, note=note):
                 self._notice = note
+                self._is_refusal = self._is_form and mode is AnswerMode.REFUSED
                 if stage is Stage.RESTARTED:
                     # What was written can't be taken back here.
                     self._citations.clear()
@@ -80,7 +91,7 @@ class CompletionWriter:
                 first, self._is_first = self._is_first, False
                 return self._chunk({"role": "assistant", "content": ""}) if first else b""
             case TokenEvent(text):
-                return self._chunk({"content": text})
+                return self._chunk({"refusal" if self._is_refusal else "content": text})
             case CitationEvent(citation):
                 self._citations.append(citation_payload(citation))
             case UsageEvent():
@@ -130,6 +141,7 @@ def origin_payload(event: DoneEvent, notice: str, unused: Sequence[str]) -> dict
         "unsupported": unsupported_payload(event),
         "nearest": list(event.nearest),
         "unread": event.unread,
+        "constraint": event.constraint,
         "unused": list(unused),
     }
 

@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from functions.chat.wire.forms import ResponseFormat, StructuredOutputs, TextFormat, constraint_in
 from functions.chat.wire.parameters import REASONING, RESPONSE_TEXT, TOOLS
 from functions.chat.wire.schemas import MAX_QUESTION_CHARACTERS
 from headrace.errors import InvalidInputError, UnsupportedParameterError
-from headrace.types import AnswerOptions, Message, ModelOptions
+from headrace.types import AnswerOptions, Constraint, Message, ModelOptions
 
 # Of what clients send along: one message, all of them, and what the application asks of tone and form.
 MAX_TURN_CHARACTERS = 100_000
@@ -81,8 +82,15 @@ class CompletionBody(_Body):
     presence_penalty: float | None = Field(default=None, ge=-2, le=2)
     reasoning_effort: str | None = Field(default=None, max_length=20)
     verbosity: str | None = Field(default=None, max_length=20)
+    response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
     filter: dict[str, Any] | None = None
     citations: Citations | None = None
+
+    @property
+    def constraint(self) -> Constraint | None:
+        """The form that the answer must have. Raises InvalidInputError."""
+        return constraint_in(self.response_format, self.structured_outputs)
 
     def unused(self) -> list[str]:
         """What of it changes nothing, beside the parameters that never do."""
@@ -108,7 +116,7 @@ class CompletionBody(_Body):
             reasoning_effort=self.reasoning_effort,
             verbosity=self.verbosity,
         )
-        return AnswerOptions(style, self.max_completion_tokens or self.max_tokens, model)
+        return AnswerOptions(style, self.max_completion_tokens or self.max_tokens, model, self.constraint)
 
 
 class Reasoning(_Body):
@@ -121,6 +129,7 @@ class ResponseText(_Body):
     """OpenAI's `text`."""
 
     verbosity: str | None = Field(default=None, max_length=20)
+    format: TextFormat | None = None
 
 
 class ResponseBody(_Body):
@@ -143,8 +152,15 @@ class ResponseBody(_Body):
         ]
         | None
     ) = None
+    structured_outputs: StructuredOutputs | None = None
     filter: dict[str, Any] | None = None
     citations: Citations | None = None
+
+    @property
+    def constraint(self) -> Constraint | None:
+        """The form that the answer must have. Raises InvalidInputError."""
+        form = self.text.format if self.text is not None else None
+        return constraint_in(None if form is None else form.as_response_format(), self.structured_outputs)
 
     @property
     def messages(self) -> list[ChatMessage]:
@@ -167,7 +183,7 @@ class ResponseBody(_Body):
             reasoning_effort=reasoning.effort,
             verbosity=text.verbosity,
         )
-        return AnswerOptions(style, self.max_output_tokens, model)
+        return AnswerOptions(style, self.max_output_tokens, model, self.constraint)
 
 
 class EmbeddingBody(_Body):

@@ -70,7 +70,6 @@ CHAT = Parameters(
         "modalities": Refusal(TEXT, (["text"],)),
         "moderation": Refusal("Nothing is moderated here. Leave it out."),
         "n": Refusal("One answer is made at a time. Ask once more for another one.", (1,)),
-        "response_format": Refusal(TEXT, ({"type": "text"},)),
         "tool_choice": Refusal(TOOLS, ("none", "auto")),
         "tools": Refusal(TOOLS, ([],)),
         "top_logprobs": Refusal("There are no log probabilities here. Leave it out.", (0,)),
@@ -104,6 +103,6 @@ REASONING = Parameters(
         "summary": Refusal("There is no summary of what a model thinks. Leave it out."),
     },
 )
-RESPONSE_TEXT = Parameters(unused=frozenset(), refused={"format": Refusal(TEXT, ({"type": "text"},))})
+RESPONSE_TEXT = Parameters(unused=frozenset(), refused={})
 
 EMBEDDINGS = Parameters(unused=frozenset({"user"}), refused={})

@@ -19,6 +19,7 @@ from functions.chat.wire.schemas import citation_payload
 from functions.chat.wire.sse import encode
 from headrace.types import (
     AnswerEvent,
+    AnswerMode,
     CitationEvent,
     DoneEvent,
     FinishReason,
@@ -45,7 +46,10 @@ class ResponseWriter:
         self._id = response_id
         self._item_id = f"msg_{uuid.uuid4().hex}"
         self._created_at = int(time.time())
-        self._in_band = InBandCitations(citations)
+        # Text beside JSON would be none of it.
+        self._is_form = body.constraint is not None
+        self._in_band = InBandCitations("none" if self._is_form else citations)
+        self._is_refusal = self._has_part = False
         self._unused = unused
         self._sequence = 0
         self._text: list[str] = []
@@ -81,19 +85,20 @@ class ResponseWriter:
         yield self._event("response.created", response=response)
         yield self._event("response.in_progress", response=response)
         yield self._event("response.output_item.added", output_index=0, item=self._item("in_progress", []))
-        yield self._event("response.content_part.added", **self._place(), part=self._part(is_empty=True))
 
     def _changes(self, event: AnswerEvent) -> Iterator[tuple[str, dict[str, Any]]]:
         for given in self._in_band.feed(event):
             match given:
-                case StatusEvent(stage, note=note):
+                case StatusEvent(stage, mode, note=note):
                     self._notice = note
+                    self._is_refusal = self._is_form and mode is AnswerMode.REFUSED
                     if stage is Stage.RESTARTED:
                         # What was written can't be taken back here.
                         self._citations.clear()
-                        yield self._said("\n\n")
+                        if self._text:
+                            yield from self._said("\n\n")
                 case TokenEvent(text):
-                    yield self._said(text)
+                    yield from self._said(text)
                 case CitationEvent(citation):
                     self._citations.append(citation_payload(citation))
                     chunk = citation.chunk
@@ -113,14 +118,29 @@ class ResponseWriter:
                     self._done = given
                     yield from self._closing()
 
-    def _said(self, text: str) -> tuple[str, dict[str, Any]]:
+    def _begun(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The part that the text is in begins with it: a refusal is another kind."""
+        if not self._has_part:
+            self._has_part = True
+            yield "response.content_part.added", {**self._place(), "part": self._part(is_empty=True)}
+
+    def _said(self, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        yield from self._begun()
         self._text.append(text)
         self._characters += len(text)
-        return "response.output_text.delta", {**self._place(), "delta": text, "logprobs": []}
+        if self._is_refusal:
+            yield "response.refusal.delta", {**self._place(), "delta": text}
+        else:
+            yield "response.output_text.delta", {**self._place(), "delta": text, "logprobs": []}
 
     def _closing(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        yield from self._begun()
         final = self._final()
-        yield "response.output_text.done", {**self._place(), "text": "".join(self._text), "logprobs": []}
+        text = "".join(self._text)
+        if self._is_refusal:
+            yield "response.refusal.done", {**self._place(), "refusal": text}
+        else:
+            yield "response.output_text.done", {**self._place(), "text": text, "logprobs": []}
         yield "response.content_part.done", {**self._place(), "part": self._part()}
         yield "response.output_item.done", {"output_index": 0, "item": final["output"][0]}
         yield f"response.{final['status']}", {"response": final}
@@ -166,7 +186,7 @@ class ResponseWriter:
             "reasoning": {"effort": body.reasoning and body.reasoning.effort, "summary": None},
             "store": body.store is not False,
             "temperature": body.temperature,
-            "text": {"format": {"type": "text"}},
+            "text": {"format": self._format()},
             "tool_choice": "none",
             "tools": [],
             "top_p": body.top_p,
@@ -174,11 +194,17 @@ class ResponseWriter:
             "usage": None,
         }
 
+    def _format(self) -> dict[str, Any]:
+        form = self._body.text and self._body.text.format
+        return form.model_dump(by_alias=True, exclude_none=True) if form else {"type": "text"}
+
     def _item(self, status: str, content: list[dict[str, Any]]) -> dict[str, Any]:
         return {"id": self._item_id, "type": "message", "role": "assistant", "status": status, "content": content}
 
     def _part(self, *, is_empty: bool = False) -> dict[str, Any]:
         text, annotations = ("", []) if is_empty else ("".join(self._text), self._annotations)
+        if self._is_refusal:
+            return {"type": "refusal", "refusal": text}
         return {"type": "output_text", "text": text, "annotations": annotations, "logprobs": []}
 
     def _place(self) -> dict[str, Any]:

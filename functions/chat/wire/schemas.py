@@ -172,6 +172,7 @@ def citation_payload(citation: Citation) -> dict[str, Any]:
         "quote": citation.quote,
         "start": citation.start,
         "end": citation.end,
+        **({"path": citation.path} if citation.path is not None else {}),
     }
 
 

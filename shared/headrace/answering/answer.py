@@ -75,7 +75,9 @@ async def _made(question: Question, deps: AnswerDependencies) -> AsyncGenerator[
     asked, read = question, None
     if question.history and deps.dialogue is not None:
         asked, read = await interpreted(question, deps.dialogue)
-    if read is not None and read.kind is MessageKind.CONVERSATION:
+    # What is said of the conversation has no form.
+    is_chat = read is not None and read.kind is MessageKind.CONVERSATION
+    if is_chat and question.options.constraint is None:
         events = _conversing(asked, deps)
     else:
         events = await _events(asked, deps)

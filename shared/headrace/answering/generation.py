@@ -54,6 +54,7 @@ class LanguageModelAnswerer:
     name = "headrace"
     reads_history = True
     needs_certain_match = False
+    keeps_forms = True
 
     def __init__(self, model: ChatModel, *, max_tokens: int) -> None:
         self._model = model
@@ -68,6 +69,21 @@ class LanguageModelAnswerer:
         return f"{self._model.name}/{PROMPT_VERSION}/{self._max_tokens}"
 
     async def answer(self, question: Question, passages: Sequence[Passage]) -> AsyncGenerator[AnswerEvent, None]:
+        if question.options.constraint is not None:
+            from headrace.answering.structured import structured_answer
+
+            answered = structured_answer(
+                question,
+                question.options.constraint,
+                passages,
+                self._model,
+                max_tokens=self._max_tokens,
+                shown=as_shown(passages),
+            )
+            async with aclosing(answered) as events:
+                async for event in events:
+                    yield event
+            return
         yield StatusEvent(Stage.ANSWERING, AnswerMode.GENERATED)
         yield PassagesEvent(as_shown(passages))
         citations, refusal = CitationFilter(passages), _RefusalMark()

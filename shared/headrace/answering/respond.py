@@ -27,7 +27,12 @@ async def respond(
     """
     tokens, is_provisional = 0, False
     events: AsyncGenerator[AnswerEvent, None] | None = None
-    if deps.dialogue is not None and not (retrieval.is_sure or question.is_interpreted or question.history):
+    is_plain = question.options.constraint is None
+    if (
+        deps.dialogue is not None
+        and is_plain
+        and not (retrieval.is_sure or question.is_interpreted or question.history)
+    ):
         read = await deps.dialogue.interpret(question)
         is_provisional = read is None
         if read is not None:

@@ -17,7 +17,7 @@ class Writing:
     def __init__(self, model: ChatModel) -> None:
         self._asked = self._writer = model.name
         self._reason: FinishReason | None = None
-        self._is_fallback = False
+        self._is_fallback = self._is_enforced = False
         self.usage = Usage()
 
     def observe(self, chunk: ModelChunk) -> str:
@@ -26,6 +26,7 @@ class Writing:
         self._reason = chunk.finish_reason or self._reason
         self._writer = chunk.model or self._writer
         self._is_fallback = self._is_fallback or chunk.fallback
+        self._is_enforced = self._is_enforced or chunk.enforced
         return chunk.text
 
     @property
@@ -34,6 +35,11 @@ class Writing:
         if self._reason is None:
             raise ModelUnavailableError(f"The language model {self._asked!r} broke off its answer. Try again.")
         return self._reason
+
+    @property
+    def constraint(self) -> str:
+        """How a constrained text got its form."""
+        return "enforced" if self._is_enforced else "checked"
 
     def done(self, mode: AnswerMode, finish_reason: FinishReason, **more: Any) -> DoneEvent:
         """The answer's last event, which names who wrote."""

@@ -59,6 +59,10 @@ class Answerer(Checkable, Protocol):
         """Whether the turns before a question shape its answer."""
 
     @property
+    def keeps_forms(self) -> bool:
+        """Whether an answer can have a guaranteed form."""
+
+    @property
     def needs_certain_match(self) -> bool:
         """Whether retrieval must refuse doubtful passages, because the answerer can't judge whether they answer."""
 

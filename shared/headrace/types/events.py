@@ -18,13 +18,17 @@ from headrace.types.retrieval import Passage
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """A passage that the answer used. `quote` stands in the chunk's text at `start` to `end` (characters)."""
+    """A passage that the answer used. `quote` stands in the chunk's text at `start` to `end` (characters).
+
+    `path` is the place of the value that it bears out, in an answer that is JSON: a JSON pointer.
+    """
 
     number: int
     chunk: Chunk
     quote: str
     start: int
     end: int
+    path: str | None = None
 
 
 class AnswerMode(StrEnum):
@@ -125,7 +129,8 @@ class DoneEvent(_Event, tag="done", frozen=True):
 
     `model` is the language model that wrote it; a `fallback` stood in for the configured one, and its answer is not kept.
     `forgotten` is true when the conversation could not be kept: a next question will not know of this one.
-    `unsupported` are the sentences that the passages do not bear out.
+    `unsupported` are the sentences that the passages do not bear out; of JSON, the values, by their JSON pointers. `constraint`
+    is how an answer of a guaranteed form got it: `enforced` by the model's server and checked here, or `checked` here alone.
 
     One that is `provisional` was made without a part that would have had a say, and is not kept.
 
@@ -145,6 +150,7 @@ class DoneEvent(_Event, tag="done", frozen=True):
     nearest: tuple[str, ...] = ()
     unread: int = 0
     provisional: bool = False
+    constraint: str | None = None
 
 
 AnswerEvent = StatusEvent | PassagesEvent | TokenEvent | CitationEvent | UsageEvent | DoneEvent

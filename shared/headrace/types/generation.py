@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -76,6 +76,33 @@ class Grammar:
 
 
 Constraint = Choice | JsonSchema | Regex | Grammar
+
+
+def constraint_key(constraint: Constraint) -> list[Any]:
+    """The constraint as a JSON value, which `read_constraint` reads."""
+    match constraint:
+        case Choice(options):
+            return ["choice", list(options)]
+        case JsonSchema(name, schema, strict):
+            return ["json", name, schema, strict]
+        case Regex(pattern):
+            return ["regex", pattern]
+        case Grammar(text):
+            return ["grammar", text]
+
+
+def read_constraint(key: Sequence[Any]) -> Constraint:
+    """The constraint that has this key."""
+    match key:
+        case ["choice", options]:
+            return Choice(tuple(options))
+        case ["json", name, schema, strict]:
+            return JsonSchema(name, schema, strict)
+        case ["regex", pattern]:
+            return Regex(pattern)
+        case ["grammar", text]:
+            return Grammar(text)
+    raise ValueError(f"{key[:1]!r} is no constraint")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from headrace.types.generation import Message, ModelOptions
+from headrace.types.generation import (
+    Constraint,
+    Message,
+    ModelOptions,
+    constraint_key,
+    read_constraint,
+)
 from headrace.types.principals import Principal
 
 # So many turns of a conversation are remembered, the last ones.
@@ -25,23 +31,29 @@ class Conversation:
 
 # A longer style is an application's own, and is kept in every partition of the cache that has it.
 MOST_SHARED_STYLE = 2_000
+MOST_SHARED_FORM = 8_000
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerOptions:
     """How the caller wants the answer, within the deployment's rules.
 
-    `style` is what the calling application asks of tone, form and length. `max_tokens` only lowers the deployment's limit.
+    `style` is what the calling application asks of tone, form and length. `max_tokens` only lowers the deployment's limit. An
+    answer with a `constraint` satisfies it, and has its citations beside it.
     """
 
     style: str = ""
     max_tokens: int | None = None
     model: ModelOptions = field(default_factory=ModelOptions)
+    constraint: Constraint | None = None
 
     @property
     def key(self) -> str:
         """The options as text, from which `read` makes them again; empty when nothing is wanted."""
-        return json.dumps([self.style, self.max_tokens, self.model.given()]) if self != AnswerOptions() else ""
+        if self == AnswerOptions():
+            return ""
+        form = [] if self.constraint is None else [constraint_key(self.constraint)]
+        return json.dumps([self.style, self.max_tokens, self.model.given(), *form])
 
     def limit(self, most: int) -> int:
         """The tokens that the answer may have, where the deployment allows `most`."""
@@ -50,15 +62,17 @@ class AnswerOptions:
     @property
     def is_for_sharing(self) -> bool:
         """Whether others are likely to want the same: not with a seed, which asks for an answer of its own."""
-        return self.model.seed is None and len(self.style) <= MOST_SHARED_STYLE
+        is_short = self.constraint is None or len(json.dumps(constraint_key(self.constraint))) <= MOST_SHARED_FORM
+        return self.model.seed is None and len(self.style) <= MOST_SHARED_STYLE and is_short
 
     @classmethod
     def read(cls, key: str) -> AnswerOptions:
         """The options that have this key."""
         if not key:
             return cls()
-        style, max_tokens, given = json.loads(key)
-        return cls(style, max_tokens, ModelOptions(**{**given, "stop": tuple(given.get("stop", ()))}))
+        style, max_tokens, given, *form = json.loads(key)
+        model = ModelOptions(**{**given, "stop": tuple(given.get("stop", ()))})
+        return cls(style, max_tokens, model, read_constraint(form[0]) if form else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ function cases(provider) {
     turns: async () => (await ask({ prompt: undefined, messages: TURNS })).text,
     unknown_model: () => ask({}, "gpt-9"),
     tools: () => ask({ tools: { weather } }),
-    structured: () => ask({ output: Output.object({ schema: z.object({ weeks: z.number() }) }) }),
+    structured: async () => JSON.stringify((await ask({ output: Output.object({ schema: z.object({ weeks: z.number() }) }) })).output),
   };
 }
 

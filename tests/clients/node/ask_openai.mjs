@@ -31,7 +31,7 @@ await run({
       event.type === "response.output_text.delta" ? event.delta : ""),
   unknown_model: () => chat({ model: "gpt-9" }),
   tools: () => chat({ tools: [tool] }),
-  structured: () => client.chat.completions.parse({
+  structured: async () => JSON.stringify((await client.chat.completions.parse({
     model: MODEL, messages: ASKED, response_format: zodResponseFormat(z.object({ weeks: z.number() }), "leave"),
-  }),
+  })).choices[0].message.parsed),
 });

@@ -1,4 +1,4 @@
-"""instructor: a client for structured answers, which are refused until they are offered; its plain ones pass."""
+"""instructor: a client for structured answers, by a JSON schema, and its plain ones."""
 
 from __future__ import annotations
 
@@ -35,5 +35,5 @@ run(
     turns=lambda: ask(instructor.Mode.JSON_SCHEMA, messages=TURNS).choices[0].message.content,
     unknown_model=lambda: ask(instructor.Mode.JSON_SCHEMA, model="gpt-9"),
     tools=lambda: ask(instructor.Mode.TOOLS, response_model=Leave),
-    structured=lambda: ask(instructor.Mode.JSON_SCHEMA, response_model=Leave),
+    structured=lambda: ask(instructor.Mode.JSON_SCHEMA, response_model=Leave).model_dump_json(),
 )

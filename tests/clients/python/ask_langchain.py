@@ -25,5 +25,5 @@ run(
     turns=lambda: model().invoke(TURNS).content,
     unknown_model=lambda: model("gpt-9").invoke(ASKED),
     tools=lambda: model().bind_tools([TOOL]).invoke(ASKED),
-    structured=lambda: model().with_structured_output(Leave).invoke(ASKED),
+    structured=lambda: model().with_structured_output(Leave).invoke(ASKED).model_dump_json(),
 )

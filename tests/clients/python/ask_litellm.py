@@ -28,5 +28,5 @@ run(
     turns=lambda: ask(messages=TURNS).choices[0].message.content,
     unknown_model=lambda: ask("gpt-9"),
     tools=lambda: ask(tools=[TOOL]),
-    structured=lambda: ask(response_format=Leave),
+    structured=lambda: ask(response_format=Leave).choices[0].message.content,
 )

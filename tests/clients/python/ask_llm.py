@@ -6,6 +6,13 @@ import llm
 from cases import ANSWER, FOLLOW_UP, KEY, MODEL, QUESTION, URL, run
 from llm.default_plugins.openai_models import Chat
 
+LEAVE = {
+    "type": "object",
+    "properties": {"weeks": {"type": "integer"}},
+    "required": ["weeks"],
+    "additionalProperties": False,
+}
+
 
 def model(name=MODEL):
     made = Chat(model_id=name, model_name=name, api_base=URL, supports_tools=True, supports_schema=True)
@@ -30,5 +37,5 @@ run(
     turns=turns,
     unknown_model=lambda: model("gpt-9").prompt(QUESTION).text(),
     tools=lambda: model().prompt(QUESTION, tools=[weather]).text(),
-    structured=lambda: model().prompt(QUESTION, schema={"type": "object", "properties": {}}).text(),
+    structured=lambda: model().prompt(QUESTION, schema=LEAVE).text(),
 )

@@ -45,6 +45,15 @@ async def responses_streamed():
         return [event.delta async for event in stream if event.type == "response.output_text.delta"]
 
 
+def responses_structured():
+    made = sync.responses.parse(model=MODEL, input=QUESTION, text_format=Leave)
+    return made.output_parsed.model_dump_json()
+
+
+def parsed_of(made):
+    return made.choices[0].message.parsed.model_dump_json()
+
+
 run(
     plain=plain,
     streamed=streamed,
@@ -54,5 +63,6 @@ run(
     responses_streamed=responses_streamed,
     unknown_model=lambda: sync.chat.completions.create(model="gpt-9", messages=ASKED),
     tools=lambda: sync.chat.completions.create(model=MODEL, messages=ASKED, tools=[TOOL]),
-    structured=lambda: sync.chat.completions.parse(model=MODEL, messages=ASKED, response_format=Leave),
+    structured=lambda: parsed_of(sync.chat.completions.parse(model=MODEL, messages=ASKED, response_format=Leave)),
+    responses_structured=responses_structured,
 )

@@ -59,7 +59,7 @@ def cases(kind):
         await Runner.run(agent(tools=[weather]), QUESTION)
 
     async def structured():
-        await Runner.run(agent(output_type=Leave), QUESTION)
+        return (await Runner.run(agent(output_type=Leave), QUESTION)).final_output.model_dump_json()
 
     return {
         "plain": plain, "streamed": streamed, "turns": turns, "unknown_model": unknown_model, "tools": tools,

@@ -48,7 +48,7 @@ async def tools():
 
 
 async def structured():
-    await agent(output_type=NativeOutput(Leave)).run(QUESTION)
+    return (await agent(output_type=NativeOutput(Leave)).run(QUESTION)).output.model_dump_json()
 
 
 run(plain=plain, streamed=streamed, turns=turns, unknown_model=unknown_model, tools=tools, structured=structured)
