@@ -42,7 +42,7 @@ format: $(READY) ## Put the code into the house style
 	@.venv/bin/ruff format .
 
 soak: $(READY) ## The random tests of `make test`, many more of them (an hour)
-	@HEADRACE_SOAK=1 $(PYTHON) -m pytest tests/retrieval tests/contract/test_filters_agree.py tests/functions/test_chaos.py tests/functions/test_cache_truth.py tests/functions/test_isolation.py tests/contract/test_every_word.py
+	@HEADRACE_SOAK=1 $(PYTHON) -m pytest tests/retrieval tests/contract/test_filters_agree.py tests/functions/test_chaos.py tests/functions/test_cache_truth.py tests/functions/test_isolation.py tests/contract/test_every_word.py tests/functions/test_llama_server.py
 
 bench: $(READY) $(PEERS) ## Measure: prints tables, asserts nothing (BENCH=chat: one of them)
 	@$(PYTHON) -m tests.bench $(BENCH)
