@@ -144,11 +144,11 @@ async def _read_body(receive: Receive, headers: Headers) -> bytes:
             raise too_large
         if not message.get("more_body"):
             break
-    check_unicode(bytes(body))
+    _check_unicode(bytes(body))
     return bytes(body)
 
 
-def check_unicode(body: bytes) -> None:
+def _check_unicode(body: bytes) -> None:
     """Raise InvalidInputError for half a surrogate pair, which JSON lets through and no other encoding does."""
     if b"\\ud" not in body.lower():
         return

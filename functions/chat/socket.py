@@ -80,19 +80,17 @@ class Socket:
         await self._outbox.aclose()
 
     async def tell(self, error: Exception, frame: str) -> None:
-        """Answer a frame with a fault that kept it from being read."""
+        """Answer a frame with a fault."""
         with suppress(AbandonedError):
             await self._outbox.put(write_message("error", fault_of(error)[1]["error"], request_id_in(frame)))
 
     async def _handle(self, text: str) -> None:
-        request_id = request_id_in(text) if len(text) <= MOST_BYTES else None
         try:
             await self._do(read_frame(text))
         except AbandonedError:
             return
         except Exception as error:  # noqa: BLE001 - each fault is an answer
-            with suppress(AbandonedError):
-                await self._outbox.put(write_message("error", fault_of(error)[1]["error"], request_id))
+            await self.tell(error, text)
 
     async def _do(self, frame: Frame) -> None:
         match frame:

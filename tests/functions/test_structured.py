@@ -224,6 +224,7 @@ PASSAGES = [Passage(Chunk("documents/a.txt", 1, 0, LEAVE), 1.0), Passage(Chunk("
 )
 def test_each_value_has_its_sentence_or_its_doubt(value: Any, cited: dict[str, int], doubted: dict[str, str]) -> None:
     found = list(attributed(value, PASSAGES, "What is it?"))
+    assert all(isinstance(each, Citation | Unsupported | None) for each in found)
     assert {each.path: each.number for each in found if isinstance(each, Citation)} == cited
     assert {each.sentence: each.doubt for each in found if isinstance(each, Unsupported)} == doubted
 

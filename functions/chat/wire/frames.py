@@ -75,7 +75,9 @@ def read_frame(text: str) -> Frame:
 
 
 def request_id_in(text: str) -> str | None:
-    """The request's id of a frame that may not be in order."""
+    """The request's id of a frame that may not be in order; none of one that is too long to be read."""
+    if len(text) > MOST_BYTES:
+        return None
     try:
         given = json.loads(text).get("request_id")
     except (ValueError, RecursionError, AttributeError):

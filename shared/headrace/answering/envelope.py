@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from typing import Any
 
+from headrace.constrained.forms import schema_of
 from headrace.types import Choice, Constraint, JsonSchema, Regex
 
 # A reference to the schema's own root, which lies elsewhere within the envelope.
@@ -33,17 +33,6 @@ def enveloped(constraint: JsonSchema | Choice | Regex) -> JsonSchema:
         **definitions,
     }
     return JsonSchema(name, whole, is_strict)
-
-
-def schema_of(constraint: JsonSchema | Choice | Regex) -> Mapping[str, Any]:
-    """The schema of the answer itself."""
-    match constraint:
-        case JsonSchema(schema=schema):
-            return schema
-        case Choice(options):
-            return {"type": "string", "enum": list(options)}
-        case Regex(pattern):
-            return {"type": "string", "pattern": f"^(?:{pattern})$"}
 
 
 class Envelope:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from headrace.answering.attribution import attributed
-from headrace.answering.envelope import Envelope, enveloped, schema_of
+from headrace.answering.envelope import Envelope, enveloped
 from headrace.answering.phrases import phrases_for
 from headrace.answering.prompt import GRAMMAR_WAYS, JSON_WAYS, build_messages
 from headrace.answering.writing import Writing
 from headrace.constrained.checking import check_text
+from headrace.constrained.forms import schema_of
 from headrace.constrained.reasons import ConstraintError
 from headrace.errors import ModelProtocolError
 from headrace.protocols import ChatModel
@@ -48,13 +50,13 @@ async def structured_answer(
     yield StatusEvent(Stage.ANSWERING, AnswerMode.GENERATED)
     yield PassagesEvent(tuple(shown))
     writing, options = Writing(model), question.options
-    asked, ways, form = constraint, GRAMMAR_WAYS, ""
+    asked, ways, form, opened = constraint, GRAMMAR_WAYS, "", None
     if isinstance(constraint, Grammar):
         form = constraint.text
     else:
-        asked, ways, form = enveloped(constraint), JSON_WAYS, json.dumps(schema_of(constraint), ensure_ascii=False)
+        asked, ways, opened = enveloped(constraint), JSON_WAYS, Envelope(constraint)
+        form = json.dumps(schema_of(constraint), ensure_ascii=False)
     messages = build_messages(question.text, passages, question.history or (), options.style, ways=ways, form=form)
-    opened = None if isinstance(constraint, Grammar) else Envelope(constraint)
     said = ""
     chunks = model.stream(messages, max_tokens=options.limit(max_tokens), constraint=asked, options=options.model)
     async with aclosing(chunks):
@@ -82,6 +84,8 @@ async def structured_answer(
         yield TokenEvent(rest)
     doubts = []
     for found in attributed(value, passages, question.text):
+        # A value takes some milliseconds, and an answer may have hundreds: others have their turn between two.
+        await asyncio.sleep(0)
         match found:
             case Citation():
                 yield CitationEvent(found)

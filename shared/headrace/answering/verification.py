@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from headrace.text.figures import Figure, figures_of
-from headrace.text.sentences import sentence_spans
+from headrace.text.sentences import plain_words, sentence_spans
 from headrace.types import Doubt, Passage, Unsupported
 
 _MARKERS = re.compile(r"\[(\d{1,3})\]")
@@ -22,13 +22,26 @@ _CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 _QUOTATION = re.compile(r"[“„«\"]([^“”„«»\"\n]{8,})[”“»\"]")
 _GAP = re.compile(r"\s*(?:\.\.\.|…|\[…\]|\[\.\.\.\])\s*")
 _SET_ASIDE = {ord(mark): "\ue000" for mark in ".!?…。！？\n"}
-_NOT_WORDS = re.compile(r"[\W_]+")
 
 
 def unsupported(answer: str, passages: Sequence[Passage], question: str) -> Iterator[Unsupported]:
     """The sentences that the passages do not bear out, each with its first doubt."""
-    texts = [_Text(passage) for passage in passages]
-    asked = _Asked(question)
+    return Verifier(passages, question).unsupported(answer)
+
+
+class Verifier:
+    """Holds texts against the same passages: these are looked through once, and only when something is looked for."""
+
+    def __init__(self, passages: Sequence[Passage], question: str) -> None:
+        self._texts = [_Text(passage) for passage in passages]
+        self._asked = _Asked(question)
+
+    def unsupported(self, answer: str) -> Iterator[Unsupported]:
+        """The sentences that the passages do not bear out, each with its first doubt."""
+        yield from _unsupported(answer, self._texts, self._asked)
+
+
+def _unsupported(answer: str, texts: Sequence[_Text], asked: _Asked) -> Iterator[Unsupported]:
     plain = _LATE_MARKERS.sub(lambda found: f"{found.group(2)}{found.group(1)}", _CODE.sub(" ", answer))
     # What ends a sentence within a quotation does not end the one that it stands in.
     whole = _QUOTATION.sub(lambda found: found.group().translate(_SET_ASIDE), plain)
@@ -44,7 +57,7 @@ def _doubt(sentence: str, cited: Sequence[_Text], texts: Sequence[_Text], asked:
     """What is wrong with the sentence, and with which of its words. Without citations, any passage may bear it out."""
     near = cited or texts
     for quotation in _QUOTATION.findall(sentence):
-        parts = [part for part in map(_words, _GAP.split(quotation)) if part]
+        parts = [part for part in map(plain_words, _GAP.split(quotation)) if part]
         if not asked.says(parts) and not any(text.says(parts) for text in near):
             is_elsewhere = any(text.says(parts) for text in texts)
             return Doubt.MISATTRIBUTED if is_elsewhere else Doubt.QUOTATION, quotation
@@ -70,7 +83,7 @@ class _Words:
     @cached_property
     def _words(self) -> str:
         # Most answers quote nothing, and many have no figure: passages are looked through when something is looked for.
-        return _words(self._text)
+        return plain_words(self._text)
 
     def says(self, parts: Sequence[str]) -> bool:
         """Whether it has these words, part after part."""
@@ -104,7 +117,3 @@ class _Asked(_Words):
     def names(self, figure: Figure) -> bool:
         """Whether it has the figure, with no other unit."""
         return any(other.values & figure.values and other.unit in {"", figure.unit} for other in self._figures)
-
-
-def _words(text: str) -> str:
-    return _NOT_WORDS.sub(" ", text.casefold()).strip()

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.clients.dialects import Dialect
+from headrace.constrained.forms import schema_of
 from headrace.types import Choice, Constraint, Grammar, JsonSchema, Regex
 
 # The field of a text that has to stand in an object, because servers know no other form.
@@ -42,10 +43,10 @@ def form_of(constraint: Constraint, dialect: Dialect) -> Form:
         case JsonSchema(name, schema, strict):
             is_enforced = dialect.schemas == "all" or (strict and dialect.schemas == "strict")
             return Form(_schema_format(name, schema, strict=strict), is_enforced=is_enforced, is_plain=True)
-        case Choice(options):
-            return _one_text(CHOICE_FIELD, {"type": "string", "enum": list(options)}, dialect)
-        case Regex(pattern):
-            return _one_text(TEXT_FIELD, {"type": "string", "pattern": f"^(?:{pattern})$"}, dialect)
+        case Choice():
+            return _one_text(CHOICE_FIELD, schema_of(constraint), dialect)
+        case Regex():
+            return _one_text(TEXT_FIELD, schema_of(constraint), dialect)
         case Grammar(text):
             extra = {dialect.grammar_field: {"grammar": text}} if dialect.grammar_field else {}
             return Form(extra=extra)

@@ -19,6 +19,7 @@ _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|z\.b|etc|cf|ca|bzw|vs|approx|max|mio|mrd|no|nr|fig|dr|mr|mrs|ms|prof|st|inc|ltd|co)|\b[A-Z])\.$",
     re.IGNORECASE,
 )
+_NOT_WORDS = re.compile(r"[\W_]+")
 _WORD = re.compile(r"\w+(?:[.'’-]\w+)*")
 # Letters of scripts that are written without spaces between words (Thai, Lao, Burmese, Khmer, Chinese, Japanese), and of
 # Korean, whose words grow at their ends; for a character class.
@@ -111,6 +112,11 @@ def _pieces(word: str) -> Iterator[str]:
             yield spaced
         else:
             yield from (run[start : start + 2] for start in range(max(len(run) - 1, 1)))
+
+
+def plain_words(text: str) -> str:
+    """The text as its words alone, in lower case with one space between them, for looking for one text in another."""
+    return _NOT_WORDS.sub(" ", text.casefold()).strip()
 
 
 def content_stems(text: str) -> frozenset[str]:
