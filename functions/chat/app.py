@@ -18,6 +18,7 @@ from functions.chat.routes.cache import add_cache_routes
 from functions.chat.routes.conversations import add_conversation_routes
 from functions.chat.routes.documents import add_document_routes
 from functions.chat.routes.health import add_health_routes
+from functions.chat.routes.mcp import add_mcp_routes
 from functions.chat.routes.openai import add_openai_routes
 from functions.chat.routes.sockets import add_socket_routes
 from functions.chat.wire import schemas
@@ -46,6 +47,7 @@ def create_app(open_dependencies: OpenDependencies) -> FastAPI:
         add_cache_routes,
         add_conversation_routes,
         add_socket_routes,
+        add_mcp_routes,
     ):
         add_routes(app)
     return app

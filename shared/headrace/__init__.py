@@ -5,7 +5,7 @@
    text               sentences, stems, and codes of texts in any language
    vectors            8-bit vectors and their cosines
    lambda_runtime     the streaming ASGI runtime for Lambda; it imports nothing else of Headrace
-1  protocols          every interface: auth, documents, retrieval, generation, cache, runs, sockets
+1  protocols          every interface: auth, documents, retrieval, generation, tools, cache, runs, sockets
    concurrency        helpers of asyncio: threads, gathering, retries, batches, the handler's event loop
    filters            the portable filter language
    rate_limits        how much a principal may use, and a limiter within one process
@@ -24,7 +24,9 @@
    auth               credentials in, the principal who asks out
    rerankers          what orders passages anew
    parsers            what reads files into elements
+   tools              what agents call: the documents' tools, and those of others
 4  answering          from a question to its answer's events: cache, search, language model
-5  wiring             settings in, protocols out: the only place that chooses a vendor
-6  langchain          the retriever as LangChain's
+5  agents             a language model that calls tools until it can answer
+6  wiring             settings in, protocols out: the only place that chooses a vendor
+7  langchain          the retriever as LangChain's
 """

@@ -161,6 +161,12 @@ class QuotaExceededError(LimitExceededError):
     code = "insufficient_quota"
 
 
+class ToolError(HeadraceError):
+    """A tool could not do what it was called for. Its sentence is for the model that called it."""
+
+    code = "tool_failed"
+
+
 class DocumentError(HeadraceError):
     """The document can't be read, however often it is tried."""
 

@@ -19,6 +19,7 @@ CHOICES = {
     "redis_mode": ("standalone", "cluster"),
     "auth_role": ("reader", "writer", "admin"),
     "openai_citations": ("none", "footer", "inline"),
+    "agent_private_hosts": ("refused", "allowed"),
 }
 AUTHENTICATORS = ("none", "iam", "api_keys", "jwt")
 
@@ -72,6 +73,12 @@ class Settings:
     log_level: str = "INFO"
     answer_max_tokens: int = 1024
     answer_deadline_seconds: float = 120.0
+    agent_tools: str = ""
+    agent_tool_secrets: str = ""
+    agent_max_steps: int = 8
+    agent_max_tokens: int = 60_000
+    agent_max_seconds: float = 60.0
+    agent_private_hosts: str = "refused"
     cache_ttl_seconds: int = 86_400
     cache_timeout_seconds: float = 0.05
     cache_index: str = "local"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,6 +14,8 @@ from functions.chat.dependencies import ChatDependencies, Sockets
 from functions.chat.load import Load
 from functions.chat.metrics import Report
 from functions.ingest.dependencies import IngestDependencies
+from headrace.agents.agent import Agent
+from headrace.agents.limits import AgentLimits
 from headrace.answering.dependencies import AnswerDependencies, NearQuestions
 from headrace.answering.dialogue import DialogueManager
 from headrace.answering.extractive import ExtractiveAnswerer
@@ -21,7 +23,7 @@ from headrace.answering.generation import LanguageModelAnswerer
 from headrace.answering.judge import ModelJudge
 from headrace.auth.loopback import LoopbackAuthenticator
 from headrace.embedders.minilm import MiniLMEmbedder
-from headrace.protocols import Authenticator, ChatModel, RateLimiter, Uploads
+from headrace.protocols import Answerer, Authenticator, ChatModel, RateLimiter, Tool, ToolSource, Uploads
 from headrace.rate_limits import RateLimits
 from headrace.redis_state.answer_cache.cache import CacheLimits, RedisCache
 from headrace.redis_state.answer_cache.maintenance import RedisCacheMaintenance
@@ -35,6 +37,7 @@ from headrace.retrieval.retriever import RetrievalOptions, Retriever
 from headrace.runs.runs import Runs
 from headrace.single_flight.flight import SingleFlight
 from headrace.stores.qdrant import QdrantStore
+from headrace.tools.sources import DocumentTools, FixedTools
 from headrace.types import Principal, Role
 from tests.support.ingest import FolderBucket, LineParser
 from tests.support.library import Library
@@ -57,19 +60,31 @@ def answer_deps(
         judge: ChatModel | None = None,
         cache_seconds: float = 5.0,
         reader: ChatModel | None = None,
+        tools: Sequence[Tool] = (),
+        limits: AgentLimits | None = None,
     ) -> AnswerDependencies:
         options = RetrievalOptions(min_similarity=embedder.relevance_floor, context_tokens=1000)
         quotes = ExtractiveAnswerer()
         answerer = quotes if model is None else LanguageModelAnswerer(model, max_tokens=100)
+        retriever = Retriever(embedder=embedder, store=store, registry=registry, options=options)
+        documents = DocumentTools(retriever, store, registry)
+        others: list[Answerer] = [quotes]
+        caller = None
+        if model is not None:
+            sources: list[ToolSource] = [documents, FixedTools(tools)]
+            others = [Agent(model, sources, max_tokens=100, limits=limits), quotes]
+            caller = Agent(model, (), max_tokens=100, limits=limits, name="headrace")
         return AnswerDependencies(
-            retriever=Retriever(embedder=embedder, store=store, registry=registry, options=options),
+            retriever=retriever,
             registry=registry,
             cache=RedisCache(redis, LocalQuestionIndex(redis, most_bytes=10**8), CacheLimits(60, cache_seconds)),
             single_flight=SingleFlight(RedisRelay(redis)),
             checks={"registry": registry, "model": answerer},
             conversations=RedisConversations(redis, ttl_seconds=60),
             answerer=answerer,
-            other_answerers={} if model is None else {quotes.name: quotes},
+            other_answerers={} if model is None else {other.name: other for other in others},
+            tool_caller=caller,
+            document_tools=documents,
             dialogue=None if model is None or reader is None else DialogueManager(reader, model, max_tokens=100),
             near_questions=None if judge is None else NearQuestions(ModelJudge(judge), timeout_seconds=1.0),
         )
@@ -98,8 +113,12 @@ def chat_app(answer_deps: Callable[..., AnswerDependencies], tenant: str, redis:
         reader: ChatModel | None = None,
         grace_seconds: float = 0.0,
         sockets: Sockets | None = None,
+        tools: Sequence[Tool] = (),
+        limits: AgentLimits | None = None,
     ) -> Any:
-        answering = answer_deps(model, judge=judge, cache_seconds=cache_seconds, reader=reader)
+        answering = answer_deps(
+            model, judge=judge, cache_seconds=cache_seconds, reader=reader, tools=tools, limits=limits
+        )
 
         @asynccontextmanager
         async def open_dependencies() -> AsyncIterator[ChatDependencies]:

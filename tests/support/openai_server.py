@@ -14,6 +14,7 @@ import hashlib
 import json
 import math
 import random
+import secrets
 import struct
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -58,6 +59,8 @@ class Script:
     read: Callable[[str], dict[str, str]] = lambda prompt: {"kind": "documents", "question": ""}
     # A tool that the model calls instead of answering: its name, and its arguments as JSON.
     tool_call: tuple[str, str] | None = None
+    # What it does where it may call tools: a text, or calls, each a name and its arguments as JSON. It gets the request.
+    act: Callable[[dict[str, Any]], str | list[tuple[str, str]]] | None = None
     refused_fields: set[str] = field(default_factory=set)
     lists_models: bool = True
     # What it refuses every request with, and with which status.
@@ -157,7 +160,9 @@ async def _stream(script: Script, body: dict[str, Any], failure: str | None) -> 
     script.open_streams += 1
     try:
         asks_for_choice = "response_format" in body
+        act = script.act(body) if script.act is not None and not asks_for_choice else None
         text = _constrained(script, body) if asks_for_choice else script.reply(_prompt(body))
+        text = act if isinstance(act, str) else text
         tokens = _tokens(text)
         head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": body["model"]}
 
@@ -177,10 +182,13 @@ async def _stream(script: Script, body: dict[str, Any], failure: str | None) -> 
             yield chunk({}, "stop")
             yield b"data: [DONE]\n\n"
             return
-        if script.tool_call is not None:
-            for call in _call_deltas(*script.tool_call):
-                yield chunk({"tool_calls": [call]})
+        calls = [script.tool_call] if script.tool_call is not None else act
+        if isinstance(calls, list):
+            for index, (name, arguments) in enumerate(calls):
+                for call in _call_deltas(index, name, arguments):
+                    yield chunk({"tool_calls": [call]})
             yield chunk({}, "tool_calls")
+            yield chunk(None, usage=_usage(body, ""))
             yield b"data: [DONE]\n\n"
             return
         for position, token in enumerate(tokens):
@@ -221,10 +229,11 @@ def _prompt(body: dict[str, Any]) -> str:
     return str(body["messages"][-1]["content"])
 
 
-def _call_deltas(name: str, arguments: str) -> list[dict[str, Any]]:
-    first = {"index": 0, "id": "call_1", "type": "function", "function": {"name": name, "arguments": ""}}
+def _call_deltas(index: int, name: str, arguments: str) -> list[dict[str, Any]]:
+    function = {"name": name, "arguments": ""}
+    first = {"index": index, "id": f"call_{secrets.token_hex(4)}", "type": "function", "function": function}
     pieces = [arguments[start : start + 4] for start in range(0, len(arguments), 4)]
-    return [first, *({"index": 0, "function": {"arguments": piece}} for piece in pieces)]
+    return [first, *({"index": index, "function": {"arguments": piece}} for piece in pieces)]
 
 
 def _whole(body: dict[str, Any], text: str) -> dict[str, Any]:

@@ -9,13 +9,14 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
-from functions.chat.dependencies import Deadline, Dependencies, Reader, visit_of
+from functions.chat.dependencies import ChatDependencies, Deadline, Dependencies, Reader, visit_of
 from functions.chat.responses import streamed_answer, unless_abandoned, whole_answer
 from functions.chat.wire import completions, embeddings, parameters
 from functions.chat.wire.forms import check_form
-from functions.chat.wire.openai_bodies import CompletionBody, EmbeddingBody, ResponseBody, asked_in
+from functions.chat.wire.openai_bodies import Asked, CompletionBody, EmbeddingBody, ResponseBody, asked_in
 from functions.chat.wire.responses import ResponseWriter, new_response_id
 from functions.chat.wire.schemas import filter_of
+from headrace.answering.dependencies import AnswerDependencies
 from headrace.errors import UnknownModelError, UnsupportedParameterError
 from headrace.types import Question
 
@@ -39,10 +40,17 @@ def add_openai_routes(app: FastAPI) -> None:
     ) -> Response:
         """OpenAI's Chat Completions, with the citations beside the answer."""
         unused = parameters.CHAT.check(body.model_extra) + body.unused()
-        answering = deps.answering.using(body.model)
-        text, history, options = asked_in(body, param="messages")
-        await check_form(options.constraint, answering.answerer, param="response_format")
-        question = Question(text, asker, history=history, filter=filter_of(body.filter), options=options)
+        asked = asked_in(body, param="messages")
+        answering = _answering(body.model, asked, deps)
+        await check_form(asked.options.constraint, answering.answerer, param="response_format")
+        question = Question(
+            asked.text,
+            asker,
+            history=asked.history,
+            filter=filter_of(body.filter),
+            options=asked.options,
+            tools=asked.tools,
+        )
         writer = completions.CompletionWriter(body, body.citations or deps.citations, unused)
         respond = streamed_answer if body.stream else whole_answer
         return await respond(question, answering, request, deps, writer, deadline_seconds=deadline_seconds)
@@ -53,18 +61,19 @@ def add_openai_routes(app: FastAPI) -> None:
     ) -> Response:
         """OpenAI's Responses, with the citations as annotations and, with their quotes, beside the answer."""
         unused = parameters.RESPONSES.check(body.model_extra) + body.unused()
-        answering = deps.answering.using(body.model)
-        text, history, options = asked_in(body, param="input")
-        await check_form(options.constraint, answering.answerer, param="text.format")
+        asked = asked_in(body, param="input")
+        answering = _answering(body.model, asked, deps)
+        await check_form(asked.options.constraint, answering.answerer, param="text.format")
         response_id = new_response_id()
         question = Question(
-            text,
+            asked.text,
             asker,
-            history=history,
+            history=asked.history,
             follows=body.previous_response_id,
             remember_as=None if body.store is False else response_id,
             filter=filter_of(body.filter),
-            options=options,
+            options=asked.options,
+            tools=asked.tools,
         )
         writer = ResponseWriter(body, response_id, body.citations or deps.citations, unused)
         respond = streamed_answer if body.stream else whole_answer
@@ -99,6 +108,12 @@ def add_openai_routes(app: FastAPI) -> None:
                 return await asyncio.to_thread(embeddings.payload, body, vectors, tokens, unused)
 
         return JSONResponse(await unless_abandoned(request, made()))
+
+
+def _answering(model: str, asked: Asked, deps: ChatDependencies) -> AnswerDependencies:
+    """What answers: the model of this name, as it calls the caller's tools where there are some."""
+    answering = deps.answering.using(model)
+    return answering.with_client_tools() if asked.tools.is_used else answering
 
 
 def _check_dimensions(wanted: int, vectors: Sequence[Sequence[float]], model: str) -> None:

@@ -15,8 +15,15 @@ from typing import Any
 from functions.chat.faults import fault_of
 from functions.chat.wire.in_band import InBandCitations
 from functions.chat.wire.openai_bodies import CompletionBody
-from functions.chat.wire.schemas import answer_payload, citation_payload, event_payload, unsupported_payload
+from functions.chat.wire.schemas import (
+    answer_payload,
+    call_payload,
+    citation_payload,
+    event_payload,
+    unsupported_payload,
+)
 from functions.chat.wire.sse import encode
+from functions.chat.wire.tools import completion_calls
 from headrace.types import (
     AnswerEvent,
     AnswerMode,
@@ -25,7 +32,10 @@ from headrace.types import (
     FinishReason,
     Stage,
     StatusEvent,
+    StepEvent,
+    StepState,
     TokenEvent,
+    ToolCallsEvent,
     UsageEvent,
 )
 
@@ -46,6 +56,7 @@ class CompletionWriter:
         self._head = {"id": _new_id(), "created": int(time.time())}
         self._citations: list[dict[str, Any]] = []
         self._usage: dict[str, Any] | None = None
+        self._steps: list[dict[str, Any]] = []
         self._notice = ""
         self._is_first = True
 
@@ -67,6 +78,9 @@ class CompletionWriter:
             if is_refusal
             else {"content": answer["answer"], "refusal": None}
         )
+        calls = [call for event in events if isinstance(event, ToolCallsEvent) for call in event.calls]
+        if calls:
+            said = {"content": answer["answer"] or None, "tool_calls": completion_calls(calls, is_delta=False)}
         message = {"role": "assistant", **said}
         return {
             **self._head,
@@ -75,7 +89,7 @@ class CompletionWriter:
             "choices": [{"index": 0, "message": message, "finish_reason": _finish_reason(done), "logprobs": None}],
             "usage": answer["usage"],
             "citations": answer["citations"],
-            "headrace": origin_payload(done, answer["notice"], self._unused),
+            "headrace": origin_payload(done, answer["notice"], self._unused, answer["steps"]),
         }
 
     def _write(self, event: AnswerEvent) -> bytes:
@@ -94,6 +108,13 @@ class CompletionWriter:
                 return self._chunk({"refusal" if self._is_refusal else "content": text})
             case CitationEvent(citation):
                 self._citations.append(citation_payload(citation))
+            case StepEvent(state=state):
+                step = event_payload(event)
+                if state is not StepState.RUNNING:
+                    self._steps.append(step)
+                return self._chunk({}, headrace={"step": step})
+            case ToolCallsEvent(calls):
+                return self._chunk({"tool_calls": completion_calls(calls, is_delta=True)})
             case UsageEvent():
                 self._usage = event_payload(event)
             case DoneEvent():
@@ -101,7 +122,10 @@ class CompletionWriter:
         return b""
 
     def _last(self, event: DoneEvent) -> bytes:
-        extra = {"citations": self._citations, "headrace": origin_payload(event, self._notice, self._unused)}
+        extra = {
+            "citations": self._citations,
+            "headrace": origin_payload(event, self._notice, self._unused, self._steps),
+        }
         last = self._chunk({}, finish_reason=_finish_reason(event), **extra)
         usage = self._chunk(None, usage=self._usage) if self._with_usage else b""
         return last + usage + DONE
@@ -128,7 +152,9 @@ def _finish_reason(event: DoneEvent) -> str:
     return FinishReason.STOP if event.finish_reason is FinishReason.REFUSED else event.finish_reason
 
 
-def origin_payload(event: DoneEvent, notice: str, unused: Sequence[str]) -> dict[str, Any]:
+def origin_payload(
+    event: DoneEvent, notice: str, unused: Sequence[str], steps: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
     """Where an answer comes from, in this server's own words."""
     return {
         "mode": event.mode,
@@ -142,6 +168,9 @@ def origin_payload(event: DoneEvent, notice: str, unused: Sequence[str]) -> dict
         "nearest": list(event.nearest),
         "unread": event.unread,
         "constraint": event.constraint,
+        "steps": list(steps),
+        "limit": event.limit,
+        "unconfirmed": [call_payload(call) for call in event.unconfirmed],
         "unused": list(unused),
     }
 

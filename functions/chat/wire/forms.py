@@ -91,7 +91,8 @@ async def check_form(constraint: Constraint | None, answerer: Answerer, *, param
         return
     if not answerer.keeps_forms:
         raise UnsupportedParameterError(
-            f"`{param}` takes a language model, and this model quotes. Leave it out, or configure one (CHAT_MODEL).",
+            f"`{param}` is not kept by this model: quotes, and answers that may call tools, have no guaranteed form. Leave it "
+            "out, or ask 'headrace' without tools, where a language model is configured (CHAT_MODEL).",
             param=param,
         )
     if isinstance(constraint, JsonSchema) and len(json.dumps(constraint.schema)) > MOST_SCHEMA_CHARACTERS:

@@ -6,15 +6,25 @@ What they do not declare goes through headrace's three classes of parameters (fu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from functions.chat.wire.forms import ResponseFormat, StructuredOutputs, TextFormat, constraint_in
-from functions.chat.wire.parameters import REASONING, RESPONSE_TEXT, TOOLS
+from functions.chat.wire.parameters import FUNCTIONS, REASONING, RESPONSE_TEXT
 from functions.chat.wire.schemas import MAX_QUESTION_CHARACTERS
+from functions.chat.wire.tools import (
+    Choice,
+    CompletionTool,
+    ResponseTool,
+    calls_in,
+    check_results,
+    joined,
+    tool_options,
+)
 from headrace.errors import InvalidInputError, UnsupportedParameterError
-from headrace.types import AnswerOptions, Constraint, Message, ModelOptions
+from headrace.types import AnswerOptions, Constraint, Message, ModelOptions, ToolCall, ToolOptions
 
 # Of what clients send along: one message, all of them, and what the application asks of tone and form.
 MAX_TURN_CHARACTERS = 100_000
@@ -27,7 +37,7 @@ Citations = Literal["none", "footer", "inline"]
 Stop = Annotated[str, Field(min_length=1, max_length=200)]
 Tokens = Annotated[int, Field(ge=1, le=1_000_000)]
 # What clients repeat of an answer's message, which asks for nothing: its name and state, and lists that are empty.
-NOT_SAID = frozenset({"id", "status", "tool_calls", "function_call"})
+NOT_SAID = frozenset({"id", "status", "tool_calls", "tool_call_id", "call_id", "arguments", "output"})
 # Of text alone, in OpenAI's various words for it.
 TEXT_PARTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
 
@@ -43,14 +53,28 @@ class ChatMessage(_Body):
     content: str | list[dict[str, Any]] | None = None
     type: str | None = None
 
-    def text(self, param: str) -> str:
-        """The text of its parts. Raises UnsupportedParameterError for parts that are none, and for calls of tools."""
+    def turn(self, param: str) -> Message:
+        """What was said: text, calls of the caller's tools, or what one gave. Raises InvalidInputError."""
         extra = self.model_extra or {}
-        if self.type not in {None, "message"} or self.role in {None, "tool", "function"}:
-            what = self.type if self.role is None else self.role
-            raise UnsupportedParameterError(f"`{param}` has a {what!r} item. {TOOLS}", param=param)
-        if extra.get("tool_calls") or extra.get("function_call"):
-            raise UnsupportedParameterError(f"`{param}` has a call of a tool. {TOOLS}", param=param)
+        match self.type:
+            case "function_call":
+                call = (extra.get("call_id"), extra.get("name"), extra.get("arguments"))
+                if not all(isinstance(part, str) for part in call):
+                    raise InvalidInputError(f"`{param}` has a call without call_id, name, arguments.", param=param)
+                return Message("assistant", "", (ToolCall(*map(str, call)),))
+            case "function_call_output":
+                output = ChatMessage(role="tool", content=extra.get("output"))
+                return Message("tool", output.text(param), tool_call_id=str(extra.get("call_id")))
+            case None | "message" if self.role is not None:
+                if self.role == "function" or extra.get("function_call"):
+                    raise UnsupportedParameterError(f"`{param}` has a function's call. {FUNCTIONS}", param=param)
+                calls = calls_in(extra.get("tool_calls"), param) if self.role == "assistant" else ()
+                return Message(self.role, self.text(param), calls, str(extra.get("tool_call_id") or ""))
+        what = self.type if self.role is None else self.role
+        raise UnsupportedParameterError(f"`{param}` has a {what!r} item, which means nothing here.", param=param)
+
+    def text(self, param: str) -> str:
+        """The text of its parts. Raises UnsupportedParameterError for parts that are none."""
         if not isinstance(self.content, list):
             return self.content or ""
         return "".join(_part(part, param) for part in self.content)
@@ -84,6 +108,9 @@ class CompletionBody(_Body):
     verbosity: str | None = Field(default=None, max_length=20)
     response_format: ResponseFormat | None = None
     structured_outputs: StructuredOutputs | None = None
+    tools: list[CompletionTool] | None = None
+    tool_choice: Choice | None = None
+    parallel_tool_calls: bool | None = None
     filter: dict[str, Any] | None = None
     citations: Citations | None = None
 
@@ -95,6 +122,8 @@ class CompletionBody(_Body):
     def unused(self) -> list[str]:
         """What of it changes nothing, beside the parameters that never do."""
         names = _unused_of(self.messages, "messages")
+        if self.parallel_tool_calls is not None and not self.tools:
+            names.append("parallel_tool_calls")
         if self.max_tokens is not None and self.max_completion_tokens is not None:
             names.append("max_tokens")
         if self.stream_options is not None and not self.stream:
@@ -153,6 +182,9 @@ class ResponseBody(_Body):
         | None
     ) = None
     structured_outputs: StructuredOutputs | None = None
+    tools: list[ResponseTool] | None = None
+    tool_choice: Choice | None = None
+    parallel_tool_calls: bool | None = None
     filter: dict[str, Any] | None = None
     citations: Citations | None = None
 
@@ -170,7 +202,8 @@ class ResponseBody(_Body):
 
     def unused(self) -> list[str]:
         """What of it changes nothing, beside the parameters that never do."""
-        return _unused_of(self.input, "input") if isinstance(self.input, list) else []
+        names = _unused_of(self.input, "input") if isinstance(self.input, list) else []
+        return names + (["parallel_tool_calls"] if self.parallel_tool_calls is not None and not self.tools else [])
 
     def options(self, style: str) -> AnswerOptions:
         """How the answer is wanted. Raises UnsupportedParameterError."""
@@ -222,28 +255,56 @@ class EmbeddingBody(_Body):
 class Asking(Protocol):
     """A body that asks a question."""
 
+    tool_choice: Choice | None
+    parallel_tool_calls: bool | None
+
     @property
-    def messages(self) -> list[ChatMessage]:
-        """What was said, the question last."""
+    def messages(self) -> Sequence[ChatMessage]:
+        """What was said, the question last, or what was done for it since."""
+
+    @property
+    def tools(self) -> Sequence[CompletionTool | ResponseTool] | None:
+        """The caller's tools."""
 
     def options(self, style: str) -> AnswerOptions:
         """How the answer is wanted."""
 
 
-def asked_in(body: Asking, *, param: str) -> tuple[str, list[Message], AnswerOptions]:
-    """The question, the conversation before it, and how the answer is wanted. Raises InvalidInputError."""
-    messages = [(message.role, message.text(param)) for message in body.messages]
-    role, question = messages[-1]
-    if role != "user" or not question.strip():
-        raise InvalidInputError(f"The last of `{param}` must be the user's question, and not empty.", param=param)
-    _check_lengths([text for _, text in messages], param)
-    style = "\n\n".join(text for role, text in messages if role in {"system", "developer"} and text.strip())
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a body asks: the question, the conversation before it, how the answer is wanted, and which tools it may use."""
+
+    text: str
+    history: list[Message]
+    options: AnswerOptions
+    tools: ToolOptions
+
+
+def asked_in(body: Asking, *, param: str) -> Asked:
+    """What the body asks. Raises InvalidInputError."""
+    said = joined(message.turn(param) for message in body.messages)
+    _check_lengths([turn.content for turn in said], param)
+    style = "\n\n".join(turn.content for turn in said if turn.role in {"system", "developer"} and turn.content.strip())
     if len(style) > MAX_STYLE_CHARACTERS:
         raise InvalidInputError(
             f"System messages may have {MAX_STYLE_CHARACTERS:,} characters together. Shorten them.", param=param
         )
-    turns = [Message(role, text) for role, text in messages[:-1] if role in {"user", "assistant"}]
-    return question, turns, body.options(style)
+    turns = [turn for turn in said if turn.role not in {"system", "developer"}]
+    place = max((place for place, turn in enumerate(turns) if turn.role == "user"), default=-1)
+    after = turns[place + 1 :]
+    if place < 0 or not turns[place].content.strip() or (after and after[-1].role != "tool"):
+        what = "the user's question, and not empty; or a tool's result, with the question and the call before it"
+        raise InvalidInputError(f"The last of `{param}` must be {what}.", param=param)
+    if len(turns[place].content) > MAX_QUESTION_CHARACTERS:
+        raise InvalidInputError(
+            f"A question may have at most {MAX_QUESTION_CHARACTERS:,} characters. Shorten the last message.",
+            param=param,
+        )
+    check_results(after, param)
+    # What tools were called for earlier questions is in the answers to these.
+    history = [Message(t.role, t.content) for t in turns[:place] if t.role in {"user", "assistant"} and t.content]
+    tools = tool_options(body.tools or (), body.tool_choice, after, one_at_a_time=body.parallel_tool_calls is False)
+    return Asked(turns[place].content, history, body.options(style), tools)
 
 
 def _unused_of(messages: Sequence[ChatMessage], param: str) -> list[str]:
@@ -254,7 +315,6 @@ def _unused_of(messages: Sequence[ChatMessage], param: str) -> list[str]:
 
 def _check_lengths(texts: Sequence[str], param: str) -> None:
     for length, most, what in (
-        (len(texts[-1]), MAX_QUESTION_CHARACTERS, "A question may have at most {} characters. Shorten the last message."),
         (max(map(len, texts)), MAX_TURN_CHARACTERS, "A message may have at most {} characters. Shorten the longest one."),
         (sum(map(len, texts)), MAX_CONVERSATION_CHARACTERS, "All messages may have at most {} characters. Leave out the oldest."),
     ):  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 
 from headrace.errors import UnsupportedParameterError
 
-TOOLS = "Answers come from the documents alone, and tools are not called. Leave it out."
+FUNCTIONS = "It is the older form of `tools`. Send these."
 TEXT = "Answers are text with citations. Leave it out, and read the text."
 
 
@@ -54,7 +54,7 @@ UNKNOWN = Refusal("No such parameter is known: correct its name, or leave it out
 
 _BOTH = frozenset(
     {
-        "metadata", "parallel_tool_calls", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
+        "metadata", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
         "safety_identifier", "service_tier", "user",
     }
 )  # fmt: skip
@@ -63,15 +63,13 @@ CHAT = Parameters(
     unused=_BOTH | {"prediction", "store"},
     refused={
         "audio": Refusal(TEXT),
-        "function_call": Refusal(TOOLS, ("none", "auto")),
-        "functions": Refusal(TOOLS, ([],)),
+        "function_call": Refusal(FUNCTIONS, ("none", "auto")),
+        "functions": Refusal(FUNCTIONS, ([],)),
         "logit_bias": Refusal("Say in a system message what words to use or to avoid.", ({},)),
         "logprobs": Refusal("There are no log probabilities here. Leave it out.", (False,)),
         "modalities": Refusal(TEXT, (["text"],)),
         "moderation": Refusal("Nothing is moderated here. Leave it out."),
         "n": Refusal("One answer is made at a time. Ask once more for another one.", (1,)),
-        "tool_choice": Refusal(TOOLS, ("none", "auto")),
-        "tools": Refusal(TOOLS, ([],)),
         "top_logprobs": Refusal("There are no log probabilities here. Leave it out.", (0,)),
         "web_search_options": Refusal("Answers come from the documents alone. Leave it out."),
     },
@@ -88,8 +86,6 @@ RESPONSES = Parameters(
         "include": Refusal("There is nothing more to include. Leave it out.", ([],)),
         "moderation": Refusal("Nothing is moderated here. Leave it out."),
         "prompt": Refusal("No prompts are kept here. Send its text as `instructions`."),
-        "tool_choice": Refusal(TOOLS, ("none", "auto")),
-        "tools": Refusal(TOOLS, ([],)),
         "top_logprobs": Refusal("There are no log probabilities here. Leave it out.", (0,)),
     },
 )

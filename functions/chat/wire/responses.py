@@ -15,8 +15,9 @@ from functions.chat.faults import fault_of
 from functions.chat.wire.completions import origin_payload
 from functions.chat.wire.in_band import InBandCitations
 from functions.chat.wire.openai_bodies import ResponseBody
-from functions.chat.wire.schemas import citation_payload
+from functions.chat.wire.schemas import citation_payload, event_payload
 from functions.chat.wire.sse import encode
+from functions.chat.wire.tools import choice_payload, response_call
 from headrace.types import (
     AnswerEvent,
     AnswerMode,
@@ -25,7 +26,11 @@ from headrace.types import (
     FinishReason,
     Stage,
     StatusEvent,
+    StepEvent,
+    StepState,
     TokenEvent,
+    ToolCall,
+    ToolCallsEvent,
     Usage,
     UsageEvent,
 )
@@ -56,6 +61,8 @@ class ResponseWriter:
         self._characters = 0
         self._annotations: list[dict[str, Any]] = []
         self._citations: list[dict[str, Any]] = []
+        self._steps: list[dict[str, Any]] = []
+        self._calls: tuple[ToolCall, ...] = ()
         self._usage = Usage()
         self._notice = ""
         self._done: DoneEvent | None = None
@@ -84,7 +91,6 @@ class ResponseWriter:
         response = self._response("in_progress")
         yield self._event("response.created", response=response)
         yield self._event("response.in_progress", response=response)
-        yield self._event("response.output_item.added", output_index=0, item=self._item("in_progress", []))
 
     def _changes(self, event: AnswerEvent) -> Iterator[tuple[str, dict[str, Any]]]:
         for given in self._in_band.feed(event):
@@ -112,6 +118,10 @@ class ResponseWriter:
                     number = len(self._annotations) - 1
                     added = {**self._place(), "annotation_index": number, "annotation": annotation}
                     yield "response.output_text.annotation.added", added
+                case StepEvent(state=state) if state is not StepState.RUNNING:
+                    self._steps.append(event_payload(given))
+                case ToolCallsEvent(calls):
+                    self._calls = calls
                 case UsageEvent(usage):
                     self._usage = usage
                 case DoneEvent():
@@ -119,9 +129,10 @@ class ResponseWriter:
                     yield from self._closing()
 
     def _begun(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The part that the text is in begins with it: a refusal is another kind."""
+        """The item and its part begin with the text: a refusal is another kind, and calls of tools may come without."""
         if not self._has_part:
             self._has_part = True
+            yield "response.output_item.added", {"output_index": 0, "item": self._item("in_progress", [])}
             yield "response.content_part.added", {**self._place(), "part": self._part(is_empty=True)}
 
     def _said(self, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -134,8 +145,20 @@ class ResponseWriter:
             yield "response.output_text.delta", {**self._place(), "delta": text, "logprobs": []}
 
     def _closing(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        yield from self._begun()
         final = self._final()
+        if self._has_part or not self._calls:
+            yield from self._closing_text(final)
+        for place, call in enumerate(self._calls, int(self._has_part)):
+            yield "response.output_item.added", {"output_index": place, "item": response_call(call, "in_progress")}
+            item = response_call(call, "completed")
+            where = {"item_id": item["id"], "output_index": place}
+            yield "response.function_call_arguments.delta", {**where, "delta": call.arguments}
+            yield "response.function_call_arguments.done", {**where, "name": call.name, "arguments": call.arguments}
+            yield "response.output_item.done", {"output_index": place, "item": item}
+        yield f"response.{final['status']}", {"response": final}
+
+    def _closing_text(self, final: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+        yield from self._begun()
         text = "".join(self._text)
         if self._is_refusal:
             yield "response.refusal.done", {**self._place(), "refusal": text}
@@ -143,7 +166,6 @@ class ResponseWriter:
             yield "response.output_text.done", {**self._place(), "text": text, "logprobs": []}
         yield "response.content_part.done", {**self._place(), "part": self._part()}
         yield "response.output_item.done", {"output_index": 0, "item": final["output"][0]}
-        yield f"response.{final['status']}", {"response": final}
 
     def _final(self) -> dict[str, Any]:
         done = self._done
@@ -154,7 +176,7 @@ class ResponseWriter:
         return {
             **self._response(status),
             "completed_at": int(time.time()),
-            "output": [self._item(status, [self._part()])],
+            "output": self._output(status),
             "incomplete_details": {"reason": reason} if reason else None,
             "usage": {
                 "input_tokens": usage.prompt_tokens,
@@ -164,8 +186,12 @@ class ResponseWriter:
                 "total_tokens": usage.total_tokens,
             },
             "citations": self._citations,
-            "headrace": origin_payload(done, self._notice, self._unused),
+            "headrace": origin_payload(done, self._notice, self._unused, self._steps),
         }
+
+    def _output(self, status: str) -> list[dict[str, Any]]:
+        calls = [response_call(call, "completed") for call in self._calls]
+        return calls if calls and not self._has_part else [self._item(status, [self._part()]), *calls]
 
     def _response(self, status: str) -> dict[str, Any]:
         body = self._body
@@ -181,14 +207,14 @@ class ResponseWriter:
             "metadata": body.metadata or {},
             "model": body.model,
             "output": [],
-            "parallel_tool_calls": False,
+            "parallel_tool_calls": body.parallel_tool_calls is not False,
             "previous_response_id": body.previous_response_id,
             "reasoning": {"effort": body.reasoning and body.reasoning.effort, "summary": None},
             "store": body.store is not False,
             "temperature": body.temperature,
             "text": {"format": self._format()},
-            "tool_choice": "none",
-            "tools": [],
+            "tool_choice": choice_payload(body.tool_choice),
+            "tools": [tool.model_dump() for tool in body.tools or ()],
             "top_p": body.top_p,
             "truncation": "disabled",
             "usage": None,

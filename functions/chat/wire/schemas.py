@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from headrace.answering.dependencies import AGENT_MODEL, DEFAULT_MODEL
 from headrace.errors import InvalidInputError
 from headrace.filters import parse_filter
 from headrace.types import (
@@ -24,13 +26,30 @@ from headrace.types import (
     Principal,
     Question,
     StatusEvent,
+    StepEvent,
+    StepState,
     TokenEvent,
+    ToolCall,
+    ToolCallsEvent,
+    ToolOptions,
     UploadForm,
     Usage,
     UsageEvent,
 )
 
 MAX_QUESTION_CHARACTERS = 8_000
+
+
+class AllowedCall(BaseModel):
+    """A call of a tool that writes, which the user allows: as `done.unconfirmed` named it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tool: str = Field(min_length=1, max_length=64)
+    arguments: dict[str, Any]
+
+    def call(self, number: int) -> ToolCall:
+        return ToolCall(f"allowed_{number}", self.tool, json.dumps(self.arguments, ensure_ascii=False))
 
 
 class ChatBody(BaseModel):
@@ -42,12 +61,31 @@ class ChatBody(BaseModel):
     conversation_id: str | None = Field(default=None, min_length=1, max_length=200)
     filter: dict[str, Any] | None = None
     model: str | None = Field(default=None, min_length=1, max_length=200)
+    mode: Literal["answer", "agent"] = "answer"
+    allow: list[AllowedCall] = Field(default_factory=list, max_length=8)
+
+    @property
+    def answerer(self) -> str | None:
+        """The model that is asked, by its name in `/v1/models`. Raises InvalidInputError when two are named."""
+        if self.mode == "answer":
+            return self.model
+        if self.model not in {None, DEFAULT_MODEL, AGENT_MODEL}:
+            raise InvalidInputError(f"`mode` agent is the model {AGENT_MODEL!r}. Leave `model` out.", param="model")
+        return AGENT_MODEL
 
     def question_of(self, asker: Principal) -> Question:
         """What is asked. Raises InvalidInputError for nothing, and for a filter that can't be read."""
         if not self.question.strip():
             raise InvalidInputError("The question is empty. Ask something.", param="question")
-        return Question(self.question, asker, conversation_id=self.conversation_id, filter=filter_of(self.filter))
+        if self.allow and self.answerer != AGENT_MODEL:
+            raise InvalidInputError("`allow` is for agents: ask with `mode` agent.", param="allow")
+        return Question(
+            self.question,
+            asker,
+            conversation_id=self.conversation_id,
+            filter=filter_of(self.filter),
+            tools=ToolOptions(allowed=tuple(each.call(number) for number, each in enumerate(self.allow, 1))),
+        )
 
 
 class FeedbackBody(BaseModel):
@@ -105,11 +143,46 @@ def event_payload(event: AnswerEvent) -> dict[str, Any]:
             return {"text": text}
         case CitationEvent(citation):
             return citation_payload(citation)
+        case StepEvent():
+            return _step_payload(event)
+        case ToolCallsEvent(calls):
+            return {"calls": [call_payload(call) for call in calls]}
         case UsageEvent(usage):
             return usage_payload(usage)
         case DoneEvent():
             fields = {name: getattr(event, name) for name in event.__struct_fields__}
-            return {**fields, "unsupported": unsupported_payload(event), "nearest": list(event.nearest)}
+            return {
+                **fields,
+                "unsupported": unsupported_payload(event),
+                "nearest": list(event.nearest),
+                "unconfirmed": [call_payload(call) for call in event.unconfirmed],
+            }
+
+
+def _step_payload(event: StepEvent) -> dict[str, Any]:
+    """A call of a tool: at its beginning without what only its end tells."""
+    payload: dict[str, Any] = {
+        "number": event.number,
+        "tool": event.tool,
+        "arguments": arguments_payload(event.arguments),
+        "state": event.state,
+    }
+    if event.seconds is not None:
+        payload |= {"seconds": event.seconds, "characters": event.characters, "passages": list(event.passages)}
+    return payload
+
+
+def call_payload(call: ToolCall) -> dict[str, Any]:
+    """A call of a tool, as `allow` takes it."""
+    return {"tool": call.name, "arguments": arguments_payload(call.arguments)}
+
+
+def arguments_payload(arguments: str) -> Any:
+    """A call's arguments as a JSON value; as text where a model wrote none."""
+    try:
+        return json.loads(arguments or "{}")
+    except (ValueError, RecursionError):
+        return arguments
 
 
 def unsupported_payload(event: DoneEvent) -> list[dict[str, str]]:
@@ -178,7 +251,7 @@ def citation_payload(citation: Citation) -> dict[str, Any]:
 
 def answer_payload(events: Sequence[AnswerEvent]) -> dict[str, Any]:
     """A whole answer as one JSON value."""
-    payload: dict[str, Any] = {"answer": "", "citations": [], "passages": [], "notice": ""}
+    payload: dict[str, Any] = {"answer": "", "citations": [], "passages": [], "notice": "", "steps": []}
     for event in events:
         match event:
             case TokenEvent(text):
@@ -187,6 +260,8 @@ def answer_payload(events: Sequence[AnswerEvent]) -> dict[str, Any]:
                 payload["citations"].append(citation_payload(citation))
             case PassagesEvent():
                 payload["passages"] = event_payload(event)["passages"]
+            case StepEvent(state=state) if state is not StepState.RUNNING:
+                payload["steps"].append(event_payload(event))
             case UsageEvent():
                 payload["usage"] = event_payload(event)
             case StatusEvent(note=note):

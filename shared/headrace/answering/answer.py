@@ -170,7 +170,8 @@ class _Conversation:
         elif isinstance(event, StatusEvent) and event.stage is Stage.RESTARTED:
             self._text.clear()
         elif isinstance(event, DoneEvent):
-            if event.finish_reason is FinishReason.STOPPED and not self._text:
+            is_waiting = event.finish_reason is FinishReason.TOOL_CALLS
+            if is_waiting or (event.finish_reason is FinishReason.STOPPED and not self._text):
                 # Nothing was said that a next question could go on from.
                 return msgspec.structs.replace(event, conversation_id=self._name)
             turns = [Message("user", self._question.text), Message("assistant", "".join(self._text))]

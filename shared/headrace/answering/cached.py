@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 
@@ -32,6 +32,8 @@ from headrace.types import (
     InvalidationReason,
     Lookup,
     Partition,
+    PassagesEvent,
+    Provenance,
     Question,
     Retrieval,
     Stage,
@@ -46,6 +48,8 @@ CHECKS = 2
 CHECK_SECONDS = 1.0
 # An admission score is stored as text and comes back as it was; one computed anew may differ in single precision.
 SCORE_TOLERANCE = 1e-3
+# Below every score of a passage.
+ANY_SCORE = -1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,8 @@ async def answer_or_reuse(query: CacheQuery, deps: AnswerDependencies) -> AsyncG
             ):
                 event = msgspec.structs.replace(event, answer_id=query.key.answer_id)  # noqa: PLW2901 - the same event
                 made.append(event)
-                await _keep(query, CachedAnswer(query.revision, time.time(), tuple(made), retrieval.provenance), deps)
+                provenance = provenance_of(made, retrieval, is_searched_further=deps.answerer.searches)
+                await _keep(query, CachedAnswer(query.revision, time.time(), tuple(made), provenance), deps)
             else:
                 made.append(event)
             yield event
@@ -180,6 +185,19 @@ async def _keep(query: CacheQuery, answer: CachedAnswer, deps: AnswerDependencie
             if not same_outcome(answer, now):
                 return
             answer = replace(answer, revision=revision, provenance=now.provenance)
+
+
+def provenance_of(made: Sequence[AnswerEvent], retrieval: Retrieval, *, is_searched_further: bool) -> Provenance:
+    """What the answer depends on. Of searches that its answerer made by itself: on each new chunk, wherever it comes."""
+    if not is_searched_further:
+        return retrieval.provenance
+    shown = next((event.passages for event in reversed(made) if isinstance(event, PassagesEvent)), ())
+    documents = {each.chunk.document_key: (each.chunk.generation, each.chunk.groups) for each in shown}
+    return replace(
+        retrieval.provenance,
+        documents={**documents, **retrieval.provenance.documents},
+        admission_score=ANY_SCORE,
+    )
 
 
 def same_outcome(before: CachedAnswer, now: Retrieval) -> bool:

@@ -69,6 +69,7 @@ class ExtractiveAnswerer:
     name = "headrace-extractive"
     reads_history = False
     needs_certain_match = True
+    searches = False
     keeps_forms = False
 
     async def check(self) -> None:

@@ -33,8 +33,8 @@ def answer_from(
     question: Question, passages: Sequence[Passage], answerer: Answerer
 ) -> AsyncGenerator[AnswerEvent, None]:
     """The events of an answer from these passages, from its `answering` status to its DoneEvent."""
-    # An answerer that needs a certain match knows by itself when there is none, and why.
-    if passages or answerer.needs_certain_match:
+    # An answerer that needs a certain match knows by itself when there is none, and why; another one looks further.
+    if passages or answerer.needs_certain_match or answerer.searches:
         return answerer.answer(question, passages)
     return within(refuse(phrases_for(question.text).refusal), question.options)
 
@@ -54,6 +54,7 @@ class LanguageModelAnswerer:
     name = "headrace"
     reads_history = True
     needs_certain_match = False
+    searches = False
     keeps_forms = True
 
     def __init__(self, model: ChatModel, *, max_tokens: int) -> None:
@@ -86,7 +87,7 @@ class LanguageModelAnswerer:
             return
         yield StatusEvent(Stage.ANSWERING, AnswerMode.GENERATED)
         yield PassagesEvent(as_shown(passages))
-        citations, refusal = CitationFilter(passages), _RefusalMark()
+        citations, refusal = CitationFilter(passages), RefusalMark()
         shown, writing = "", Writing(self._model)
         options = question.options
         messages = build_messages(question.text, passages, question.history or (), options.style)
@@ -107,7 +108,7 @@ class LanguageModelAnswerer:
         yield writing.done(mode, reason, unsupported=doubts)
 
 
-class _RefusalMark:
+class RefusalMark:
     """Takes the mark of a refusal off an answer's beginning, which comes in pieces."""
 
     def __init__(self) -> None:

@@ -24,38 +24,42 @@ _GAP = re.compile(r"\s*(?:\.\.\.|…|\[…\]|\[\.\.\.\])\s*")
 _SET_ASIDE = {ord(mark): "\ue000" for mark in ".!?…。！？\n"}
 
 
-def unsupported(answer: str, passages: Sequence[Passage], question: str) -> Iterator[Unsupported]:
-    """The sentences that the passages do not bear out, each with its first doubt."""
-    return Verifier(passages, question).unsupported(answer)
+def unsupported(
+    answer: str, passages: Sequence[Passage], question: str, results: Sequence[str] = ()
+) -> Iterator[Unsupported]:
+    """The sentences that the passages do not bear out, nor the `results` of tools, each with its first doubt."""
+    return Verifier(passages, question, results).unsupported(answer)
 
 
 class Verifier:
     """Holds texts against the same passages: these are looked through once, and only when something is looked for."""
 
-    def __init__(self, passages: Sequence[Passage], question: str) -> None:
-        self._texts = [_Text(passage) for passage in passages]
+    def __init__(self, passages: Sequence[Passage], question: str, results: Sequence[str] = ()) -> None:
+        self._texts = [_Text(f"{each.chunk.text_to_embed}\n{each.chunk.place}\n{each.context}") for each in passages]
+        # What a tool told can't be cited, and may bear out any sentence.
+        self._results = [_Text(result) for result in results]
         self._asked = _Asked(question)
 
     def unsupported(self, answer: str) -> Iterator[Unsupported]:
         """The sentences that the passages do not bear out, each with its first doubt."""
-        yield from _unsupported(answer, self._texts, self._asked)
+        yield from _unsupported(answer, self._texts, self._results, self._asked)
 
 
-def _unsupported(answer: str, texts: Sequence[_Text], asked: _Asked) -> Iterator[Unsupported]:
+def _unsupported(answer: str, texts: Sequence[_Text], results: Sequence[_Text], asked: _Asked) -> Iterator[Unsupported]:
     plain = _LATE_MARKERS.sub(lambda found: f"{found.group(2)}{found.group(1)}", _CODE.sub(" ", answer))
     # What ends a sentence within a quotation does not end the one that it stands in.
     whole = _QUOTATION.sub(lambda found: found.group().translate(_SET_ASIDE), plain)
     for start, end in sentence_spans(whole):
         sentence = plain[start:end]
         cited = [texts[number - 1] for number in map(int, _MARKERS.findall(sentence)) if number <= len(texts)]
-        doubt = _doubt(_ITEM.sub("", _MARKERS.sub("", sentence)), cited, texts, asked)
+        near = [*(cited or texts), *results]
+        doubt = _doubt(_ITEM.sub("", _MARKERS.sub("", sentence)), near, texts, asked)
         if doubt is not None:
             yield Unsupported(sentence, *doubt)
 
 
-def _doubt(sentence: str, cited: Sequence[_Text], texts: Sequence[_Text], asked: _Asked) -> tuple[Doubt, str] | None:
-    """What is wrong with the sentence, and with which of its words. Without citations, any passage may bear it out."""
-    near = cited or texts
+def _doubt(sentence: str, near: Sequence[_Text], texts: Sequence[_Text], asked: _Asked) -> tuple[Doubt, str] | None:
+    """What is wrong with the sentence, and with which of its words, if only texts that are `near` may bear it out."""
     for quotation in _QUOTATION.findall(sentence):
         parts = [part for part in map(plain_words, _GAP.split(quotation)) if part]
         if not asked.says(parts) and not any(text.says(parts) for text in near):
@@ -96,11 +100,7 @@ class _Words:
 
 
 class _Text(_Words):
-    """What a passage says, its place included."""
-
-    def __init__(self, passage: Passage) -> None:
-        said = f"{passage.chunk.text_to_embed}\n{passage.chunk.place}\n{passage.context}"
-        super().__init__(said)
+    """What a passage says, its place included, or a tool."""
 
     @cached_property
     def figures(self) -> tuple[Figure, ...]:

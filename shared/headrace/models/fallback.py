@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from headrace.errors import ConfigurationError, HeadraceError, ModelProtocolError, RefusedError, UnavailableError
 from headrace.protocols import ChatModel
-from headrace.types import Constraint, Message, ModelChunk, ModelOptions, ToolSpec
+from headrace.types import Constraint, Message, ModelChunk, ModelOptions, ToolChoice, ToolSpec, ToolUse
 
 # A model that failed is left alone for as long as it asked for, or this, so that not every question waits for it.
 REST_SECONDS = 10.0
@@ -46,13 +46,21 @@ class FallbackModel:
         *,
         max_tokens: int,
         tools: Sequence[ToolSpec] = (),
+        tool_choice: ToolChoice = ToolUse.AUTO,
         constraint: Constraint | None = None,
         options: ModelOptions | None = None,
     ) -> AsyncGenerator[ModelChunk, None]:
         faults: list[HeadraceError] = []
         for position in self._order():
             model = self._models[position]
-            asked = model.stream(messages, max_tokens=max_tokens, tools=tools, constraint=constraint, options=options)
+            asked = model.stream(
+                messages,
+                max_tokens=max_tokens,
+                tools=tools,
+                tool_choice=tool_choice,
+                constraint=constraint,
+                options=options,
+            )
             async with aclosing(asked) as chunks:
                 try:
                     first = await anext(chunks)

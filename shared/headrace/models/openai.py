@@ -23,7 +23,15 @@ from headrace.errors import (
     UnsupportedParameterError,
 )
 from headrace.models.constraints import REPAIR, Form, form_of, read_text
-from headrace.models.openai_wire import REFUSALS, Request, call_delta, fields_of, names_field, says_something
+from headrace.models.openai_wire import (
+    REFUSALS,
+    Request,
+    call_delta,
+    fields_of,
+    names_field,
+    says_something,
+    tools_form,
+)
 from headrace.types import (
     Choice,
     Constraint,
@@ -31,7 +39,9 @@ from headrace.types import (
     Message,
     ModelChunk,
     ModelOptions,
+    ToolChoice,
     ToolSpec,
+    ToolUse,
     Usage,
 )
 
@@ -90,12 +100,14 @@ class OpenAIModel:
         *,
         max_tokens: int,
         tools: Sequence[ToolSpec] = (),
+        tool_choice: ToolChoice = ToolUse.AUTO,
         constraint: Constraint | None = None,
         options: ModelOptions | None = None,
     ) -> AsyncGenerator[ModelChunk, None]:
         options = options or ModelOptions()
         if constraint is None:
-            written = self._written(messages, Form(), tools=tools, options=options, max_tokens=max_tokens)
+            form = tools_form(tools, tool_choice)
+            written = self._written(messages, form, options=options, max_tokens=max_tokens)
         else:
             written = self._constrained(messages, constraint, options=options, max_tokens=max_tokens)
         async with aclosing(written) as chunks:
@@ -111,7 +123,7 @@ class OpenAIModel:
         for attempt in range(1, tries + 1):
             text, is_passed_on = "", False
             end = ModelChunk()
-            asked = self._written(said, form, tools=(), options=options, max_tokens=max_tokens)
+            asked = self._written(said, form, options=options, max_tokens=max_tokens)
             async with aclosing(asked) as chunks:
                 async for chunk in chunks:
                     if chunk.finish_reason is not None:
@@ -153,12 +165,12 @@ class OpenAIModel:
         messages: Sequence[Message],
         form: Form,
         *,
-        tools: Sequence[ToolSpec],
         options: ModelOptions,
         max_tokens: int,
     ) -> AsyncGenerator[ModelChunk, None]:
         """What the server writes, as it comes."""
-        request = Request(fields_of(messages, tools=tools, form=form), options, max_tokens, form.extra)
+        request = Request(fields_of(messages, form), options, max_tokens, form.extra)
+        has_tools = "tools" in request.fields
         reason, usage, written = "", Usage(), 0
         client = await self._openai.client()
         with openai_faults(self._what, ModelUnavailableError):
@@ -170,7 +182,7 @@ class OpenAIModel:
                         calls = tuple(map(call_delta, choice.delta.tool_calls or ()))
                         text = choice.delta.content or ""
                         written += len(text) + len(calls)
-                        if calls and not tools:
+                        if calls and not has_tools:
                             raise ModelProtocolError(f"{self._what} called a tool, but was given none.")
                         if text or calls:
                             yield ModelChunk(text, calls)
@@ -180,7 +192,7 @@ class OpenAIModel:
         if not reason:
             # Every known client takes such a stream for a complete answer; it is a broken one.
             raise ModelUnavailableError(f"{self._what} broke off its answer. Try again in a moment.")
-        finish_reason = self._finish_reason(reason, has_tools=bool(tools))
+        finish_reason = self._finish_reason(reason, has_tools=has_tools)
         if not written and finish_reason is FinishReason.STOP and not options.stop:
             raise ModelUnavailableError(f"{self._what} wrote nothing. Try again in a moment.")
         yield ModelChunk(usage=usage, finish_reason=finish_reason, model=self.name)

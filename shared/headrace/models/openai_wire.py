@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from headrace.models.constraints import Form
-from headrace.types import Message, ModelOptions, ToolCallDelta, ToolSpec
+from headrace.types import Message, ModelOptions, NamedTool, ToolCallDelta, ToolChoice, ToolSpec, ToolUse
 
 if TYPE_CHECKING:
     from openai import APIStatusError
@@ -39,7 +39,7 @@ class Request:
     def droppable(self) -> frozenset[str]:
         """The fields without which the call still makes sense."""
         preferred = self.options.given() if self.options.preferences else ()
-        return frozenset({"response_format", "stream_options", *preferred} & self.all_fields().keys())
+        return frozenset({"response_format", "stream_options", "tool_choice", *preferred} & self.all_fields().keys())
 
 
 def says_something(chunk: ChatCompletionChunk) -> bool:
@@ -52,20 +52,28 @@ def says_something(chunk: ChatCompletionChunk) -> bool:
     )
 
 
-def fields_of(
-    messages: Sequence[Message],
-    *,
-    tools: Sequence[ToolSpec],
-    form: Form,
-) -> dict[str, Any]:
+def fields_of(messages: Sequence[Message], form: Form) -> dict[str, Any]:
     """The fields of a request for a continuation of these messages."""
-    fields: dict[str, Any] = {"messages": [_message(message) for message in messages], **form.fields}
-    if tools:
-        fields["tools"] = [
-            {"type": "function", "function": {"name": t.name, "description": t.description, "parameters": t.parameters}}
-            for t in tools
-        ]
-    return fields
+    return {"messages": [_message(message) for message in messages], **form.fields}
+
+
+def tools_form(tools: Sequence[ToolSpec], choice: ToolChoice) -> Form:
+    """What a request has beside its messages where the model may call tools; nothing where there are none."""
+    if not tools:
+        return Form()
+    fields: dict[str, Any] = {"tools": [_tool(tool) for tool in tools]}
+    if isinstance(choice, NamedTool):
+        fields["tool_choice"] = {"type": "function", "function": {"name": choice.name}}
+    elif choice is not ToolUse.AUTO:
+        fields["tool_choice"] = str(choice)
+    return Form(fields)
+
+
+def _tool(tool: ToolSpec) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    return {"type": "function", "function": function}
 
 
 def _message(message: Message) -> dict[str, Any]:

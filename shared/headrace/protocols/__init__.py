@@ -1,7 +1,7 @@
 """The seams: an adapter satisfies one of these protocols, and a pipeline knows nothing else.
 
 `auth` is for those who read the door, `documents` for ingest, `retrieval` for search, `generation` for answers,
-`cache` for the answer cache, `runs` and `sockets` for answers that outlive a connection.
+`tools` for agents, `cache` for the answer cache, `runs` and `sockets` for answers that outlive a connection.
 """
 
 from headrace.protocols.auth import Admission, ApiKeys, Authenticator, RateLimiter
@@ -12,6 +12,7 @@ from headrace.protocols.generation import Answerer, AnswerJudge, ChatModel, Conv
 from headrace.protocols.retrieval import Embedder, Reranker, VectorSearch, VectorStore
 from headrace.protocols.runs import RunLog
 from headrace.protocols.sockets import SocketRegistry, SocketSender
+from headrace.protocols.tools import Tool, ToolSource
 
 __all__ = [
     "Admission",
@@ -36,6 +37,8 @@ __all__ = [
     "SingleFlightRelay",
     "SocketRegistry",
     "SocketSender",
+    "Tool",
+    "ToolSource",
     "Uploads",
     "VectorSearch",
     "VectorStore",

@@ -18,6 +18,7 @@ from headrace.types import (
     Passage,
     Principal,
     Question,
+    ToolChoice,
     ToolSpec,
 )
 
@@ -35,12 +36,13 @@ class ChatModel(Checkable, Protocol):
         *,
         max_tokens: int,
         tools: Sequence[ToolSpec] = (),
+        tool_choice: ToolChoice = ...,
         constraint: Constraint | None = None,
         options: ModelOptions | None = None,
     ) -> AsyncGenerator[ModelChunk, None]:
         """Yield the model's text and tool calls as they are written, then usage and finish reason once.
 
-        Under a `constraint` the text satisfies it. Raises ModelUnavailableError, also when the stream breaks off or
+        Under a `constraint` the text satisfies it; there are no tools then. Raises ModelUnavailableError, also when the stream breaks off or
         nothing comes for too long, ModelProtocolError for what nobody asked for (an unknown finish reason, a tool call
         without tools, a text outside the constraint), and UnsupportedParameterError for an option that the model does
         not take.
@@ -61,6 +63,10 @@ class Answerer(Checkable, Protocol):
     @property
     def keeps_forms(self) -> bool:
         """Whether an answer can have a guaranteed form."""
+
+    @property
+    def searches(self) -> bool:
+        """Whether it looks further by itself, and makes an answer where nothing was found, too."""
 
     @property
     def needs_certain_match(self) -> bool:

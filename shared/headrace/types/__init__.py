@@ -50,7 +50,10 @@ from headrace.types.events import (
     PassagesEvent,
     Stage,
     StatusEvent,
+    StepEvent,
+    StepState,
     TokenEvent,
+    ToolCallsEvent,
     Unsupported,
     UsageEvent,
     decode_event,
@@ -68,10 +71,13 @@ from headrace.types.generation import (
     Message,
     ModelChunk,
     ModelOptions,
+    NamedTool,
     Regex,
     ToolCall,
     ToolCallDelta,
+    ToolChoice,
     ToolSpec,
+    ToolUse,
     Usage,
 )
 from headrace.types.principals import (
@@ -92,6 +98,7 @@ from headrace.types.questions import (
     AnswerOptions,
     Conversation,
     Question,
+    ToolOptions,
 )
 from headrace.types.retrieval import (
     Passage,
@@ -103,6 +110,7 @@ from headrace.types.retrieval import (
     SearchResult,
 )
 from headrace.types.runs import RunName, event_id, read_event_id
+from headrace.types.tools import ToolResult
 
 __all__ = [
     "ABANDONED_SECONDS",
@@ -149,6 +157,7 @@ __all__ = [
     "Message",
     "ModelChunk",
     "ModelOptions",
+    "NamedTool",
     "Note",
     "ObjectVersion",
     "ParsedFile",
@@ -171,10 +180,17 @@ __all__ = [
     "Stage",
     "StatusEvent",
     "Step",
+    "StepEvent",
+    "StepState",
     "TokenEvent",
     "ToolCall",
     "ToolCallDelta",
+    "ToolCallsEvent",
+    "ToolChoice",
+    "ToolOptions",
+    "ToolResult",
     "ToolSpec",
+    "ToolUse",
     "Unsupported",
     "UploadForm",
     "Usage",

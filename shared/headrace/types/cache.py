@@ -109,7 +109,7 @@ class CachedAnswer:
 
     @property
     def passages(self) -> tuple[Passage, ...]:
-        return next((event.passages for event in self.events if isinstance(event, PassagesEvent)), ())
+        return next((event.passages for event in reversed(self.events) if isinstance(event, PassagesEvent)), ())
 
     @property
     def text(self) -> str:

@@ -12,7 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from headrace.types.documents import Chunk
-from headrace.types.generation import FinishReason, Usage
+from headrace.types.generation import FinishReason, ToolCall, Usage
 from headrace.types.retrieval import Passage
 
 
@@ -77,6 +77,17 @@ class Unsupported:
     words: str
 
 
+class StepState(StrEnum):
+    """Where a call of a tool stands, or how it ended."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    REJECTED = "rejected"  # there is no such tool, or its arguments are wrong: it was not called
+    UNCONFIRMED = "unconfirmed"  # it writes, and the user has not allowed this call: it was not called
+
+
 class _Event(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="event"):
     pass
 
@@ -118,8 +129,30 @@ class CitationEvent(_Event, tag="citation", frozen=True):
     citation: Citation
 
 
+class StepEvent(_Event, tag="step", frozen=True):
+    """An agent calls a tool, and again: the call has ended. `number` tells the calls of one answer apart, from 1.
+
+    `arguments` is JSON as the model wrote it. At its end a call has taken `seconds`, and its result has so many
+    `characters`, as the model gets it; `passages` are the numbers of the passages that it found.
+    """
+
+    number: int
+    tool: str
+    arguments: str
+    state: StepState
+    seconds: float | None = None
+    characters: int | None = None
+    passages: tuple[int, ...] = ()
+
+
+class ToolCallsEvent(_Event, tag="tool_calls", frozen=True):
+    """The answer waits for its asker, whose tools these are: it ends here, and goes on when their results are sent."""
+
+    calls: tuple[ToolCall, ...]
+
+
 class UsageEvent(_Event, tag="usage", frozen=True):
-    """What the answer cost."""
+    """What the answer cost so far; of several, the last one counts."""
 
     usage: Usage
 
@@ -132,7 +165,11 @@ class DoneEvent(_Event, tag="done", frozen=True):
     `unsupported` are the sentences that the passages do not bear out; of JSON, the values, by their JSON pointers. `constraint`
     is how an answer of a guaranteed form got it: `enforced` by the model's server and checked here, or `checked` here alone.
 
-    One that is `provisional` was made without a part that would have had a say, and is not kept.
+    One that is `provisional` was made without a part that would have had a say, or with one that may say something else next
+    time, and is not kept.
+
+    Of an agent's answer, `limit` is the limit that ended its steps (`steps`, `tokens` or `seconds`), and `unconfirmed` are the
+    calls that it did not make because they write and nobody has allowed them.
 
     Of an answer that there is none, `nearest` names the documents that came nearest, and `unread` is how many are still being
     read: the answer may be in one of these, so it is not kept.
@@ -151,9 +188,13 @@ class DoneEvent(_Event, tag="done", frozen=True):
     unread: int = 0
     provisional: bool = False
     constraint: str | None = None
+    limit: str | None = None
+    unconfirmed: tuple[ToolCall, ...] = ()
 
 
-AnswerEvent = StatusEvent | PassagesEvent | TokenEvent | CitationEvent | UsageEvent | DoneEvent
+AnswerEvent = (
+    StatusEvent | PassagesEvent | StepEvent | TokenEvent | CitationEvent | ToolCallsEvent | UsageEvent | DoneEvent
+)
 
 
 def text_of(events: Iterable[AnswerEvent]) -> str:

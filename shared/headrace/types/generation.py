@@ -32,11 +32,33 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
-    """A tool that a model may call. `parameters` is the JSON Schema of its arguments."""
+    """A tool that a model may call. `parameters` is the JSON Schema of its arguments.
+
+    `strict` is what OpenAI calls so: its servers keep the arguments to the schema.
+    """
 
     name: str
     description: str
     parameters: Mapping[str, Any]
+    strict: bool | None = None
+
+
+class ToolUse(StrEnum):
+    """Whether a model may call tools."""
+
+    AUTO = "auto"  # as it sees fit
+    NONE = "none"  # not now
+    REQUIRED = "required"  # one at least
+
+
+@dataclass(frozen=True, slots=True)
+class NamedTool:
+    """A model has to call the tool of this name."""
+
+    name: str
+
+
+ToolChoice = ToolUse | NamedTool
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,10 @@ from headrace.types.generation import (
     Constraint,
     Message,
     ModelOptions,
+    ToolCall,
+    ToolChoice,
+    ToolSpec,
+    ToolUse,
     constraint_key,
     read_constraint,
 )
@@ -76,6 +80,27 @@ class AnswerOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolOptions:
+    """How an answer may use tools. `client_tools` are the caller's own: a call of one ends the answer, until its result is sent.
+
+    `allowed` are the calls of tools that write which the user has allowed: they are made first. `turns` are the calls and
+    results behind the question, when it is asked again with the results of the caller's tools. Of several calls of these, the
+    caller may want `one_at_a_time`.
+    """
+
+    client_tools: tuple[ToolSpec, ...] = ()
+    choice: ToolChoice = ToolUse.AUTO
+    allowed: tuple[ToolCall, ...] = ()
+    turns: tuple[Message, ...] = ()
+    one_at_a_time: bool = False
+
+    @property
+    def is_used(self) -> bool:
+        """Whether the caller brings tools along, or what they gave."""
+        return bool(self.client_tools or self.turns)
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """What is asked, by whom.
 
@@ -92,6 +117,7 @@ class Question:
     remember_as: str | None = None
     filter: Mapping[str, Any] = field(default_factory=dict)
     options: AnswerOptions = field(default_factory=AnswerOptions)
+    tools: ToolOptions = field(default_factory=ToolOptions)
     # Whether it was read already as what it is for, and made to stand alone.
     is_interpreted: bool = False
 

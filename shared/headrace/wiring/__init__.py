@@ -1,8 +1,10 @@
 """Settings in, protocols out: the only place that chooses a vendor, and imports no more than the chosen one."""
 
+from headrace.wiring.agents import agents_on, document_tools_on, open_tool_sources
 from headrace.wiring.answering import (
     answerers_on,
     open_answering,
+    open_answering_model,
     open_chat_model,
     open_context_model,
     open_near_questions,
@@ -24,14 +26,17 @@ from headrace.wiring.state import (
 )
 
 __all__ = [
+    "agents_on",
     "answerers_on",
     "api_keys_on",
     "cache_maintenance_on",
     "cache_on",
     "collection_of",
     "conversations_on",
+    "document_tools_on",
     "invalidation_planner_on",
     "open_answering",
+    "open_answering_model",
     "open_authenticator",
     "open_bucket",
     "open_chat_model",
@@ -45,6 +50,7 @@ __all__ = [
     "open_runs",
     "open_socket_sender",
     "open_store",
+    "open_tool_sources",
     "rate_limiter_on",
     "registry_on",
     "retriever_on",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from headrace.clients.dialects import AUTO
 from headrace.settings import EXTRACTIVE_MODEL, Settings
+from headrace.wiring.agents import agents_on, document_tools_on, open_tool_sources
 from headrace.wiring.knowledge import open_embedder, open_reranker, open_store, retriever_on
 from headrace.wiring.state import cache_on, conversations_on, open_redis, registry_on, single_flight_on
 
@@ -39,8 +40,15 @@ async def open_answering(settings: Settings, client: Redis) -> AsyncIterator[Ans
         near_questions = await stack.enter_async_context(open_near_questions(settings, chat_model=primary))
         reranker = await stack.enter_async_context(open_reranker(settings))
         registry = registry_on(client)
+        retriever = retriever_on(settings, embedder, store, registry, reranker)
+        documents = document_tools_on(retriever, store, registry)
+        tool_caller = None
+        if model is not None:
+            sources = await stack.enter_async_context(open_tool_sources(settings, documents))
+            agent, tool_caller = agents_on(model, sources, settings)
+            others = [agent, *others]
         yield AnswerDependencies(
-            retriever=retriever_on(settings, embedder, store, registry, reranker),
+            retriever=retriever,
             registry=registry,
             cache=cache_on(client, settings),
             single_flight=single_flight_on(client, await stack.enter_async_context(open_redis(settings))),
@@ -49,6 +57,8 @@ async def open_answering(settings: Settings, client: Redis) -> AsyncIterator[Ans
             other_answerers={other.name: other for other in others},
             near_questions=near_questions,
             dialogue=dialogue,
+            tool_caller=tool_caller,
+            document_tools=documents,
             checks={"registry": registry, "store": store, "embedder": embedder, "model": answerer},
         )
 

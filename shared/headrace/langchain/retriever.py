@@ -1,8 +1,4 @@
-"""Headrace's retriever as LangChain's: for chains and agents that already speak LangChain. Needs `langchain-core`.
-
-async with open_langchain_retriever(Settings(), scope=Scope("default")) as retriever:
-documents = await retriever.ainvoke("How long is parental leave?")
-"""
+"""Headrace's retriever as LangChain's."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Agents: a language model that calls tools until it can answer."""

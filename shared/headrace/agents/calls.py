@@ -1,0 +1,110 @@
+"""One call of a tool: checked, made within its time, and come to a result in any case."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from headrace.constrained.checking import check_text
+from headrace.constrained.reasons import ConstraintError
+from headrace.errors import InvalidInputError, ToolError, UnavailableError
+from headrace.protocols import Tool
+from headrace.types import JsonSchema, Principal, StepState, ToolCall, ToolResult
+
+# What a model reads of a call that came to nothing. None of it is a stranger's text.
+UNKNOWN = "There is no tool of this name."
+UNCONFIRMED = "Not done: this changes something, and the reader has not allowed it yet. Say what it would do, and ask."
+TOO_MANY = "Not called: so many calls at once are too many. Call it again, if you still need it."
+LATE = "The tool did not answer in time."
+UNAVAILABLE = "The tool is not available at present."
+FAILED = "The tool failed."
+WRONG = "The arguments are wrong. {reason}"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a call ended: what it gave, or the `fault` as the model reads it. `ended_at` is on the monotonic clock."""
+
+    number: int
+    call: ToolCall
+    state: StepState
+    seconds: float = 0.0
+    result: ToolResult = field(default_factory=ToolResult)
+    fault: str = ""
+    ended_at: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Calls tools for one asker. `allowed` are the calls of tools that write which the asker has allowed."""
+
+    tools: Mapping[str, Tool]
+    principal: Principal
+    allowed: frozenset[tuple[str, str]]
+
+    async def outcomes(self, calls: Sequence[tuple[int, ToolCall]], *, seconds: float) -> AsyncGenerator[Outcome, None]:
+        """Make these calls at once; their outcomes as they come. Leaving ends those that are under way."""
+        tasks = {asyncio.create_task(self._outcome(number, call, seconds)) for number, call in calls}
+        pending = set(tasks)
+        try:
+            while pending:
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for outcome in sorted((task.result() for task in done), key=lambda each: each.ended_at):
+                    yield outcome
+        finally:
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+
+    async def _outcome(self, number: int, call: ToolCall, seconds: float) -> Outcome:
+        tool = self.tools.get(call.name)
+        if tool is None:
+            return Outcome(number, call, StepState.REJECTED, fault=UNKNOWN)
+        try:
+            arguments = read_arguments(call, tool)
+        except ConstraintError as error:
+            return Outcome(number, call, StepState.REJECTED, fault=WRONG.format(reason=error))
+        if tool.writes and call_key(call) not in self.allowed:
+            return Outcome(number, call, StepState.UNCONFIRMED, fault=UNCONFIRMED)
+        began = time.monotonic()
+        state, result, fault = StepState.FAILED, ToolResult(), FAILED
+        try:
+            async with asyncio.timeout(min(tool.timeout_seconds, seconds)):
+                result = await tool.call(arguments, self.principal)
+            state, fault = StepState.DONE, ""
+        except (ToolError, InvalidInputError) as error:
+            fault = str(error)
+        except TimeoutError:
+            state, fault = StepState.TIMED_OUT, LATE
+        except UnavailableError as error:
+            logger.warning("the tool %s is not available: %s", call.name, error)
+            fault = UNAVAILABLE
+        except Exception:
+            # What went wrong is for the owner's log, not for a model or a reader.
+            logger.exception("the tool %s failed", call.name)
+        return Outcome(number, call, state, time.monotonic() - began, result, fault)
+
+
+def read_arguments(call: ToolCall, tool: Tool) -> dict[str, object]:
+    """The call's arguments, which satisfy the tool's schema. Raises ConstraintError."""
+    text = call.arguments.strip() or "{}"
+    check_text(text, JsonSchema(call.name, tool.spec.parameters, strict=False))
+    arguments = json.loads(text)
+    if not isinstance(arguments, dict):
+        raise ConstraintError("They must be a JSON object.")
+    return arguments
+
+
+def call_key(call: ToolCall) -> tuple[str, str]:
+    """What makes two calls the same: the tool, and the arguments whatever their order and spaces."""
+    try:
+        return call.name, json.dumps(json.loads(call.arguments or "{}"), sort_keys=True)
+    except (ValueError, RecursionError):
+        return call.name, call.arguments

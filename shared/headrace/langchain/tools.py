@@ -1,0 +1,79 @@
+"""Headrace's tools as LangChain's."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
+from langchain_core.tools import BaseTool, ToolException
+from pydantic import ConfigDict
+
+from headrace import wiring
+from headrace.errors import InvalidInputError, ToolError
+from headrace.protocols import Tool
+from headrace.settings import Settings
+from headrace.types import Passage, Principal
+
+
+class HeadraceTool(BaseTool):
+    """One of Headrace's tools, for one principal. Its artifact is the list of passages, as dictionaries."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    tool: Tool
+    principal: Principal
+    response_format: str = "content_and_artifact"  # type: ignore[assignment]
+
+    @classmethod
+    def of(cls, tool: Tool, principal: Principal) -> HeadraceTool:
+        """The tool as LangChain's."""
+        spec = tool.spec
+        return cls(
+            name=spec.name,
+            description=spec.description,
+            args_schema=dict(spec.parameters),
+            tool=tool,
+            principal=principal,
+        )
+
+    async def _arun(
+        self, *, run_manager: AsyncCallbackManagerForToolRun | None = None, **arguments: Any
+    ) -> tuple[str, list[dict[str, Any]]]:
+        try:
+            result = await self.tool.call(arguments, self.principal)
+        except (ToolError, InvalidInputError) as error:
+            raise ToolException(str(error)) from error
+        told = [result.text, *(f"{each.chunk.name}, {each.chunk.place}:\n{_text(each)}" for each in result.passages)]
+        return "\n\n".join(filter(None, told)), [_passage(each) for each in result.passages]
+
+    def _run(self, *, run_manager: CallbackManagerForToolRun | None = None, **arguments: Any) -> Any:
+        raise NotImplementedError("Headrace's tools are asynchronous. Use `await tool.ainvoke(…)`.")
+
+
+@asynccontextmanager
+async def open_langchain_tools(settings: Settings, *, principal: Principal) -> AsyncIterator[Sequence[HeadraceTool]]:
+    """The documents' tools on the parts that the settings name; closes their connections at the end."""
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(wiring.open_redis(settings))
+        store = await stack.enter_async_context(wiring.open_store(settings))
+        registry = wiring.registry_on(redis)
+        retriever = wiring.retriever_on(
+            settings,
+            await stack.enter_async_context(wiring.open_embedder(settings)),
+            store,
+            registry,
+            await stack.enter_async_context(wiring.open_reranker(settings)),
+        )
+        tools = await wiring.document_tools_on(retriever, store, registry).tools()
+        yield [HeadraceTool.of(tool, principal) for tool in tools]
+
+
+def _text(passage: Passage) -> str:
+    return passage.context or passage.chunk.text
+
+
+def _passage(passage: Passage) -> dict[str, Any]:
+    chunk = passage.chunk
+    return {"document": chunk.document_key, "name": chunk.name, "place": chunk.place, "text": chunk.text}

@@ -1,0 +1,1 @@
+"""Tools for agents: the documents', and those of others."""

@@ -1,0 +1,247 @@
+"""A tool that looks up rows of a document's tables: filters, sorts, and reckons over all of them, which no search can."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from headrace.errors import ToolError
+from headrace.tools.columns import numbers_of
+from headrace.tools.grid import Row, Table, tables_of
+from headrace.tools.reading import DocumentReader
+from headrace.types import Passage, Principal, ToolResult, ToolSpec
+
+MOST_ROWS = 100
+DEFAULT_ROWS = 20
+# So many parts are given along as passages, to be cited.
+MOST_PASSAGES = 8
+SAMPLE_ROWS = 3
+OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
+    "=": lambda a, b: a == b,
+    "!=": lambda a, b: a != b,
+    "<": lambda a, b: a < b,
+    "<=": lambda a, b: a <= b,
+    ">": lambda a, b: a > b,
+    ">=": lambda a, b: a >= b,
+}
+
+
+class LookUpRows:
+    """Rows of the tables of one document."""
+
+    timeout_seconds = 20.0
+    writes = False
+    is_of_documents = True
+    spec = ToolSpec(
+        "look_up_rows",
+        "Look up rows of the tables in one document, with conditions, in an order, and reckon over them: count, sum, average, "
+        "smallest, largest. Without columns, conditions and function it says which tables and columns there are.",
+        {
+            "type": "object",
+            "properties": {
+                "document": {"type": "string", "description": "The document's name."},
+                "section": {"type": "string", "description": "The heading or sheet that the table stands under."},
+                "where": {
+                    "type": "array",
+                    "items": {
+                        "type": "object",
+                        "properties": {
+                            "column": {"type": "string"},
+                            "operator": {"enum": [*OPERATORS, "contains"]},
+                            "value": {"type": ["string", "number"]},
+                        },
+                        "required": ["column", "operator", "value"],
+                        "additionalProperties": False,
+                    },
+                },
+                "columns": {
+                    "type": "array",
+                    "items": {"type": "string"},
+                    "description": "Those to show; all without it.",
+                },
+                "function": {"enum": ["count", "sum", "average", "min", "max"]},
+                "of": {"type": "string", "description": "The column that the function is over."},
+                "by": {"type": "string", "description": "Reckon for each value of this column."},
+                "order_by": {"type": "string"},
+                "descending": {"type": "boolean"},
+                "limit": {"type": "integer", "minimum": 1, "maximum": MOST_ROWS},
+            },
+            "required": ["document"],
+            "additionalProperties": False,
+        },
+    )
+
+    def __init__(self, reader: DocumentReader) -> None:
+        self._reader = reader
+
+    async def call(self, arguments: Mapping[str, Any], principal: Principal) -> ToolResult:
+        document = await self._reader.find(arguments["document"], principal)
+        chunks = await self._reader.chunks(document, principal)
+        # A table of ten thousand rows takes a while to read.
+        return await asyncio.to_thread(lambda: _look_up(tables_of(chunks), arguments, document.language))
+
+
+def _look_up(tables: Sequence[Table], wanted: Mapping[str, Any], language: str) -> ToolResult:
+    section = wanted.get("section", "").strip().casefold()
+    tables = [table for table in tables if not section or section in " › ".join(table.section).casefold()]
+    if not tables:
+        raise ToolError("The document has no table there.")
+    if not any(name in wanted for name in ("where", "columns", "function", "order_by")):
+        return _described(tables)
+    lookup = _Lookup(_table_with(tables, _columns_in(wanted)), language)
+    for condition in wanted.get("where", ()):
+        lookup.keep(condition["column"], condition["operator"], condition["value"])
+    if order := wanted.get("order_by"):
+        lookup.sort(order, descending=wanted.get("descending", False))
+    return lookup.result(wanted)
+
+
+def _columns_in(wanted: Mapping[str, Any]) -> list[str]:
+    named = [condition["column"] for condition in wanted.get("where", ())] + list(wanted.get("columns", ()))
+    return named + [wanted[name] for name in ("of", "by", "order_by") if name in wanted]
+
+
+def _table_with(tables: Sequence[Table], columns: Sequence[str]) -> Table:
+    """The one table that has these columns; tables of the same columns count as one. Raises ToolError."""
+    found = [table for table in tables if all(_label(column, table.labels) for column in columns)]
+    if not found:
+        known = "; ".join(", ".join(table.labels) for table in tables[:10])
+        raise ToolError(f"No table has all these columns. There are: {known}.")
+    if len({table.labels for table in found}) > 1:
+        where = "; ".join(
+            f"{' › '.join(table.section) or 'no heading'}: {', '.join(table.labels)}" for table in found[:10]
+        )
+        raise ToolError(f"Several tables have these columns: say under which heading (section). {where}.")
+    rows = [row for table in found for row in table.rows]
+    return Table(found[0].labels, found[0].section, rows, sum(table.unread for table in found))
+
+
+def _label(column: str, labels: Sequence[str]) -> str | None:
+    return next((label for label in labels if label.strip().casefold() == column.strip().casefold()), None)
+
+
+class _Lookup:
+    """Rows of one table, fewer with each condition."""
+
+    def __init__(self, table: Table, language: str) -> None:
+        self._table = table
+        self._language = language
+        self._rows: list[Row] = table.rows
+        self._numbers: dict[str, dict[int, Decimal | None]] = {}
+
+    def keep(self, column: str, operator: str, value: str | float) -> None:
+        """Keep the rows whose cell compares so. Numbers compare as numbers, everything else as text."""
+        label = self._name(column)
+        asked = numbers_of([str(value)], self._language)[0] if isinstance(value, str) else Decimal(str(value))
+        text, numbers = str(value).strip().casefold(), self._numbers_of(label)
+
+        def holds(row: Row) -> bool:
+            cell, number = row.cells.get(label, ""), numbers[id(row)]
+            if operator == "contains":
+                return text in cell.casefold()
+            if asked is not None and number is not None:
+                return OPERATORS[operator](number, asked)
+            if operator in {"=", "!="}:
+                return OPERATORS[operator](cell.strip().casefold(), text)
+            return False
+
+        self._rows = [row for row in self._rows if holds(row)]
+
+    def sort(self, column: str, *, descending: bool) -> None:
+        """Order the rows; those without a number in a column of numbers come last."""
+        label = self._name(column)
+        numbers = self._numbers_of(label)
+        if any(value is not None for value in numbers.values()):
+            known = [row for row in self._rows if numbers[id(row)] is not None]
+            rest = [row for row in self._rows if numbers[id(row)] is None]
+            self._rows = sorted(known, key=lambda row: numbers[id(row)] or Decimal(), reverse=descending) + rest
+        else:
+            self._rows = sorted(self._rows, key=lambda row: row.cells.get(label, "").casefold(), reverse=descending)
+
+    def result(self, wanted: Mapping[str, Any]) -> ToolResult:
+        lines = [f"{len(self._rows)} of {len(self._table.rows)} rows."]
+        if self._table.unread:
+            lines.append(
+                f"{self._table.unread} more lines of the table could not be read as rows: the figures lack them."
+            )
+        if function := wanted.get("function"):
+            shown = self._reckon(function, wanted, lines)
+        else:
+            shown = self._rows[: wanted.get("limit", DEFAULT_ROWS)]
+            labels = [self._name(column) for column in wanted.get("columns", ())] or list(self._table.labels)
+            lines += ["; ".join(f"{label}: {row.cells.get(label, '')}" for label in labels) for row in shown]
+        parts = {row.chunk.identity: row.chunk for row in shown}
+        passages = tuple(Passage(chunk, 0.0) for chunk in list(parts.values())[:MOST_PASSAGES])
+        return ToolResult("\n".join(lines), passages)
+
+    def _reckon(self, function: str, wanted: Mapping[str, Any], lines: list[str]) -> list[Row]:
+        """Add the function's values to the lines; gives the rows that they rest on first."""
+        of = self._name(wanted["of"]) if "of" in wanted else None
+        if of is None and function != "count":
+            raise ToolError("Say which column the function is over (of).")
+        groups: dict[str, list[Row]] = {}
+        by = self._name(wanted["by"]) if "by" in wanted else None
+        for row in self._rows:
+            groups.setdefault(row.cells.get(by, "") if by else "", []).append(row)
+        rests_on: list[Row] = []
+        most = wanted.get("limit", MOST_ROWS)
+        for name, rows in list(groups.items())[:most] or [("", [])]:
+            value, about, first = self._value(function, of, rows)
+            rests_on += first
+            lines.append(f"{f'{name}: ' if by else ''}{function}{f' of {of}' if of else ''} = {value}{about}")
+        if len(groups) > most:
+            lines.append(f"{len(groups) - most} more values of {by} are left out: give conditions.")
+        return rests_on or self._rows
+
+    def _value(self, function: str, of: str | None, rows: Sequence[Row]) -> tuple[str, str, list[Row]]:
+        if of is None:
+            return str(len(rows)), "", list(rows)
+        numbers = self._numbers_of(of)
+        known = [(number, row) for row in rows if (number := numbers[id(row)]) is not None]
+        about = f" ({len(rows) - len(known)} rows have no number there)" if len(known) < len(rows) else ""
+        if function == "count":
+            filled = [row for row in rows if row.cells.get(of, "").strip()]
+            return str(len(filled)), "", filled
+        if not known:
+            return "none", about, []
+        values = [number for number, _ in known]
+        match function:
+            case "sum":
+                return _plain(sum(values, Decimal())), about, [row for _, row in known]
+            case "average":
+                return _plain(sum(values, Decimal()) / len(values)), about, [row for _, row in known]
+        edge = min(values) if function == "min" else max(values)
+        rows_there = [row for number, row in known if number == edge]
+        told = "; ".join(f"{label}: {cell}" for label, cell in rows_there[0].cells.items())
+        return _plain(edge), f"{about} in the row: {told}", rows_there
+
+    def _numbers_of(self, label: str) -> dict[int, Decimal | None]:
+        # The notation is the whole column's, whatever rows are left of it.
+        if label not in self._numbers:
+            cells = [row.cells.get(label, "") for row in self._table.rows]
+            self._numbers[label] = dict(zip(map(id, self._table.rows), numbers_of(cells, self._language), strict=True))
+        return self._numbers[label]
+
+    def _name(self, column: str) -> str:
+        label = _label(column, self._table.labels)
+        assert label is not None, "the table was chosen by its columns"  # noqa: S101
+        return label
+
+
+def _described(tables: Sequence[Table]) -> ToolResult:
+    lines, passages = [f"{len(tables)} tables."], {}
+    for table in tables[:10]:
+        lines.append(
+            f"{' › '.join(table.section) or 'Without a heading'}: {len(table.rows)} rows; {', '.join(table.labels)}"
+        )
+        for row in table.rows[:SAMPLE_ROWS]:
+            lines.append("  " + "; ".join(f"{label}: {cell}" for label, cell in row.cells.items()))
+            passages[row.chunk.identity] = row.chunk
+    return ToolResult("\n".join(lines), tuple(Passage(chunk, 0.0) for chunk in list(passages.values())[:MOST_PASSAGES]))
+
+
+def _plain(value: Decimal) -> str:
+    text = f"{value:.6f}" if value != value.to_integral_value() else f"{value:.0f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
