@@ -32,10 +32,12 @@ DOCS = ROOT / "docs" / "clients.md"
 LEAVE = "Parents may take 26 weeks of parental leave."
 REPLY = "It is 26 weeks [1]."
 ANSWERS = frozenset({"plain", "streamed", "stream_helper", "turns", "responses", "responses_streamed", "goes_on"})
-# What is refused until agents are offered: a clear 400, in the client's own words.
-REFUSED = {"unknown_model": "gpt-9", "tools": "tool"}
+# A tool of the client's own, called by the model, its result sent back by the client's own loop.
+TOOLS = frozenset({"tools", "responses_tools"})
+CALLED = "It is sunny in Bern."
+REFUSED = {"unknown_model": "gpt-9"}
 # JSON by a schema, as the client's own objects.
-STRUCTURED = frozenset({"structured", "responses_structured"})
+STRUCTURED = frozenset({"structured", "responses_structured", "structured_by_tool"})
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ async def test_a_client_gets_answers_streams_turns_and_clear_errors(
     chat_app: Callable[..., Any], openai_url: str, script: Script, library: Library, client: Client, request: Any
 ) -> None:
     await library.put("handbook.docx", LEAVE)
-    script.reply, script.structured = (lambda _: REPLY), lambda _: {"weeks": 26}
+    script.act, script.structured = act, lambda _: {"weeks": 26}
     is_node = client.script.startswith("node/")
     folder = request.getfixturevalue("node_folder") if is_node else HERE / "python"
     async with open_openai_model(api_key="k", base_url=openai_url, model="m") as model, served(chat_app(model)) as url:
@@ -93,13 +95,27 @@ async def test_a_client_gets_answers_streams_turns_and_clear_errors(
         if case in ANSWERS:
             assert result.get("text") == REPLY, (name, result)
             assert result["pieces"] > 2 or "streamed" not in case
+        elif case in TOOLS:
+            assert result.get("text") == CALLED, (name, result)
         elif case in STRUCTURED:
             assert json.loads(result.get("text") or "null") == {"weeks": 26}, (name, result)
         else:
             assert REFUSED[case] in result.get("error", "").lower(), (name, result)
-    assert {"plain", "streamed", "turns", "structured", *REFUSED} <= results.keys()
+    # instructor has no tools but the one that it makes of a schema.
+    tools = {"structured_by_tool"} if client.name == "instructor" else {"tools"}
+    assert {"plain", "streamed", "turns", "structured", *tools, *REFUSED} <= results.keys()
     turns = [request for request in script.answers() if len(request["messages"]) > 2]
     assert turns, "the turns before a question reach the model"
+
+
+def act(body: dict[str, Any]) -> str | list[tuple[str, str]]:
+    """What the model does: call the client's tool, read its result, fill in a form that is a tool."""
+    offered = [tool["function"]["name"] for tool in body.get("tools", ())]
+    if any("sunny in Bern" in str(m["content"]) for m in body["messages"] if m["role"] == "tool"):
+        return CALLED
+    if "weather" in offered:
+        return [("weather", '{"city": "Bern"}')]
+    return [(offered[0], '{"weeks": 26}')] if offered else REPLY
 
 
 def test_the_docs_list_every_client() -> None:

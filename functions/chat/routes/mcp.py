@@ -12,7 +12,7 @@ from functions.chat.dependencies import Reader
 def add_mcp_routes(app: FastAPI) -> None:
     """One route: there are no sessions, so nothing is to be read or ended by other methods."""
 
-    @app.post("/mcp")
+    @app.post("/mcp", include_in_schema=False)
     async def mcp(asker: Reader) -> Response:  # noqa: ARG001 - a reader asks
         """Model Context Protocol, streamable HTTP without sessions (docs/agents.md)."""
         return _McpResponse()

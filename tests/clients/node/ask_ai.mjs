@@ -1,7 +1,7 @@
 // Vercel's AI SDK, with its provider for OpenAI (Responses) and the one for compatible servers (Chat Completions).
 import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
-import { Output, generateText, streamText, tool } from "ai";
+import { Output, generateText, stepCountIs, streamText, tool } from "ai";
 import { z } from "zod";
 import { KEY, MODEL, QUESTION, TURNS, URL, run } from "./cases.mjs";
 
@@ -10,7 +10,7 @@ const compatible = createOpenAICompatible({
   name: "headrace", baseURL: URL, apiKey: KEY, supportsStructuredOutputs: true,
 });
 const weather = tool({
-  description: "The weather in a city.", inputSchema: z.object({ city: z.string() }), execute: async ({ city }) => city,
+  description: "The weather in a city.", inputSchema: z.object({ city: z.string() }), execute: async ({ city }) => `sunny in ${city}`,
 });
 
 function cases(provider) {
@@ -29,7 +29,7 @@ function cases(provider) {
     },
     turns: async () => (await ask({ prompt: undefined, messages: TURNS })).text,
     unknown_model: () => ask({}, "gpt-9"),
-    tools: () => ask({ tools: { weather } }),
+    tools: async () => (await ask({ tools: { weather }, stopWhen: stepCountIs(5) })).text,
     structured: async () => JSON.stringify((await ask({ output: Output.object({ schema: z.object({ weeks: z.number() }) }) })).output),
   };
 }

@@ -6,7 +6,10 @@ import { ASKED, KEY, MODEL, QUESTION, TURNS, URL, run } from "./cases.mjs";
 
 const client = new OpenAI({ baseURL: URL, apiKey: KEY, maxRetries: 0 });
 const chat = (more) => client.chat.completions.create({ model: MODEL, messages: ASKED, ...more });
-const tool = { type: "function", function: { name: "weather", parameters: { type: "object", properties: {} } } };
+const tool = { type: "function", function: {
+  name: "weather", parameters: { type: "object", properties: { city: { type: "string" } } },
+  parse: JSON.parse, function: ({ city }) => `sunny in ${city}`,
+} };
 
 async function pieces(stream, text) {
   const found = [];
@@ -30,7 +33,7 @@ await run({
     pieces(await client.responses.create({ model: MODEL, input: QUESTION, stream: true }), (event) =>
       event.type === "response.output_text.delta" ? event.delta : ""),
   unknown_model: () => chat({ model: "gpt-9" }),
-  tools: () => chat({ tools: [tool] }),
+  tools: async () => (await client.chat.completions.runTools({ model: MODEL, messages: ASKED, tools: [tool] }).finalContent()),
   structured: async () => JSON.stringify((await client.chat.completions.parse({
     model: MODEL, messages: ASKED, response_format: zodResponseFormat(z.object({ weeks: z.number() }), "leave"),
   })).choices[0].message.parsed),

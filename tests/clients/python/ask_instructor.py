@@ -34,6 +34,6 @@ run(
     streamed=streamed,
     turns=lambda: ask(instructor.Mode.JSON_SCHEMA, messages=TURNS).choices[0].message.content,
     unknown_model=lambda: ask(instructor.Mode.JSON_SCHEMA, model="gpt-9"),
-    tools=lambda: ask(instructor.Mode.TOOLS, response_model=Leave),
+    structured_by_tool=lambda: ask(instructor.Mode.TOOLS, response_model=Leave).model_dump_json(),
     structured=lambda: ask(instructor.Mode.JSON_SCHEMA, response_model=Leave).model_dump_json(),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import litellm
-from cases import ASKED, KEY, MODEL, TOOL, TURNS, URL, run
+from cases import ASKED, KEY, MODEL, TOOL, TURNS, URL, chat_with_tool, run
 from pydantic import BaseModel
 
 
@@ -27,6 +27,6 @@ run(
     streamed=streamed,
     turns=lambda: ask(messages=TURNS).choices[0].message.content,
     unknown_model=lambda: ask("gpt-9"),
-    tools=lambda: ask(tools=[TOOL]),
+    tools=lambda: chat_with_tool(lambda said: ask(messages=said, tools=[TOOL])),
     structured=lambda: ask(response_format=Leave).choices[0].message.content,
 )

@@ -28,7 +28,7 @@ def turns():
 
 def weather(city: str) -> str:
     """The weather in a city."""
-    return city
+    return f"sunny in {city}"
 
 
 run(
@@ -36,6 +36,6 @@ run(
     streamed=lambda: list(model().prompt(QUESTION)),
     turns=turns,
     unknown_model=lambda: model("gpt-9").prompt(QUESTION).text(),
-    tools=lambda: model().prompt(QUESTION, tools=[weather]).text(),
+    tools=lambda: model().chain(QUESTION, tools=[weather]).text(),
     structured=lambda: model().prompt(QUESTION, schema=LEAVE).text(),
 )

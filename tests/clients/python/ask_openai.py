@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import openai
-from cases import ASKED, KEY, MODEL, QUESTION, TOOL, TURNS, URL, run
+from cases import ASKED, KEY, MODEL, QUESTION, TOOL, TURNS, URL, chat_with_tool, run
 from pydantic import BaseModel
 
 
@@ -50,6 +52,26 @@ def responses_structured():
     return made.output_parsed.model_dump_json()
 
 
+def responses_tools():
+    said = [{"role": "user", "content": QUESTION}]
+    tool = {"type": "function", **TOOL["function"]}
+    for _ in range(5):
+        made = sync.responses.create(model=MODEL, input=said, tools=[tool])
+        calls = [item for item in made.output if item.type == "function_call"]
+        if not calls:
+            return made.output_text
+        said += made.output
+        said += [
+            {
+                "type": "function_call_output",
+                "call_id": call.call_id,
+                "output": f"sunny in {json.loads(call.arguments)['city']}",
+            }
+            for call in calls
+        ]
+    raise RuntimeError("The model calls on and on.")
+
+
 def parsed_of(made):
     return made.choices[0].message.parsed.model_dump_json()
 
@@ -62,7 +84,8 @@ run(
     responses=responses,
     responses_streamed=responses_streamed,
     unknown_model=lambda: sync.chat.completions.create(model="gpt-9", messages=ASKED),
-    tools=lambda: sync.chat.completions.create(model=MODEL, messages=ASKED, tools=[TOOL]),
+    tools=lambda: chat_with_tool(lambda said: sync.chat.completions.create(model=MODEL, messages=said, tools=[TOOL])),
+    responses_tools=responses_tools,
     structured=lambda: parsed_of(sync.chat.completions.parse(model=MODEL, messages=ASKED, response_format=Leave)),
     responses_structured=responses_structured,
 )

@@ -24,7 +24,7 @@ class Leave(BaseModel):
 @function_tool
 def weather(city: str) -> str:
     """The weather in a city."""
-    return city
+    return f"sunny in {city}"
 
 
 def cases(kind):
@@ -56,7 +56,7 @@ def cases(kind):
         await Runner.run(agent("gpt-9"), QUESTION)
 
     async def tools():
-        await Runner.run(agent(tools=[weather]), QUESTION)
+        return (await Runner.run(agent(tools=[weather]), QUESTION)).final_output
 
     async def structured():
         return (await Runner.run(agent(output_type=Leave), QUESTION)).final_output.model_dump_json()

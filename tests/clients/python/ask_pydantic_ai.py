@@ -42,13 +42,25 @@ async def tools():
     @asking.tool_plain
     def weather(city: str) -> str:
         """The weather in a city."""
-        return city
+        return f"sunny in {city}"
 
-    await asking.run(QUESTION)
+    return (await asking.run(QUESTION)).output
 
 
 async def structured():
     return (await agent(output_type=NativeOutput(Leave)).run(QUESTION)).output.model_dump_json()
 
 
-run(plain=plain, streamed=streamed, turns=turns, unknown_model=unknown_model, tools=tools, structured=structured)
+async def structured_by_tool():
+    return (await agent(output_type=Leave).run(QUESTION)).output.model_dump_json()
+
+
+run(
+    plain=plain,
+    streamed=streamed,
+    turns=turns,
+    unknown_model=unknown_model,
+    tools=tools,
+    structured=structured,
+    structured_by_tool=structured_by_tool,
+)

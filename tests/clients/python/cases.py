@@ -26,6 +26,7 @@ TURNS = [
     {"role": "user", "content": FOLLOW_UP},
 ]
 ASKED = TURNS[:1]
+CALLED = "It is sunny in Bern."
 TOOL = {
     "type": "function",
     "function": {
@@ -34,6 +35,20 @@ TOOL = {
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
     },
 }
+
+
+def chat_with_tool(create: Callable[[list[Any]], Any]) -> str:
+    """The loop that people write on Chat Completions: call what the model asks for, and send what it gives."""
+    said: list[Any] = list(ASKED)
+    for _ in range(5):
+        message = create(said).choices[0].message
+        if not message.tool_calls:
+            return message.content
+        said.append(message.model_dump(exclude_none=True))
+        for call in message.tool_calls:
+            city = json.loads(call.function.arguments)["city"]
+            said.append({"role": "tool", "tool_call_id": call.id, "content": f"sunny in {city}"})
+    raise RuntimeError("The model calls on and on.")
 
 
 def run(**cases: Callable[[], Any]) -> None:
