@@ -47,7 +47,9 @@ def read_declarations(text: str, secrets: str) -> dict[str, list[Any]]:
     for kind, entries in given.items():
         for entry in entries if isinstance(entries, list) else [None]:
             _check_entry(kind, entry)
-    return {kind: [_with_secrets(entry, known) for entry in entries] for kind, entries in given.items()}
+    read = {kind: [_with_secrets(entry, known) for entry in entries] for kind, entries in given.items()}
+    read["openapi"] = [{**entry, "description": _description(entry)} for entry in read.get("openapi", ())]
+    return read
 
 
 def _check_entry(kind: str, entry: Any) -> None:
@@ -125,7 +127,8 @@ def _operation(entry: dict[str, Any]) -> Operation:
     )
 
 
-def _described(entry: dict[str, Any]) -> list[Operation]:
+def _description(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The OpenAPI description that an entry has, or names. Raises ConfigurationError."""
     described = entry.get("description")
     try:
         described = json.loads(Path(described).read_text()) if isinstance(described, str) else described
@@ -135,8 +138,12 @@ def _described(entry: dict[str, Any]) -> list[Operation]:
         raise ConfigurationError(
             "AGENT_TOOLS has an entry under `openapi` without `description`: a file's path, or the JSON."
         )
+    return described
+
+
+def _described(entry: Mapping[str, Any]) -> list[Operation]:
     return operations_of(
-        described,
+        entry["description"],
         base_url=entry.get("base_url", ""),
         only=entry.get("operations", ()),
         headers=entry.get("headers", {}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ async def open_tool_sources(settings: Settings, documents: ToolSource) -> AsyncI
         return
     from headrace.tools.declared import open_declared_tools, read_declarations
 
-    declared = read_declarations(settings.agent_tools, settings.agent_tool_secrets)
+    declared = await asyncio.to_thread(read_declarations, settings.agent_tools, settings.agent_tool_secrets)
     async with open_declared_tools(declared, allow_private=settings.agent_private_hosts == "allowed") as sources:
         yield [documents, *sources]
 
