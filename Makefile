@@ -15,7 +15,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help run run-lambda test test-all soak lint format bench calibrate cache key backfill verify rebuild reindex redrive validate build clean
+.PHONY: help run run-lambda test test-all soak lint format bench calibrate cache key grammar backfill verify rebuild reindex redrive validate build clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -56,6 +56,9 @@ cache: $(READY) ## Look into the running stack's answer cache: ACTION=stats, swe
 key: $(READY) ## API keys: ACTION=create, list or revoke (ARGS='--tenant acme --groups hr --role writer --days 90', or the key's id)
 	@$(PYTHON) -m infra.local.operate key $(or $(ACTION),list) $(ARGS)
 
+grammar: $(READY) ## Compile a program of guidance to what structured_outputs takes (PROGRAM=my_programs.py:verdict)
+	@$(UV) run --quiet --no-project --isolated --python .venv/bin/python --with guidance==0.3.1 python -m headrace.constrained.guidance $(PROGRAM)
+
 backfill: $(READY) ## Enqueue what lies in the bucket and was not read at its present version (PREFIX=documents/…)
 	@$(PYTHON) -m infra.local.operate backfill $(if $(PREFIX),--prefix "$(PREFIX)")
 
@@ -88,7 +91,7 @@ $(READY): pyproject.toml uv.lock
 	if [ -z "$$python" ]; then \
 		echo "Headrace needs Python 3.11, 3.12 or 3.13 with its venv module (on Debian: apt install python3-venv)." >&2; \
 		echo "If you have one under another name, say: make $(MAKECMDGOALS) PYTHON3=/path/to/python" >&2; exit 1; fi; \
-	echo "Setting up .venv with $$($$python --version) (once, about a minute) …"; \
+	echo "Setting up .venv with $$($$python --version) (once, about a minute) …" >&2; \
 	$$python -m venv --clear .uv && \
 	.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) && \
 	$(UV) sync --frozen --quiet --python "$$(command -v $$python)" && touch $(READY)

@@ -16,7 +16,7 @@ import pytest
 from headrace.errors import ModelProtocolError, ModelUnavailableError
 from headrace.models.openai import OpenAIModel, open_openai_model
 from headrace.types import Choice, FinishReason, JsonSchema, Message, ModelChunk, ModelOptions
-from tests.functions.test_structured import random_schema
+from tests.support.forms import random_schema
 from tests.support.http import served
 from tests.support.library import Library
 from tests.support.processes import llama_server

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -276,21 +275,3 @@ def test_a_schema_means_the_same_in_its_envelope() -> None:
 def test_the_form_is_part_of_what_is_shared(constraint: Constraint | None) -> None:
     options = AnswerOptions("Be short.", 9, constraint=constraint)
     assert AnswerOptions.read(options.key) == options
-
-
-def random_schema(source: random.Random, depth: int = 2) -> dict[str, Any]:
-    """A schema of the kinds that structured output has everywhere."""
-    kind = source.choice(
-        ["integer", "string", "boolean", "enum", "array", "object"] if depth else ["integer", "boolean", "enum"]
-    )
-    if kind == "object":
-        names = source.sample(["a", "b", "c", "größe", "x y"], source.randint(1, 3))
-        fields = {name: random_schema(source, depth - 1) for name in names}
-        return {"type": "object", "properties": fields, "required": names, "additionalProperties": False}
-    if kind == "array":
-        return {"type": "array", "items": random_schema(source, depth - 1), "maxItems": source.randint(1, 3)}
-    if kind == "enum":
-        return {"type": "string", "enum": source.sample(["ja", "nein", "vielleicht", "“quoted”", 'a"b'], 2)}
-    if kind == "string":
-        return {"type": "string", "maxLength": source.randint(1, 12)}
-    return {"type": kind}

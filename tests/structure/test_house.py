@@ -26,6 +26,7 @@ VENDORS = {
     "aiohttp": ("headrace.clients.http", "headrace.clients.outbound"),
     "boto3": ("headrace.buckets.", "headrace.queues.sqs", "headrace.sockets.api_gateway"),
     "botocore": ("headrace.buckets.", "headrace.queues.sqs", "headrace.sockets.api_gateway"),
+    "guidance": ("headrace.constrained.guidance",),
     "jsonschema_rs": ("headrace.constrained.schemas",),
     "jwt": ("headrace.auth.jwt",),
     "langchain_core": ("headrace.langchain.", "headrace.tools.langchain"),

@@ -168,6 +168,7 @@ def origin_payload(
         "nearest": list(event.nearest),
         "unread": event.unread,
         "constraint": event.constraint,
+        "captures": event.captures,
         "steps": list(steps),
         "limit": event.limit,
         "unconfirmed": [call_payload(call) for call in event.unconfirmed],

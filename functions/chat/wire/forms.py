@@ -57,7 +57,7 @@ class TextFormat(_Form):
 
 
 class StructuredOutputs(_Form):
-    """One of four forms."""
+    """One of four forms. Beside a grammar, an expression that allows the same may stand, which more servers enforce."""
 
     json_: dict[str, Any] | None = Field(default=None, alias="json")
     choice: (
@@ -125,8 +125,8 @@ def _of_outputs(outputs: StructuredOutputs) -> list[Constraint]:
         found.append(JsonSchema("answer", outputs.json_, strict=False))
     if outputs.choice is not None:
         found.append(Choice(tuple(outputs.choice)))
-    if outputs.regex is not None:
-        found.append(Regex(outputs.regex))
     if outputs.grammar is not None:
-        found.append(Grammar(outputs.grammar))
+        found.append(Grammar(outputs.grammar, outputs.regex or ""))
+    elif outputs.regex is not None:
+        found.append(Regex(outputs.regex))
     return found

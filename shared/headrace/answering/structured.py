@@ -29,6 +29,7 @@ from headrace.types import (
     Passage,
     PassagesEvent,
     Question,
+    Regex,
     Stage,
     StatusEvent,
     TokenEvent,
@@ -51,11 +52,12 @@ async def structured_answer(
     yield PassagesEvent(tuple(shown))
     writing, options = Writing(model), question.options
     asked, ways, form, opened = constraint, GRAMMAR_WAYS, "", None
-    if isinstance(constraint, Grammar):
+    if isinstance(constraint, Grammar) and not constraint.regex:
         form = constraint.text
     else:
-        asked, ways, opened = enveloped(constraint), JSON_WAYS, Envelope(constraint)
-        form = json.dumps(schema_of(constraint), ensure_ascii=False)
+        alike = Regex(constraint.regex) if isinstance(constraint, Grammar) else constraint
+        asked, ways, opened = enveloped(alike), JSON_WAYS, Envelope(alike)
+        form = json.dumps(schema_of(alike), ensure_ascii=False)
     messages = build_messages(question.text, passages, question.history or (), options.style, ways=ways, form=form)
     said = ""
     chunks = model.stream(messages, max_tokens=options.limit(max_tokens), constraint=asked, options=options.model)
@@ -92,7 +94,22 @@ async def structured_answer(
             case Unsupported():
                 doubts.append(found)
     yield UsageEvent(writing.usage)
-    yield writing.done(AnswerMode.GENERATED, reason, unsupported=tuple(doubts), constraint=writing.constraint)
+    yield writing.done(
+        AnswerMode.GENERATED,
+        reason,
+        unsupported=tuple(doubts),
+        constraint=writing.constraint,
+        captures=_captures(said, constraint),
+    )
+
+
+def _captures(said: str, constraint: Constraint) -> dict[str, str] | None:
+    """What the named parts of a grammar took of the answer."""
+    if not isinstance(constraint, Grammar):
+        return None
+    from headrace.constrained.grammars import captures_of
+
+    return captures_of(said.strip(), constraint) or None
 
 
 def _closed(opened: Envelope, model: ChatModel) -> tuple[Any, str]:

@@ -19,10 +19,12 @@ def check_constraint(constraint: Constraint) -> None:
             from headrace.constrained import grammars
 
             grammars.check_grammar(grammars.of_regex(pattern), "The expression")
-        case Grammar(text):
+        case Grammar(text, regex):
             from headrace.constrained import grammars
 
             grammars.check_grammar(text, "The grammar")
+            if regex:
+                grammars.check_grammar(grammars.of_regex(regex), "The expression")
         case Choice(options):
             if not options or not all(options):
                 raise InvalidInputError("A choice needs options, none of them empty.")
@@ -39,7 +41,7 @@ def check_text(text: str, constraint: Constraint) -> None:
             from headrace.constrained import grammars
 
             grammars.match(text, grammars.of_regex(pattern))
-        case Grammar(grammar):
+        case Grammar(text=grammar):
             from headrace.constrained import grammars
 
             grammars.match(text, grammar)

@@ -47,6 +47,8 @@ def form_of(constraint: Constraint, dialect: Dialect) -> Form:
             return _one_text(CHOICE_FIELD, schema_of(constraint), dialect)
         case Regex():
             return _one_text(TEXT_FIELD, schema_of(constraint), dialect)
+        case Grammar(regex=regex) if regex and dialect.schemas:
+            return _one_text(TEXT_FIELD, schema_of(Regex(regex)), dialect)
         case Grammar(text):
             extra = {dialect.grammar_field: {"grammar": text}} if dialect.grammar_field else {}
             return Form(extra=extra)
@@ -65,7 +67,8 @@ def read_text(written: str, constraint: Constraint) -> str:
         case Regex():
             text = _field(written, TEXT_FIELD, written.strip())
         case Grammar():
-            text = written
+            # Where an expression was asked for instead, the text stands in an object.
+            text = _field(written, TEXT_FIELD, written) if constraint.regex else written
     check_text(text, constraint)
     return text
 

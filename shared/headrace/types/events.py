@@ -165,6 +165,8 @@ class DoneEvent(_Event, tag="done", frozen=True):
     `unsupported` are the sentences that the passages do not bear out; of JSON, the values, by their JSON pointers. `constraint`
     is how an answer of a guaranteed form got it: `enforced` by the model's server and checked here, or `checked` here alone.
 
+    `captures` are what the named parts of a grammar took of it.
+
     One that is `provisional` was made without a part that would have had a say, or with one that may say something else next
     time, and is not kept.
 
@@ -188,6 +190,7 @@ class DoneEvent(_Event, tag="done", frozen=True):
     unread: int = 0
     provisional: bool = False
     constraint: str | None = None
+    captures: dict[str, str] | None = None
     limit: str | None = None
     unconfirmed: tuple[ToolCall, ...] = ()
 

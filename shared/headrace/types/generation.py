@@ -91,10 +91,12 @@ class Regex:
 class Grammar:
     """A constraint: the model's whole text is of the grammar's language, in llguidance's dialect of Lark.
 
+    `regex` is an expression that allows the same texts, where there is one: more servers enforce it.
     Source: https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md
     """
 
     text: str
+    regex: str = ""
 
 
 Constraint = Choice | JsonSchema | Regex | Grammar
@@ -109,8 +111,8 @@ def constraint_key(constraint: Constraint) -> list[Any]:
             return ["json", name, schema, strict]
         case Regex(pattern):
             return ["regex", pattern]
-        case Grammar(text):
-            return ["grammar", text]
+        case Grammar(text, regex):
+            return ["grammar", text, regex]
 
 
 def read_constraint(key: Sequence[Any]) -> Constraint:
@@ -122,8 +124,8 @@ def read_constraint(key: Sequence[Any]) -> Constraint:
             return JsonSchema(name, schema, strict)
         case ["regex", pattern]:
             return Regex(pattern)
-        case ["grammar", text]:
-            return Grammar(text)
+        case ["grammar", text, regex]:
+            return Grammar(text, regex)
     raise ValueError(f"{key[:1]!r} is no constraint")
 
 
