@@ -13,35 +13,44 @@ from headrace.types import Choice, Constraint, Grammar, JsonSchema, Regex
 LETTERS = "abcxyzäöß東 -_"
 
 
-def random_form(source: random.Random) -> Constraint:
-    """A schema, a choice, an expression, or a grammar, one that an expression goes along with or one alone."""
+def random_form(source: random.Random) -> tuple[Constraint, str]:
+    """A schema, a choice, an expression, or a grammar, with an expression beside it or alone; and a text of that form."""
     match source.randrange(5):
         case 0:
             inner = random_schema(source)
             whole = {"type": "object", "properties": {"x": inner}, "required": ["x"], "additionalProperties": False}
-            return JsonSchema("x", whole)
+            return JsonSchema("x", whole), json_within(whole, source)
         case 1:
             words = {
                 "".join(source.choices(LETTERS + '"\\', k=source.randint(1, 8))) for _ in range(source.randint(1, 6))
             }
-            return Choice(tuple(sorted(words)))
+            return Choice(tuple(sorted(words))), source.choice(sorted(words))
         case 2:
-            return Regex(random_regex(source))
+            pattern, text = random_regex(source)
+            return Regex(pattern), text
         case 3:
-            pattern = random_regex(source)
-            return Grammar(of_regex(pattern), pattern)
-    rules = [f"r{number}: /{random_regex(source, 1)}/" for number in range(source.randint(1, 3))]
-    names = " ".join(f"r{source.randrange(len(rules))}{source.choice(['', '?', '+'])}" for _ in range(3))
-    return Grammar("\n".join([f'start: "<" {names} ">"', *rules]))
+            pattern, text = random_regex(source)
+            return Grammar(of_regex(pattern), pattern), text
+    rules = [random_regex(source, 1) for _ in range(source.randint(1, 3))]
+    # A lexer takes all that it can: two that may be long need something between them.
+    parts = [(source.randrange(len(rules)), source.choice(["", "?", "+"])) for _ in range(3)]
+    body = " ".join(f'(r{rule} ";"){often}' for rule, often in parts)
+    text = "".join(f"{rules[rule][1]};" * (2 if often == "+" else 1) for rule, often in parts)
+    lines = [f"r{number}: /{pattern}/" for number, (pattern, _) in enumerate(rules)]
+    return Grammar("\n".join([f'start: "<" {body} ">"', *lines])), f"<{text}>"
 
 
-def random_regex(source: random.Random, depth: int = 2) -> str:
-    """An expression of the kinds that every engine has."""
+def random_regex(source: random.Random, depth: int = 2) -> tuple[str, str]:
+    """An expression of the kinds that every engine has, and a text that it matches."""
     if depth == 0 or source.random() < 0.3:
-        return source.choice(["[a-z]", "[0-9]", "[^a-z]", "ä", "x", "yes", "[A-Fa-f0-9]", "-"])
+        return source.choice(
+            [("[a-z]", "q"), ("[0-9]", "7"), ("[^a-z;>]", "Q"), ("ä", "ä"), ("x", "x"), ("yes", "yes"), ("[A-Fa-f0-9]", "F"), ("-", "-")]
+        )  # fmt: skip
     parts = [random_regex(source, depth - 1) for _ in range(source.randint(1, 3))]
-    whole = f"(?:{source.choice(['', '|']).join(parts)})"
-    return whole + source.choice(["", "", "?", "{1,3}", "{2}", "+"])
+    mark = source.choice(["", "|"])
+    text = "".join(text for _, text in parts) if not mark else source.choice(parts)[1]
+    often, count = source.choice([("", 1), ("", 1), ("?", 1), ("{1,3}", 2), ("{2}", 2), ("+", 3)])
+    return f"(?:{mark.join(pattern for pattern, _ in parts)}){often}", text * count
 
 
 def random_schema(source: random.Random, depth: int = 2) -> dict[str, object]:
@@ -62,26 +71,20 @@ def random_schema(source: random.Random, depth: int = 2) -> dict[str, object]:
     return {"type": kind}
 
 
-def text_within(grammar: str, source: random.Random, *, most: int = 120) -> str:
-    """A random text of the grammar: a walk over the bytes that may come next, which ends soon behind `most` bytes."""
+def json_within(schema: object, source: random.Random, *, most: int = 120) -> str:
+    """A random JSON text of the schema: a walk over the bytes that may come next, which ends soon behind `most` bytes."""
+    grammar = llguidance.LLMatcher.grammar_from_json_schema(
+        json.dumps(schema), overrides={"whitespace_flexible": False}
+    )
     matcher = llguidance.LLMatcher(_tokenizer(), grammar, log_level=0)
     written = bytearray()
     while True:
         mask = matcher.compute_bitmask()
         allowed = [byte for byte in range(END + 1) if mask[byte // 8] >> (byte % 8) & 1]
-        ends = END in allowed
-        if ends and (len(allowed) == 1 or len(written) > most or source.random() < 0.2):
+        if END in allowed and (len(allowed) == 1 or len(written) > most or source.random() < 0.2):
             return written.decode("utf-8", "replace")
-        plain = [byte for byte in allowed if byte in b'"]},' or 97 <= byte <= 122]
         bytes_ = [byte for byte in allowed if byte != END]
-        byte = source.choice(plain if plain and len(written) > most / 2 else bytes_)
+        plain = [byte for byte in bytes_ if chr(byte) in '"]},' or 97 <= byte <= 122]
+        byte = source.choice(plain if plain and source.random() < 0.7 else bytes_)
         written.append(byte)
         matcher.consume_token(byte)
-
-
-def json_within(schema: object, source: random.Random) -> str:
-    """A random JSON text of the schema, in the spacing of a model."""
-    grammar = llguidance.LLMatcher.grammar_from_json_schema(
-        json.dumps(schema), overrides={"whitespace_flexible": False}
-    )
-    return text_within(str(grammar), source)

@@ -137,6 +137,9 @@ class OpenAIModel:
             end = replace(end, usage=spent, enforced=self._enforces(form))
             try:
                 whole = read_text(text, constraint)
+                if is_passed_on and whole != text.strip():
+                    # What stands around it has gone out with it.
+                    raise ConstraintError("There is text around it.")
             except ConstraintError as error:
                 if end.finish_reason is not FinishReason.STOP and not isinstance(constraint, Choice):
                     # It was cut off, and says so.
