@@ -53,3 +53,19 @@ async def test_a_question_over_a_socket(chat_app: Callable[..., Any], library: L
     tokens = [ast.literal_eval(line.removeprefix("token "))["text"] for line in lines if line.startswith("token ")]
     assert "26 weeks" in "".join(tokens)
     assert lines[-1].startswith("done ")
+
+
+async def test_an_agent(
+    chat_app: Callable[..., Any], openai_url: str, script: Script, library: Library, stack: AsyncExitStack
+) -> None:
+    await library.put("handbook.docx", LEAVE)
+
+    def act(body: dict[str, Any]) -> str | list[tuple[str, str]]:
+        is_read = any(message["role"] == "tool" for message in body["messages"])
+        return "Parents may stay at home for 26 weeks [1]." if is_read else [("list_documents", "{}")]
+
+    script.act = act
+    opening = open_openai_model(api_key="k", base_url=openai_url, model="m")
+    url = await stack.enter_async_context(served(chat_app(await stack.enter_async_context(opening))))
+    printed = await run_example("agents.md", url)
+    assert printed.splitlines() == ["Parents may stay at home for 26 weeks [1].", "list_documents done"]

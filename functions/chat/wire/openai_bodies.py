@@ -300,7 +300,7 @@ def asked_in(body: Asking, *, param: str) -> Asked:
             f"A question may have at most {MAX_QUESTION_CHARACTERS:,} characters. Shorten the last message.",
             param=param,
         )
-    check_results(after, param)
+    check_results(turns, param)
     # What tools were called for earlier questions is in the answers to these.
     history = [Message(t.role, t.content) for t in turns[:place] if t.role in {"user", "assistant"} and t.content]
     tools = tool_options(body.tools or (), body.tool_choice, after, one_at_a_time=body.parallel_tool_calls is False)
