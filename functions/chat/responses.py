@@ -22,7 +22,7 @@ from headrace.errors import AbandonedError
 from headrace.runs.run import Run
 from headrace.runs.runs import DistantRun
 from headrace.single_flight.splice import without_false_starts
-from headrace.types import AnswerEvent, DoneEvent, Question, TokenEvent, event_id
+from headrace.types import AnswerEvent, DoneEvent, Question, StepEvent, TokenEvent, event_id
 
 T = TypeVar("T")
 RunStream = sse.EventStream[tuple[int, AnswerEvent]]
@@ -199,7 +199,7 @@ class EventResponse(StreamingResponse):
 
 
 def _is_answer(event: AnswerEvent) -> bool:
-    return isinstance(event, TokenEvent | DoneEvent)
+    return isinstance(event, TokenEvent | StepEvent | DoneEvent)
 
 
 async def unless_abandoned(request: Request, work: Coroutine[Any, Any, T]) -> T:

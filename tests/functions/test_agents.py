@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
 import aiohttp
+import openai
 import pytest
 
 from headrace.agents.limits import AgentLimits
@@ -23,7 +24,7 @@ from tests.support.openai_server import Script
 from tests.support.tools import ScriptedTool, raises, says
 
 Calls = list[tuple[str, str]]
-Act = str | Calls
+Act = str | Calls | tuple[str, Calls]
 Q = "How long is parental leave?"
 LEAVE = "Parents may take 26 weeks of parental leave. It is paid for the first 14 weeks."
 PUMP = "The Alpha pump weighs 48 kg and costs 500 EUR."
@@ -304,8 +305,12 @@ async def test_what_makes_no_sense_is_said(open_url: Any, body: dict[str, Any]) 
 async def test_words_beside_a_call_stay_and_the_answer_goes_on_behind_them(open_url: Any, script: Script) -> None:
     # A server may stream words before a call: they are said, and nothing that was said is taken back.
     url = await open_url(ScriptedTool("again", says("fine")))
-    acts(script, "Nothing is known.", "unused")
-    assert text_of(await asked(url)) == "Nothing is known."
+    acts(script, ("Let me look.", [call("again")]), "It is fine.")
+    events = await asked(url)
+    assert text_of(events) == "Let me look.\n\nIt is fine."
+    assert [message["content"] for message in script.requests[-1]["messages"] if message["role"] == "assistant"] == [
+        "Let me look."
+    ]
 
 
 async def test_answers_of_the_documents_tools_alone_are_shared_until_anything_changes(
@@ -524,3 +529,167 @@ async def test_a_result_of_nothing_says_so(open_url: Any, script: Script) -> Non
     acts(script, [call("empty")], "Nothing.")
     await asked(url)
     assert results(script) == ["(Nothing was found.)"]
+
+
+# --- On OpenAI's routes -------------------------------------------------------------------------------------------------
+
+WEATHER: Any = {
+    "type": "function",
+    "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},
+}
+ASKED: Any = {"role": "user", "content": Q}
+
+
+def _called(id_: str, city: str = "Bern") -> Any:
+    return {"id": id_, "type": "function", "function": {"name": "weather", "arguments": json.dumps({"city": city})}}
+
+
+@pytest.fixture
+async def client(open_url: Any) -> AsyncIterator[tuple[openai.AsyncOpenAI, ScriptedTool]]:
+    tool = ScriptedTool("gauge", says("pressure: 7 bar"))
+    url = await open_url(tool)
+    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as opened:
+        yield opened, tool
+
+
+async def test_an_agent_by_openais_client_tells_its_steps(client: Any, script: Script) -> None:
+    asking, _ = client
+    acts(script, [call("gauge", id=1)], "The pressure is 7 bar; leave is 26 weeks [1].")
+    made = await asking.chat.completions.create(model="headrace-agent", messages=[ASKED])
+    extra = made.model_extra
+    assert [(step["tool"], step["state"]) for step in extra["headrace"]["steps"]] == [("gauge", "done")]
+    assert extra["citations"][0]["name"] == "leave.md"
+    acts(script, [call("gauge", id=2)], "The pressure is 7 bar.")
+    stream = await asking.chat.completions.create(
+        model="headrace-agent", messages=[ASKED], stream=True, stream_options={"include_usage": True}
+    )
+    chunks = [chunk async for chunk in stream]
+    steps = [
+        chunk.model_extra["headrace"]["step"] for chunk in chunks if "step" in (chunk.model_extra.get("headrace") or {})
+    ]
+    assert [step["state"] for step in steps] == ["running", "done"]
+    assert (
+        "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == "The pressure is 7 bar."
+    )
+    assert sum(chunk.usage is not None for chunk in chunks) == 1
+    acts(script, [call("gauge", id=3)], "The pressure is 7 bar.")
+    response = await asking.responses.create(model="headrace-agent", input=Q)
+    assert response.output_text == "The pressure is 7 bar."
+    assert [step["tool"] for step in response.model_extra["headrace"]["steps"]] == ["gauge"]
+
+
+async def test_the_callers_tools_and_the_agents_own_work_together(client: Any, script: Script) -> None:
+    asking, gauge = client
+    acts(script, [call("gauge")], [call("weather", city="Bern"), call("gauge", again=True)], "unused")
+    made = await asking.chat.completions.create(model="headrace-agent", messages=[ASKED], tools=[WEATHER])
+    message = made.choices[0].message
+    assert made.choices[0].finish_reason == "tool_calls"
+    assert [each.function.name for each in message.tool_calls] == ["weather"], "ours are none of the caller's business"
+    assert len(gauge.calls) == 1
+    acts(script, "It is sunny at 31 degrees.")
+    result = {"role": "tool", "tool_call_id": message.tool_calls[0].id, "content": "sunny, 31 degrees"}
+    made = await asking.chat.completions.create(
+        model="headrace-agent", messages=[ASKED, message.model_dump(exclude_none=True), result], tools=[WEATHER]
+    )
+    assert made.choices[0].message.content == "It is sunny at 31 degrees."
+    assert made.model_extra["headrace"]["unsupported"] == []
+    told = [each["content"] for each in script.requests[-1]["messages"] if each["role"] == "tool"]
+    assert prompts.framed(told[0], "result") == ["sunny, 31 degrees"], "what a caller's tool returns is data, too"
+
+
+async def test_a_model_without_tools_of_its_own_calls_the_callers_alone(client: Any, script: Script) -> None:
+    asking, _ = client
+    acts(script, [call("weather", city="Bern"), call("weather", city="Rome")], "unused")
+    for one, count in ((None, 2), (True, 2), (False, 1)):
+        more = {} if one is None else {"parallel_tool_calls": one}
+        acts(script, [call("weather", city="Bern"), call("weather", city="Rome")])
+        made = await asking.chat.completions.create(
+            model="headrace", messages=[ASKED], tools=[WEATHER], tool_choice="required", **more
+        )
+        assert len(made.choices[0].message.tool_calls) == count
+    sent = script.requests[-1]
+    assert [tool["function"]["name"] for tool in sent["tools"]] == ["weather"]
+    assert sent["tool_choice"] == "required"
+    assert "26 weeks" in sent["messages"][-1]["content"], "it has the passages, too"
+    await asking.chat.completions.create(
+        model="headrace", messages=[ASKED], tools=[WEATHER], tool_choice={"type": "function", "function": {"name": "weather"}}
+    )  # fmt: skip
+    assert script.requests[-1]["tool_choice"]["function"]["name"] == "weather"
+    stream = await asking.chat.completions.create(model="headrace", messages=[ASKED], tools=[WEATHER], stream=True)
+    chunks = [chunk async for chunk in stream]
+    deltas = [delta for chunk in chunks for choice in chunk.choices for delta in choice.delta.tool_calls or ()]
+    assert [(delta.index, json.loads(delta.function.arguments)["city"]) for delta in deltas] == [
+        (0, "Bern"),
+        (1, "Rome"),
+    ]
+    assert chunks[-1].choices[0].finish_reason == "tool_calls"
+
+
+async def test_calls_are_items_of_a_response(client: Any, script: Script) -> None:
+    asking, _ = client
+    tool: Any = {"type": "function", **WEATHER["function"], "strict": False}
+    acts(script, ("Let me see.", [call("weather", city="Bern")]))
+    made = await asking.responses.create(model="headrace", input=Q, tools=[tool])
+    assert [item.type for item in made.output] == ["message", "function_call"]
+    async with asking.responses.stream(model="headrace", input=Q, tools=[tool]) as stream:
+        kinds = [event.type async for event in stream]
+        final = await stream.get_final_response()
+    assert [item.type for item in final.output] == ["message", "function_call"]
+    assert "response.function_call_arguments.done" in kinds
+    call_id = final.output[1].call_id
+    acts(script, "Sunny.")
+    output: Any = {"type": "function_call_output", "call_id": call_id, "output": "sunny"}
+    made = await asking.responses.create(
+        model="headrace", input=[ASKED, *[item.model_dump() for item in final.output], output], tools=[tool]
+    )
+    assert made.output_text == "Sunny."
+    with pytest.raises(openai.BadRequestError, match="call before it"):
+        await asking.responses.create(model="headrace", input=[output], tools=[tool], previous_response_id=final.id)
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"messages": [ASKED, {"role": "assistant", "tool_calls": [_called("1")]}]}, "messages"),
+        ({"messages": [ASKED, {"role": "tool", "tool_call_id": "1", "content": "x"}]}, "messages"),
+        ({"messages": [ASKED, {"role": "assistant", "tool_calls": [_called("1"), _called("2")]}, {"role": "tool", "tool_call_id": "1", "content": "x"}]}, "messages"),
+        ({"messages": [ASKED, {"role": "assistant", "tool_calls": ["x"]}]}, "messages"),
+        ({"messages": [ASKED, {"role": "assistant", "tool_calls": 7}]}, "messages"),
+        ({"messages": [{"role": "tool", "tool_call_id": "1", "content": "x"}]}, "messages"),
+        ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools"),
+        ({"tools": [WEATHER, WEATHER]}, "tools"),
+        ({"tools": ["x"]}, "tools.0"),
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools.0.function.name"),
+        ({"tools": [WEATHER], "tool_choice": {"type": "function", "function": {"name": "other"}}}, "tool_choice"),
+        ({"tools": [WEATHER], "tool_choice": "perhaps"}, "tool_choice"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tools": [WEATHER], "response_format": {"type": "json_object"}}, "response_format"),
+        ({"model": "headrace-extractive", "tools": [WEATHER]}, "tools"),
+        ({"model": "headrace-agent", "response_format": {"type": "json_object"}}, "response_format"),
+        ({"functions": [{"name": "x"}]}, "functions"),
+    ],
+)  # fmt: skip
+async def test_what_can_not_be_done_with_tools_is_a_clear_400(
+    open_url: Any, script: Script, more: Any, param: str
+) -> None:
+    url = await open_url()
+    body = {"model": "headrace", "messages": [ASKED], **more}
+    async with aiohttp.ClientSession(url) as session, session.post("/v1/chat/completions", json=body) as response:
+        said = await response.json()
+    assert response.status == 400, said
+    assert said["error"]["param"] == param
+    assert script.requests == []
+
+
+async def test_an_agent_over_a_socket(open_url: Any, script: Script) -> None:
+    url = await open_url(ScriptedTool("gauge", says("7 bar")))
+    acts(script, [call("gauge")], "It is 7 bar.")
+    async with aiohttp.ClientSession(url) as session, session.ws_connect("/ws") as socket:
+        await socket.send_json({"action": "ask", "question": Q, "mode": "agent", "request_id": "1"})
+        seen: list[Any] = []
+        async for frame in socket:
+            seen += [json.loads(line) for line in frame.data.split("\n")]
+            if any(message["event"] in {"done", "error"} for message in seen):
+                break
+    assert [message["data"]["state"] for message in seen if message["event"] == "step"] == ["running", "done"]
+    assert seen[-1]["event"] == "done"

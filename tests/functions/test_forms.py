@@ -114,7 +114,7 @@ async def test_random_forms_are_kept_or_refused(
         script.constrained, script.reply = text, lambda _, text=text: text  # type: ignore[misc]
         async with without_stalls():
             made.append(await written(model, form, number))
-    checked(forms, made)
+    await checked(forms, made)
     ends = [reason for reason, _ in made]
     if enforces:
         assert ends.count("stop") > 0.97 * len(ends), ends
@@ -132,15 +132,16 @@ async def test_random_forms_on_a_real_server(llama_url: str, stack: AsyncExitSta
     for number, form in enumerate(forms):
         async with without_stalls():
             made.append(await written(model, form, number))
-    checked(forms, made)
+    await checked(forms, made)
     enforced = [reason for form, (reason, _) in zip(forms, made, strict=True) if not _is_lone(form)]
     # Of noise, some is cut off: its server gives up over characters that are none.
     assert enforced.count("stop") > 0.7 * len(enforced), enforced
 
 
-def checked(forms: list[Constraint], made: list[tuple[str, str]]) -> None:
+async def checked(forms: list[Constraint], made: list[tuple[str, str]]) -> None:
     """Whatever came out whole is of its form; what did not is a fault, or says that it was cut off."""
     for form, (reason, text) in zip(forms, made, strict=True):
+        await asyncio.sleep(0)
         assert reason in {"stop", "length", "fault"}
         if reason == "stop":
             check_text(text, form)

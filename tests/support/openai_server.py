@@ -60,7 +60,8 @@ class Script:
     # A tool that the model calls instead of answering: its name, and its arguments as JSON.
     tool_call: tuple[str, str] | None = None
     # What it does where it may call tools: a text, or calls, each a name and its arguments as JSON. It gets the request.
-    act: Callable[[dict[str, Any]], str | list[tuple[str, str]]] | None = None
+    # A pair is a text and then calls.
+    act: Callable[[dict[str, Any]], Any] | None = None
     refused_fields: set[str] = field(default_factory=set)
     lists_models: bool = True
     # What it refuses every request with, and with which status.
@@ -183,6 +184,10 @@ async def _stream(script: Script, body: dict[str, Any], failure: str | None) -> 
             yield b"data: [DONE]\n\n"
             return
         calls = [script.tool_call] if script.tool_call is not None else act
+        if isinstance(calls, tuple):
+            text, calls = calls
+            for token in _tokens(text):
+                yield chunk({"content": token})
         if isinstance(calls, list):
             for index, (name, arguments) in enumerate(calls):
                 for call in _call_deltas(index, name, arguments):

@@ -236,7 +236,7 @@ class ResponseWriter:
     def _place(self) -> dict[str, Any]:
         return {"item_id": self._item_id, "output_index": 0, "content_index": 0}
 
-    def _event(self, name: str, **data: Any) -> bytes:
+    def _event(self, name: str, /, **data: Any) -> bytes:
         data = {"type": name, "sequence_number": self._sequence, **data}
         self._sequence += 1
         return encode(data, event=name)
