@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Annotated, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
 from langchain_core.tools import BaseTool, ToolException
-from pydantic import ConfigDict
+from pydantic import ConfigDict, SkipValidation
 
 from headrace import wiring
 from headrace.errors import InvalidInputError, ToolError
@@ -22,7 +22,7 @@ class HeadraceTool(BaseTool):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    tool: Tool
+    tool: Annotated[Tool, SkipValidation]
     principal: Principal
     response_format: str = "content_and_artifact"  # type: ignore[assignment]
 
