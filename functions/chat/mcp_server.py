@@ -19,7 +19,8 @@ from starlette.types import Receive, Scope, Send
 
 from functions.chat.dependencies import ChatDependencies, deadline_of, dependencies_of, visit_of
 from functions.chat.faults import fault_of
-from functions.chat.wire.schemas import answer_payload, filter_of, passage_payload
+from functions.chat.wire.bodies import filter_of
+from functions.chat.wire.schemas import answer_payload, passage_payload
 from headrace.answering.answer import answer
 from headrace.constrained.checking import check_text
 from headrace.constrained.reasons import ConstraintError

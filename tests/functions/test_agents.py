@@ -163,9 +163,12 @@ async def test_a_tool_that_fails_is_told_in_fixed_words(open_url: Any, script: S
     events = await asked(url)
     states = {step["tool"]: step["state"] for step in ended(events)}
     assert states == {"broken": "failed", "away": "failed", "known": "failed", "late": "timed_out"}
-    assert sorted(results(script)) == [
-        "The tool did not answer in time.", "The tool failed.", "The tool is not available at present.", "There is no order 7.",
+    told = sorted(results(script))
+    assert told[:2] + told[3:] == [
+        "The tool did not answer in time.", "The tool failed.", "The tool is not available at present.",
     ]  # fmt: skip
+    assert prompts.framed(told[2], "result") == ["There is no order 7."], "a fault may quote a stranger, so it is data"
+    assert prompts.outside(told[2]) == "The tool failed, and says why:"
     assert "hunter2" not in json.dumps(script.requests) + "".join(event.raw for event in events)
 
 

@@ -37,7 +37,7 @@ VENDORS = {
     "openai": ("headrace.clients.openai", "headrace.models.openai", "headrace.models.openai_wire"),
     "orjson": ("headrace.clients.http",),
     "pydantic": (
-        "functions.chat.wire.schemas",
+        "functions.chat.wire.bodies",
         "functions.chat.wire.openai_bodies",
         "functions.chat.wire.frames",
         "functions.chat.wire.forms",

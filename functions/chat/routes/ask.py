@@ -12,6 +12,7 @@ from functions.chat.dependencies import ChatDependencies, Deadline, Dependencies
 from functions.chat.faults import write_fault
 from functions.chat.responses import begin_run, resumed_response, run_response, whole_answer
 from functions.chat.wire import schemas, sse
+from functions.chat.wire.bodies import ChatBody
 from headrace.errors import InvalidInputError
 from headrace.types import AnswerEvent, Principal, read_event_id
 
@@ -24,7 +25,7 @@ def add_ask_routes(app: FastAPI) -> None:
 
     @app.post("/chat")
     async def chat(  # noqa: PLR0917 - FastAPI passes by name
-        body: schemas.ChatBody,
+        body: ChatBody,
         request: Request,
         deps: Dependencies,
         asker: Reader,

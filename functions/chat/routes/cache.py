@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 
 from functions.chat.dependencies import Admin, Dependencies, Reader
 from functions.chat.wire import schemas
+from functions.chat.wire.bodies import FeedbackBody
 from headrace.errors import InvalidInputError, UnavailableError
 from headrace.types import InvalidationReason, is_for_scope
 
@@ -24,7 +25,7 @@ def add_cache_routes(app: FastAPI) -> None:
         return schemas.stats_payload(await deps.cache_maintenance.stats(asker.tenant))
 
     @app.post("/feedback")
-    async def feedback(body: schemas.FeedbackBody, deps: Dependencies, asker: Reader) -> dict[str, Any]:
+    async def feedback(body: FeedbackBody, deps: Dependencies, asker: Reader) -> dict[str, Any]:
         """An asker says that an answer is wrong: it leaves the cache, with every question that a judge gave it to."""
         # Who may not see what an answer was made from has no say in it.
         if not is_for_scope(body.answer_id, asker.scope):

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from functions.chat.dependencies import Dependencies, Reader
 from functions.chat.wire import schemas
+from functions.chat.wire.bodies import ConversationBody
 from headrace.types import MAX_TURNS
 
 ConversationId = Annotated[str, Path(min_length=1, max_length=200)]
@@ -40,7 +41,7 @@ def add_conversation_routes(app: FastAPI) -> None:
 
     @app.patch("/conversations/{conversation_id}")
     async def rename(
-        conversation_id: ConversationId, body: schemas.ConversationBody, deps: Dependencies, asker: Reader
+        conversation_id: ConversationId, body: ConversationBody, deps: Dependencies, asker: Reader
     ) -> dict[str, Any]:
         """Give it another title."""
         if not await deps.answering.conversations.rename(asker, conversation_id, body.title):

@@ -15,6 +15,7 @@ from functions.chat.dependencies import ChatDependencies, Deadline, Dependencies
 from functions.chat.faults import write_fault
 from functions.chat.responses import SSE_HEADERS
 from functions.chat.wire import schemas, sse
+from functions.chat.wire.bodies import UploadBody
 from headrace.errors import ConflictError, InvalidInputError, UnavailableError
 from headrace.types import (
     DEFAULT_TENANT,
@@ -63,7 +64,7 @@ def add_document_routes(app: FastAPI) -> None:
         return _watched(read, deadline_seconds)
 
     @app.post("/documents", status_code=201)
-    async def upload(body: schemas.UploadBody, deps: Dependencies, asker: Writer) -> dict[str, Any]:
+    async def upload(body: UploadBody, deps: Dependencies, asker: Writer) -> dict[str, Any]:
         """A form with which the file can be put into the bucket: what it is called and who may see it is signed."""
         if deps.uploads is None:
             raise UnavailableError("This deployment takes no uploads here. Put the file into its bucket.")
@@ -118,7 +119,7 @@ def _why_not(name: str, key: DocumentKey) -> str:
     )
 
 
-def _check_labels(body: schemas.UploadBody, asker: Principal) -> None:
+def _check_labels(body: UploadBody, asker: Principal) -> None:
     for param, names in (("groups", body.groups), ("tags", body.tags)):
         # Metadata are HTTP headers: what is not ASCII can't be one.
         if any("," in name or not name.strip() or not name.isascii() or not name.isprintable() for name in names):

@@ -12,10 +12,10 @@ from fastapi.responses import JSONResponse, Response
 from functions.chat.dependencies import ChatDependencies, Deadline, Dependencies, Reader, visit_of
 from functions.chat.responses import streamed_answer, unless_abandoned, whole_answer
 from functions.chat.wire import completions, embeddings, parameters
+from functions.chat.wire.bodies import filter_of
 from functions.chat.wire.forms import check_form
 from functions.chat.wire.openai_bodies import Asked, CompletionBody, EmbeddingBody, ResponseBody, asked_in
 from functions.chat.wire.responses import ResponseWriter, new_response_id
-from functions.chat.wire.schemas import filter_of
 from headrace.answering.dependencies import AnswerDependencies
 from headrace.errors import UnknownModelError, UnsupportedParameterError
 from headrace.types import Question

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from functions.chat.faults import validation_fault
-from functions.chat.wire.schemas import ChatBody, event_name, event_payload
+from functions.chat.wire.bodies import ChatBody
+from functions.chat.wire.schemas import event_name, event_payload
 from headrace.errors import InvalidInputError, TooLargeError
 from headrace.types import AnswerEvent, event_id
 

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from functions.chat.wire.bodies import MAX_QUESTION_CHARACTERS
 from functions.chat.wire.forms import ResponseFormat, StructuredOutputs, TextFormat, constraint_in
 from functions.chat.wire.parameters import FUNCTIONS, REASONING, RESPONSE_TEXT
-from functions.chat.wire.schemas import MAX_QUESTION_CHARACTERS
 from functions.chat.wire.tools import (
     Choice,
     CompletionTool,

@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 from headrace.agents.calls import TOO_MANY, Caller, Outcome, call_key
 from headrace.agents.limits import AgentLimits, Budget
-from headrace.agents.prompt import AGENT_PROMPT_VERSION, agent_messages, data_message
+from headrace.agents.prompt import AGENT_PROMPT_VERSION, agent_messages, data_message, fault_message
 from headrace.agents.sources import Sources
 from headrace.agents.turn import Turn, as_message
 from headrace.answering.citations import CitationFilter
@@ -232,7 +232,7 @@ class _Making:
 
     def _take(self, outcome: Outcome) -> StepEvent:
         call, tool = outcome.call, self._tools.get(outcome.call.name)
-        text, numbers = outcome.fault, tuple[int, ...]()
+        text, numbers = fault_message(outcome.fault, outcome.reason), tuple[int, ...]()
         if outcome.state is StepState.DONE:
             text, numbers = self._sources.take(outcome.result, most_characters=self._limits.characters)
         if outcome.state is StepState.UNCONFIRMED:

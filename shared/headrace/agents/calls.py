@@ -22,14 +22,18 @@ TOO_MANY = "Not called: so many calls at once are too many. Call it again, if yo
 LATE = "The tool did not answer in time."
 UNAVAILABLE = "The tool is not available at present."
 FAILED = "The tool failed."
-WRONG = "The arguments are wrong. {reason}"
+FAILED_WITH = "The tool failed, and says why:"
+WRONG = "The arguments are wrong:"
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a call ended: what it gave, or the `fault` as the model reads it. `ended_at` is on the monotonic clock."""
+    """How a call ended: what it gave, or the `fault`, a fixed sentence, with a `reason` that may quote strangers.
+
+    `ended_at` is on the monotonic clock.
+    """
 
     number: int
     call: ToolCall
@@ -37,6 +41,7 @@ class Outcome:
     seconds: float = 0.0
     result: ToolResult = field(default_factory=ToolResult)
     fault: str = ""
+    reason: str = ""
     ended_at: float = field(default_factory=time.monotonic)
 
 
@@ -70,17 +75,17 @@ class Caller:
         try:
             arguments = read_arguments(call, tool)
         except ConstraintError as error:
-            return Outcome(number, call, StepState.REJECTED, fault=WRONG.format(reason=error))
+            return Outcome(number, call, StepState.REJECTED, fault=WRONG, reason=str(error))
         if tool.writes and call_key(call) not in self.allowed:
             return Outcome(number, call, StepState.UNCONFIRMED, fault=UNCONFIRMED)
         began = time.monotonic()
-        state, result, fault = StepState.FAILED, ToolResult(), FAILED
+        state, result, fault, reason = StepState.FAILED, ToolResult(), FAILED, ""
         try:
             async with asyncio.timeout(min(tool.timeout_seconds, seconds)):
                 result = await tool.call(arguments, self.principal)
             state, fault = StepState.DONE, ""
         except (ToolError, InvalidInputError) as error:
-            fault = str(error)
+            fault, reason = FAILED_WITH, str(error)
         except TimeoutError:
             state, fault = StepState.TIMED_OUT, LATE
         except UnavailableError as error:
@@ -89,7 +94,7 @@ class Caller:
         except Exception:
             # What went wrong is for the owner's log, not for a model or a reader.
             logger.exception("the tool %s failed", call.name)
-        return Outcome(number, call, state, time.monotonic() - began, result, fault)
+        return Outcome(number, call, state, time.monotonic() - began, result, fault, reason)
 
 
 def read_arguments(call: ToolCall, tool: Tool) -> dict[str, object]:

@@ -43,6 +43,11 @@ def result_message(text: str, passages: Sequence[tuple[int, Passage]], known: Se
     return "\n".join(parts) or "(Nothing was found.)"
 
 
+def fault_message(fault: str, reason: str) -> str:
+    """Why a call came to nothing: a sentence of ours, and what may quote a document or a service, which is data."""
+    return f"{fault}\n{Frame([reason]).wrap('result', reason)}" if reason else fault
+
+
 def data_message(text: str, *, most: int) -> str:
     """A text that a stranger wrote, as the model reads it."""
     return result_message(text, [], [], most=most)

@@ -1,0 +1,102 @@
+"""The bodies of this server's own requests, and what they ask."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from headrace.answering.dependencies import AGENT_MODEL, DEFAULT_MODEL
+from headrace.errors import InvalidInputError
+from headrace.filters import parse_filter
+from headrace.types import Principal, Question, ToolCall, ToolOptions
+
+MAX_QUESTION_CHARACTERS = 8_000
+
+
+class AllowedCall(BaseModel):
+    """A call of a tool that writes, which the user allows: as `done.unconfirmed` named it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tool: str = Field(min_length=1, max_length=64)
+    arguments: dict[str, Any]
+
+    def call(self, number: int) -> ToolCall:
+        return ToolCall(f"allowed_{number}", self.tool, json.dumps(self.arguments, ensure_ascii=False))
+
+
+class ChatBody(BaseModel):
+    """`POST /chat`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    question: str = Field(min_length=1, max_length=MAX_QUESTION_CHARACTERS)
+    conversation_id: str | None = Field(default=None, min_length=1, max_length=200)
+    filter: dict[str, Any] | None = None
+    model: str | None = Field(default=None, min_length=1, max_length=200)
+    mode: Literal["answer", "agent"] = "answer"
+    allow: list[AllowedCall] = Field(default_factory=list, max_length=8)
+
+    @property
+    def answerer(self) -> str | None:
+        """The model that is asked, by its name in `/v1/models`. Raises InvalidInputError when two are named."""
+        if self.mode == "answer":
+            return self.model
+        if self.model not in {None, DEFAULT_MODEL, AGENT_MODEL}:
+            raise InvalidInputError(f"`mode` agent is the model {AGENT_MODEL!r}. Leave `model` out.", param="model")
+        return AGENT_MODEL
+
+    def question_of(self, asker: Principal) -> Question:
+        """What is asked. Raises InvalidInputError for nothing, and for a filter that can't be read."""
+        if not self.question.strip():
+            raise InvalidInputError("The question is empty. Ask something.", param="question")
+        if self.allow and self.answerer != AGENT_MODEL:
+            raise InvalidInputError("`allow` is for agents: ask with `mode` agent.", param="allow")
+        return Question(
+            self.question,
+            asker,
+            conversation_id=self.conversation_id,
+            filter=filter_of(self.filter),
+            tools=ToolOptions(allowed=tuple(each.call(number) for number, each in enumerate(self.allow, 1))),
+        )
+
+
+class FeedbackBody(BaseModel):
+    """`POST /feedback`: what an answer's `done` event named."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    answer_id: str = Field(pattern=r"^[0-9a-f]{24}-[0-9a-f]{24}$")
+    verdict: Literal["wrong"]
+
+
+class ConversationBody(BaseModel):
+    """`PATCH /conversations/{id}`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    title: str = Field(min_length=1, max_length=120, pattern=r"\S")
+
+
+class UploadBody(BaseModel):
+    """`POST /documents`. `groups` may see the file (none: everybody of the tenant), `tags` say what it is about.
+
+    `replace` puts it in the place of the asker's document of that name, if there is one.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=1000)
+    content_type: str = Field(default="", max_length=200, pattern=r"^[\x20-\x7e]*$")
+    groups: list[str] = Field(default_factory=list, max_length=50)
+    tags: list[str] = Field(default_factory=list, max_length=50)
+    replace: bool = False
+
+
+def filter_of(given: dict[str, Any] | None) -> dict[str, Any]:
+    """A request's filter; empty where it has none. Raises InvalidInputError for one that can't be read."""
+    wanted = given or {}
+    parse_filter(wanted)
+    return wanted
