@@ -19,6 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from functions.chat.dependencies import ChatDependencies, deadline_of, dependencies_of, visit_of
 from functions.chat.faults import fault_of
+from functions.chat.responses import unless_abandoned
 from functions.chat.wire.bodies import filter_of
 from functions.chat.wire.schemas import answer_payload, passage_payload
 from headrace.answering.answer import answer
@@ -36,7 +37,7 @@ ASK = types.Tool(
     input_schema={
         "type": "object",
         "properties": {
-            "question": {"type": "string", "minLength": 1, "maxLength": 8000},
+            "question": {"type": "string", "pattern": r"\S", "maxLength": 8000},
             "model": {"type": "string", "description": "A name in /v1/models; the default one without it."},
             "filter": {"type": "object", "description": "Only documents that match (docs/api.md)."},
         },
@@ -77,12 +78,12 @@ async def call_tool(context: ServerRequestContext[Any], params: types.CallToolRe
     try:
         if params.name == ASK.name:
             _check(arguments, ASK.input_schema)
-            return await _ask(request, deps, arguments)
+            return await unless_abandoned(request, _ask(request, deps, arguments))
         tool = next((each for each in await _tools(deps) if each.spec.name == params.name), None)
         if tool is None:
             raise InvalidInputError(f"There is no tool {params.name!r}.")
         _check(arguments, tool.spec.parameters)
-        return await _call(request, deps, tool, arguments)
+        return await unless_abandoned(request, _call(request, deps, tool, arguments))
     except ToolError as error:
         return _said(str(error), is_error=True)
     except Exception as error:  # noqa: BLE001 - each fault is a result
@@ -139,7 +140,7 @@ def _check(arguments: dict[str, Any], schema: Any) -> None:
 
 async def _tools(deps: ChatDependencies) -> list[Tool]:
     source = deps.answering.document_tools
-    return [] if source is None else list(await source.tools())
+    return [] if source is None else list(await source.tools({}))
 
 
 def _request(context: ServerRequestContext[Any]) -> Request:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from headrace.errors import ConfigurationError
@@ -74,7 +74,7 @@ class Settings:
     answer_max_tokens: int = 1024
     answer_deadline_seconds: float = 120.0
     agent_tools: str = ""
-    agent_tool_secrets: str = ""
+    agent_tool_secrets: str = field(default="", repr=False)
     agent_max_steps: int = 8
     agent_max_tokens: int = 60_000
     agent_max_seconds: float = 60.0

@@ -47,7 +47,7 @@ async def test_we_call_the_tools_of_its_server() -> None:
                 break
             except OSError:
                 await asyncio.sleep(0.2)
-        (tool,) = await server.tools()
+        (tool,) = await server.tools({})
         assert tool.spec.name == "trips_forecast"
         found = await asyncio.gather(*(tool.call({"city": str(n)}, Principal()) for n in range(4)))
         assert [each.text for each in found] == [f"sunny in {n}" for n in range(4)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -121,3 +122,25 @@ async def test_a_question_by_mcp_is_counted_like_any_other(
     async with Client(f"{url}/mcp") as client:
         await client.call_tool("ask", {"question": "How long is parental leave?"})
     assert [metrics.tokens > 0 for metrics in reported] == [True]
+
+
+async def test_a_client_that_leaves_ends_the_model_s_work(url: str, script: Script) -> None:
+    script.first_token_seconds = 30.0
+    body = {
+        "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": {"name": "ask", "arguments": {"question": "How long is parental leave?"}},
+    }  # fmt: skip
+    async with aiohttp.ClientSession(url) as session:
+        asked = asyncio.create_task(session.post("/mcp", json=body, headers=HEADERS).__aenter__())
+        for _ in range(300):
+            if script.open_streams:
+                break
+            await asyncio.sleep(0.02)
+        assert script.open_streams == 1
+        asked.cancel()
+        await asyncio.wait({asked})
+    for _ in range(100):
+        if not script.open_streams:
+            break
+        await asyncio.sleep(0.02)
+    assert script.open_streams == 0

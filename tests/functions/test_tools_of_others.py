@@ -108,7 +108,7 @@ async def tools_of(
 ) -> dict[str, Tool]:
     read = await asyncio.to_thread(read_declarations, json.dumps(declared), secrets)
     sources = await stack.enter_async_context(open_declared_tools(read, allow_private=allow_private))
-    return {tool.spec.name: tool for source in sources for tool in await source.tools()}
+    return {tool.spec.name: tool for source in sources for tool in await source.tools({})}
 
 
 async def test_a_declared_operation_is_called_with_its_secret(
@@ -214,7 +214,7 @@ def test_a_description_that_refers_to_itself_ends() -> None:
     [
         ("8.8.8.8", True), ("2606:4700::1111", True), ("127.0.0.1", False), ("10.1.2.3", False), ("169.254.169.254", False),
         ("::1", False), ("::ffff:127.0.0.1", False), ("::ffff:169.254.169.254", False), ("fd00::1", False), ("fe80::1%eth0", False),
-        ("0.0.0.1", False), ("100.64.0.1", False), ("224.0.0.1", False), ("2002:7f00:1::", False),
+        ("0.0.0.1", False), ("100.64.0.1", False), ("224.0.0.1", False), ("2002:7f00:1::", False), ("64:ff9b::7f00:1", False), ("::127.0.0.1", False),
     ],
 )  # fmt: skip
 def test_private_addresses_are_known_in_every_form(address: str, is_open: bool) -> None:
@@ -296,12 +296,12 @@ async def test_an_mcp_server_that_is_away_has_no_tools_and_comes_back(
 ) -> None:
     away = McpServer(name="x", url="http://127.0.0.1:9/mcp", allow_private=True)
     started = time.monotonic()
-    assert await away.tools() == ()
-    assert await away.tools() == ()
+    assert await away.tools({}) == ()
+    assert await away.tools({}) == ()
     assert time.monotonic() - started < 8
     assert sum("does not list its tools" in record.message for record in caplog.records) == 1
     private = McpServer(name="x", url=mcp_url, allow_private=False)
-    assert await private.tools() == ()
+    assert await private.tools({}) == ()
 
 
 # --- LangChain's tools --------------------------------------------------------------------------------------------------

@@ -107,7 +107,7 @@ async def test_our_tools_are_langchains_for_one_principal(library: Library) -> N
         options=RetrievalOptions(limit=3, min_similarity=-2.0),
     )
     source = document_tools_on(inner, library.store, library.registry)
-    tools = {tool.spec.name: HeadraceTool.of(tool, Principal(library.tenant)) for tool in await source.tools()}
+    tools = {tool.spec.name: HeadraceTool.of(tool, Principal(library.tenant)) for tool in await source.tools({})}
     message = await tools["search_documents"].ainvoke(
         {"type": "tool_call", "id": "1", "name": "search_documents", "args": {"query": "How much oil?"}}
     )

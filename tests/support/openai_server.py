@@ -192,7 +192,7 @@ async def _stream(script: Script, body: dict[str, Any], failure: str | None) -> 
             for index, (name, arguments) in enumerate(calls):
                 for call in _call_deltas(index, name, arguments):
                     yield chunk({"tool_calls": [call]})
-            yield chunk({}, "tool_calls")
+            yield chunk({}, "tool_calls" if script.finish_reason == "stop" else script.finish_reason)
             yield chunk(None, usage=_usage(body, ""))
             yield b"data: [DONE]\n\n"
             return

@@ -63,8 +63,7 @@ class ChatMessage(_Body):
                     raise InvalidInputError(f"`{param}` has a call without call_id, name, arguments.", param=param)
                 return Message("assistant", "", (ToolCall(*map(str, call)),))
             case "function_call_output":
-                output = ChatMessage(role="tool", content=extra.get("output"))
-                return Message("tool", output.text(param), tool_call_id=str(extra.get("call_id")))
+                return Message("tool", _output(extra.get("output"), param), tool_call_id=str(extra.get("call_id")))
             case None | "message" if self.role is not None:
                 if self.role == "function" or extra.get("function_call"):
                     raise UnsupportedParameterError(f"`{param}` has a function's call. {FUNCTIONS}", param=param)
@@ -283,7 +282,7 @@ class Asked:
 def asked_in(body: Asking, *, param: str) -> Asked:
     """What the body asks. Raises InvalidInputError."""
     said = joined(message.turn(param) for message in body.messages)
-    _check_lengths([turn.content for turn in said], param)
+    _check_lengths([turn.content + "".join(call.arguments for call in turn.tool_calls) for turn in said], param)
     style = "\n\n".join(turn.content for turn in said if turn.role in {"system", "developer"} and turn.content.strip())
     if len(style) > MAX_STYLE_CHARACTERS:
         raise InvalidInputError(
@@ -309,7 +308,8 @@ def asked_in(body: Asking, *, param: str) -> Asked:
 
 def _unused_of(messages: Sequence[ChatMessage], param: str) -> list[str]:
     """The fields of messages that change nothing."""
-    given = {name for message in messages for name, value in (message.model_extra or {}).items() if value is not None}
+    said = [message for message in messages if message.type != "function_call"]
+    given = {name for message in said for name, value in (message.model_extra or {}).items() if value is not None}
     return [f"{param}[].{name}" for name in sorted(given - NOT_SAID)]
 
 
@@ -320,6 +320,15 @@ def _check_lengths(texts: Sequence[str], param: str) -> None:
     ):  # fmt: skip
         if length > most:
             raise InvalidInputError(what.format(f"{most:,}"), param=param)
+
+
+def _output(output: object, param: str) -> str:
+    """What a tool gave: text, or parts of text. Raises InvalidInputError."""
+    if isinstance(output, str):
+        return output
+    if not isinstance(output, list) or not all(isinstance(part, dict) for part in output):
+        raise InvalidInputError(f"`{param}` has a function_call_output whose output is no text.", param=param)
+    return "".join(_part(part, param) for part in output)
 
 
 def _part(part: dict[str, Any], param: str) -> str:

@@ -80,10 +80,14 @@ def call_payload(call: ToolCall) -> dict[str, Any]:
     return {"tool": call.name, "arguments": arguments_payload(call.arguments)}
 
 
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
 def arguments_payload(arguments: str) -> Any:
     """A call's arguments as a JSON value; as text where a model wrote none."""
     try:
-        return json.loads(arguments or "{}")
+        return json.loads(arguments or "{}", parse_constant=_refuse)
     except (ValueError, RecursionError):
         return arguments
 

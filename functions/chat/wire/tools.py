@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from headrace.errors import InvalidInputError, UnsupportedParameterError
 from headrace.types import Message, NamedTool, ToolCall, ToolChoice, ToolOptions, ToolSpec, ToolUse
@@ -51,7 +51,12 @@ class ResponseTool(BaseModel):
 
     @property
     def function(self) -> Function:
-        return Function.model_validate(self.model_extra or {})
+        """Raises InvalidInputError."""
+        try:
+            return Function.model_validate(self.model_extra or {})
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise InvalidInputError(f"`tools`: {first['loc'][0]}: {first['msg']}.", param="tools") from None
 
 
 class NamedFunction(BaseModel):
@@ -82,7 +87,11 @@ def tool_options(
             )
         specs.append(tool.function.spec)
     names = [spec.name for spec in specs]
-    if len(names) > MOST_TOOLS or sum(len(json.dumps(spec.parameters)) for spec in specs) > MOST_TOOL_CHARACTERS:
+    try:
+        size = sum(len(json.dumps(spec.parameters, allow_nan=False)) + len(spec.description) for spec in specs)
+    except (ValueError, RecursionError):
+        raise InvalidInputError("`tools` has parameters that are no JSON.", param="tools") from None
+    if len(names) > MOST_TOOLS or size > MOST_TOOL_CHARACTERS:
         raise InvalidInputError(
             f"There may be {MOST_TOOLS} tools of {MOST_TOOL_CHARACTERS:,} characters.", param="tools"
         )
@@ -136,7 +145,12 @@ def check_results(turns: Sequence[Message], param: str) -> None:
                     param=param,
                 )
             waiting.remove(turn.tool_call_id)
-        waiting |= {call.id for call in turn.tool_calls}
+        ids = {call.id for call in turn.tool_calls}
+        if len(ids) < len(turn.tool_calls) or ids & waiting:
+            raise InvalidInputError(f"`{param}` has two calls with one id.", param=param)
+        waiting |= ids
+        if turn.role == "user" and waiting:
+            break
     if waiting:
         raise InvalidInputError(
             f"`{param}` has calls without a result: {', '.join(sorted(waiting))[:200]}.", param=param

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 
@@ -42,6 +43,8 @@ from headrace.types import (
     UsageEvent,
 )
 
+logger = logging.getLogger(__name__)
+
 
 class Agent:
     """Answers with what was found for the question, and with what its tools, and its caller's, give beyond that.
@@ -76,6 +79,9 @@ class Agent:
         asked = question.tools
         if question.history or asked.client_tools or asked.allowed or asked.turns:
             return None
+        if question.filter:
+            # Which new chunks matter is told by the filter alone, and tools name documents, too.
+            return None
         if not all(source.is_of_documents for source in self._sources):
             return None
         versions = f"{PROMPT_VERSION}.{AGENT_PROMPT_VERSION}"
@@ -83,8 +89,12 @@ class Agent:
 
     async def answer(self, question: Question, passages: Sequence[Passage]) -> AsyncGenerator[AnswerEvent, None]:
         yield StatusEvent(Stage.ANSWERING, AnswerMode.GENERATED)
-        found = await asyncio.gather(*(source.tools() for source in self._sources))
-        tools = {tool.spec.name: tool for each in found for tool in each}
+        found = await asyncio.gather(*(source.tools(question.filter) for source in self._sources))
+        tools: dict[str, Tool] = {}
+        for tool in (tool for each in found for tool in each):
+            # The documents' come first; no other takes the name of one.
+            if tools.setdefault(tool.spec.name, tool) is not tool:
+                logger.warning("Two tools are called %s: the first is used.", tool.spec.name)
         making = _Making(self._model, question, passages, tools=tools, limits=self._limits, max_tokens=self._max_tokens)
         async with aclosing(making.events()) as events:
             async for event in events:
@@ -109,10 +119,12 @@ class _Making:
         self._limits = limits
         self._max_tokens = max_tokens
         asked = question.tools
-        self._client = {spec.name: spec for spec in asked.client_tools}
+        # What the caller does not want to be called now is not there.
+        offered = () if asked.choice is ToolUse.NONE else asked.client_tools
+        self._client = {spec.name: spec for spec in offered}
         # Where a caller's tool has the name of one of ours, the caller's is meant.
         self._tools = {name: tool for name, tool in tools.items() if name not in self._client}
-        self._caller = Caller(self._tools, question.principal, frozenset(map(call_key, asked.allowed)))
+        self._caller = Caller(self._tools, question.principal, asked.allowed)
         self._budget = Budget(limits)
         self._sources = Sources(passages)
         self._citations = CitationFilter(self._sources.passages)
@@ -122,7 +134,7 @@ class _Making:
         self._calls = 0
         self._usage = Usage()
         self._shown: list[str] = []
-        self._unconfirmed: list[ToolCall] = []
+        self._unconfirmed: dict[tuple[str, str], ToolCall] = {}
         self._is_provisional = False
 
     async def events(self) -> AsyncGenerator[AnswerEvent, None]:
@@ -147,12 +159,13 @@ class _Making:
             yield UsageEvent(self._usage)
             calls = turn.calls
             theirs = tuple(call for call in calls if call.name in self._client)
-            if theirs:
+            is_cut_off = turn.finish_reason is FinishReason.LENGTH
+            if theirs and not is_cut_off:
                 theirs = theirs[:1] if self._question.tools.one_at_a_time else theirs
                 yield ToolCallsEvent(theirs)
                 yield self._done(turn, AnswerMode.GENERATED, FinishReason.TOOL_CALLS, limit)
                 return
-            if not calls or limit is not None:
+            if not calls or limit is not None or (theirs and is_cut_off):
                 break
             if turn.text:
                 yield self._note(TokenEvent("\n\n"))
@@ -164,13 +177,12 @@ class _Making:
 
     async def _ending(self, turn: Turn, limit: str | None) -> AsyncGenerator[AnswerEvent, None]:
         mode, reason = AnswerMode.GENERATED, turn.finish_reason
-        if reason is FinishReason.TOOL_CALLS:
-            # It would go on, and may not.
-            reason = FinishReason.LENGTH
-        if not "".join(self._shown).strip():
-            # It was asked for an answer, and has none.
+        if reason is not FinishReason.LENGTH and not "".join(self._shown).strip():
+            # It was asked for an answer, and has none: it would go on calling.
             mode, reason = AnswerMode.REFUSED, FinishReason.REFUSED
             yield self._note(TokenEvent(phrases_for(self._question.text).refusal))
+        elif reason is FinishReason.TOOL_CALLS:
+            reason = FinishReason.LENGTH
         elif reason is FinishReason.STOP and turn.is_refusal and not self._citations.cited:
             mode, reason = AnswerMode.REFUSED, FinishReason.REFUSED
         doubts = () if mode is AnswerMode.REFUSED else await asyncio.to_thread(self._doubts)
@@ -179,7 +191,7 @@ class _Making:
     def _done(self, turn: Turn, mode: AnswerMode, reason: FinishReason, limit: str | None, **more: object) -> DoneEvent:
         is_provisional = self._is_provisional or limit is not None
         return turn.done(
-            mode, reason, limit=limit, unconfirmed=tuple(self._unconfirmed), provisional=is_provisional, **more
+            mode, reason, limit=limit, unconfirmed=tuple(self._unconfirmed.values()), provisional=is_provisional, **more
         )
 
     def _doubts(self) -> tuple[object, ...]:
@@ -211,8 +223,6 @@ class _Making:
         wanted, client = self._question.tools.choice, list(self._client.values())
         own = [tool.spec for tool in self._tools.values()]
         must = isinstance(wanted, NamedTool) or wanted is ToolUse.REQUIRED
-        if wanted is ToolUse.NONE:
-            client = []
         if is_last:
             return (client, wanted) if must else ([*own, *client], ToolUse.NONE)
         return [*own, *client], wanted if must else ToolUse.AUTO
@@ -236,7 +246,7 @@ class _Making:
         if outcome.state is StepState.DONE:
             text, numbers = self._sources.take(outcome.result, most_characters=self._limits.characters)
         if outcome.state is StepState.UNCONFIRMED:
-            self._unconfirmed.append(call)
+            self._unconfirmed.setdefault(call_key(call), call)
         # What is found once more tomorrow may be something else, unless it is of the documents, whose changes are known.
         # (What found nothing has left no document whose change would tell.)
         is_lasting = tool is not None and tool.is_of_documents and bool(outcome.result.passages)

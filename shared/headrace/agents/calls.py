@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from headrace.constrained.checking import check_text
@@ -18,6 +18,7 @@ from headrace.types import JsonSchema, Principal, StepState, ToolCall, ToolResul
 # What a model reads of a call that came to nothing. None of it is a stranger's text.
 UNKNOWN = "There is no tool of this name."
 UNCONFIRMED = "Not done: this changes something, and the reader has not allowed it yet. Say what it would do, and ask."
+DONE_ALREADY = "Not done again: this very call has been made already, and was allowed once."
 TOO_MANY = "Not called: so many calls at once are too many. Call it again, if you still need it."
 LATE = "The tool did not answer in time."
 UNAVAILABLE = "The tool is not available at present."
@@ -45,13 +46,14 @@ class Outcome:
     ended_at: float = field(default_factory=time.monotonic)
 
 
-@dataclass(frozen=True, slots=True)
 class Caller:
-    """Calls tools for one asker. `allowed` are the calls of tools that write which the asker has allowed."""
+    """Calls tools for one asker. `allowed` are the calls of tools that write which the asker has allowed, each of them once."""
 
-    tools: Mapping[str, Tool]
-    principal: Principal
-    allowed: frozenset[tuple[str, str]]
+    def __init__(self, tools: Mapping[str, Tool], principal: Principal, allowed: Iterable[ToolCall]) -> None:
+        self._tools = tools
+        self._principal = principal
+        self._allowed = set(map(call_key, allowed))
+        self._made: set[tuple[str, str]] = set()
 
     async def outcomes(self, calls: Sequence[tuple[int, ToolCall]], *, seconds: float) -> AsyncGenerator[Outcome, None]:
         """Make these calls at once; their outcomes as they come. Leaving ends those that are under way."""
@@ -69,20 +71,27 @@ class Caller:
                 await asyncio.wait(tasks)
 
     async def _outcome(self, number: int, call: ToolCall, seconds: float) -> Outcome:
-        tool = self.tools.get(call.name)
+        tool = self._tools.get(call.name)
         if tool is None:
             return Outcome(number, call, StepState.REJECTED, fault=UNKNOWN)
         try:
             arguments = read_arguments(call, tool)
         except ConstraintError as error:
             return Outcome(number, call, StepState.REJECTED, fault=WRONG, reason=str(error))
-        if tool.writes and call_key(call) not in self.allowed:
-            return Outcome(number, call, StepState.UNCONFIRMED, fault=UNCONFIRMED)
+        if tool.writes:
+            key = call_key(call)
+            if key in self._made:
+                return Outcome(number, call, StepState.REJECTED, fault=DONE_ALREADY)
+            if key not in self._allowed:
+                return Outcome(number, call, StepState.UNCONFIRMED, fault=UNCONFIRMED)
+            # A permission is for one call, whatever comes of it.
+            self._allowed.discard(key)
+            self._made.add(key)
         began = time.monotonic()
         state, result, fault, reason = StepState.FAILED, ToolResult(), FAILED, ""
         try:
             async with asyncio.timeout(min(tool.timeout_seconds, seconds)):
-                result = await tool.call(arguments, self.principal)
+                result = await tool.call(arguments, self._principal)
             state, fault = StepState.DONE, ""
         except (ToolError, InvalidInputError) as error:
             fault, reason = FAILED_WITH, str(error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +21,8 @@ from headrace.errors import ToolError
 
 MOST_BYTES = 1_000_000
 CONNECTIONS = 20
+# Whose last 32 bits are an IPv4 address: NAT64, and the old form of compatibility.
+_CARRIERS = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Outbound:
         *,
         hosts: Collection[str],
         headers: Mapping[str, str],
-        params: Mapping[str, str] | None = None,
+        params: Sequence[tuple[str, str]] = (),
         json: Any = None,
     ) -> OutboundReply:
         """The reply, whatever its status. Raises ToolError for another host, a private address, and none that answers."""
@@ -81,10 +83,17 @@ def check_url(url: str, hosts: Collection[str], *, allow_private: bool) -> None:
 def is_public(address: str) -> bool:
     """Whether an IP address is on the internet, whatever form it is written in."""
     found = ipaddress.ip_address(address.partition("%")[0])
-    inner = getattr(found, "ipv4_mapped", None) or getattr(found, "sixtofour", None)
-    teredo = getattr(found, "teredo", None)
-    behind = [each for each in (inner, *(teredo or ())) if each is not None]
-    return all(each.is_global and not each.is_multicast for each in (found, *behind))
+    return all(each.is_global and not each.is_multicast for each in (found, *_within(found)))
+
+
+def _within(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[ipaddress.IPv4Address]:
+    """The IPv4 addresses that an IPv6 address leads to, in each of the forms that carry one."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return []
+    last = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    has_last = any(address in network for network in _CARRIERS)
+    found = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ()), last if has_last else None]
+    return [each for each in found if each is not None]
 
 
 @asynccontextmanager
@@ -100,7 +109,7 @@ async def open_outbound(*, allow_private: bool) -> AsyncIterator[Outbound]:
 async def public_hosts(host: str) -> None:
     """Raise ToolError when the name stands for a private address: for clients that look names up by themselves."""
     try:
-        await _PublicResolver().resolve(host)
+        await _PublicResolver().resolve(host, family=socket.AF_UNSPEC)
     except OSError as error:
         raise ToolError("The service is at no public address.") from error
 

@@ -37,7 +37,9 @@ def compiled(program: Any) -> dict[str, Any]:
         inner = inner.value
     if isinstance(inner, _ast.JsonNode):
         return {"json": inner.schema if inner.schema is not None else {"type": "object"}}
-    if isinstance(inner, _ast.SelectNode) and all(isinstance(each, _ast.LiteralNode) for each in inner.alternatives):
+    if isinstance(inner, _ast.SelectNode) and all(
+        isinstance(each, _ast.LiteralNode) and each.value for each in inner.alternatives
+    ):
         return {"choice": [each.value for each in inner.alternatives]}
     expression = _expression(program)
     alike = {} if expression is None else {"regex": expression}

@@ -43,7 +43,7 @@ class HeadraceChatModel(BaseChatModel):
         self,
         tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
         *,
-        tool_choice: str | None = None,
+        tool_choice: str | bool | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
         """The model, which may call these. `tool_choice` is auto, none, required (or any), or a tool's name."""
@@ -113,10 +113,12 @@ async def open_langchain_model(settings: Settings) -> AsyncIterator[HeadraceChat
         yield HeadraceChatModel(model=model, max_tokens=settings.answer_max_tokens)
 
 
-def _choice(given: str | None) -> ToolChoice:
-    if given in {None, "auto"}:
+def _choice(given: str | bool | dict[str, Any] | None) -> ToolChoice:  # noqa: FBT001 - LangChain's own
+    if isinstance(given, dict):
+        return NamedTool(str(given.get("function", given).get("name")))
+    if given in {None, False, "auto"}:
         return ToolUse.AUTO
-    if given in {"required", "any"}:
+    if given in {True, "required", "any"}:
         return ToolUse.REQUIRED
     return ToolUse.NONE if given == "none" else NamedTool(str(given))
 

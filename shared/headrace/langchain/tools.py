@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Annotated, Any
@@ -11,10 +12,12 @@ from langchain_core.tools import BaseTool, ToolException
 from pydantic import ConfigDict, SkipValidation
 
 from headrace import wiring
+from headrace.constrained.checking import check_text
+from headrace.constrained.reasons import ConstraintError
 from headrace.errors import InvalidInputError, ToolError
 from headrace.protocols import Tool
 from headrace.settings import Settings
-from headrace.types import Passage, Principal
+from headrace.types import JsonSchema, Passage, Principal
 
 
 class HeadraceTool(BaseTool):
@@ -42,8 +45,9 @@ class HeadraceTool(BaseTool):
         self, *, run_manager: AsyncCallbackManagerForToolRun | None = None, **arguments: Any
     ) -> tuple[str, list[dict[str, Any]]]:
         try:
+            check_text(json.dumps(arguments), JsonSchema(self.name, self.tool.spec.parameters, strict=False))
             result = await self.tool.call(arguments, self.principal)
-        except (ToolError, InvalidInputError) as error:
+        except (ToolError, InvalidInputError, ConstraintError) as error:
             raise ToolException(str(error)) from error
         told = [result.text, *(f"{each.chunk.name}, {each.chunk.place}:\n{_text(each)}" for each in result.passages)]
         return "\n\n".join(filter(None, told)), [_passage(each) for each in result.passages]
@@ -66,7 +70,7 @@ async def open_langchain_tools(settings: Settings, *, principal: Principal) -> A
             registry,
             await stack.enter_async_context(wiring.open_reranker(settings)),
         )
-        tools = await wiring.document_tools_on(retriever, store, registry).tools()
+        tools = await wiring.document_tools_on(retriever, store, registry).tools({})
         yield [HeadraceTool.of(tool, principal) for tool in tools]
 
 

@@ -41,5 +41,8 @@ class ToolSource(Protocol):
     def is_of_documents(self) -> bool:
         """Whether all its tools are."""
 
-    async def tools(self) -> Sequence[Tool]:
-        """The tools that there are now; none while a server does not answer."""
+    async def tools(self, filter_: Mapping[str, Any]) -> Sequence[Tool]:
+        """The tools that there are now: none, or those known before, while a server does not answer.
+
+        Those of documents keep to documents that the `filter_` (headrace.filters) lets through.
+        """

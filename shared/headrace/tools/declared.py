@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from headrace.errors import ConfigurationError
 from headrace.protocols import Tool, ToolSource
 from headrace.tools.http import HttpTool, Operation
-from headrace.tools.openapi import operations_of
+from headrace.tools.openapi import check_operation, operations_of
 from headrace.tools.sources import FixedTools
 from headrace.types import ToolSpec
 
@@ -34,7 +34,7 @@ FIELDS = {
 def read_declarations(text: str, secrets: str) -> dict[str, list[Any]]:
     """What AGENT_TOOLS says, JSON or the path of a file that has it, with its secrets put in. Raises ConfigurationError."""
     try:
-        given = json.loads(text if text.lstrip().startswith("{") else Path(text).read_text())
+        given = json.loads(text if text.lstrip()[:1] in {"{", "["} else Path(text).read_text())
         known = json.loads(secrets or "{}")
     except (OSError, ValueError) as error:
         raise ConfigurationError(
@@ -57,6 +57,9 @@ def _check_entry(kind: str, entry: Any) -> None:
         if not isinstance(entry, str) or ":" not in entry:
             raise ConfigurationError("AGENT_TOOLS lists under `python` names like `my_tools:TOOLS`.")
         return
+    headers = entry.get("headers", {}) if isinstance(entry, dict) else {}
+    if not isinstance(headers, dict) or not all(isinstance(each, str) for each in headers.values()):
+        raise ConfigurationError(f"AGENT_TOOLS has under `{kind}` headers that are no object of texts.")
     unknown = sorted(entry.keys() - FIELDS[kind]) if isinstance(entry, dict) else ["a list of objects is wanted"]
     if unknown:
         raise ConfigurationError(
@@ -115,8 +118,8 @@ def _operation(entry: dict[str, Any]) -> Operation:
         raise ConfigurationError(
             f"AGENT_TOOLS has a tool {name!r}: a name has letters, digits, _ and -, a URL a fixed host."
         )
-    parameters = entry.get("parameters") or {"type": "object", "properties": {}}
-    return Operation(
+    parameters = entry.get("parameters") or {"type": "object"}
+    operation = Operation(
         ToolSpec(name, entry["description"], parameters),
         method,
         entry["url"],
@@ -125,6 +128,8 @@ def _operation(entry: dict[str, Any]) -> Operation:
         writes=bool(entry.get("writes", method not in {"GET", "HEAD"})),
         timeout_seconds=float(entry.get("timeout_seconds", 15.0)),
     )
+    check_operation(operation)
+    return operation
 
 
 def _description(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,7 +57,10 @@ class SearchDocuments:
             wanted["tags"] = {"$in": tags}
         if language := arguments.get("language"):
             wanted["language"] = language
-        found = await self._retriever.retrieve(arguments["query"], scope=principal.scope, filter_=wanted)
+        both = (
+            {"$and": [self._reader.filter, wanted]} if self._reader.filter and wanted else self._reader.filter or wanted
+        )
+        found = await self._retriever.retrieve(arguments["query"], scope=principal.scope, filter_=both)
         return ToolResult(passages=found.passages)
 
 

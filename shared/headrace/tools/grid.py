@@ -35,13 +35,21 @@ def tables_of(chunks: Sequence[Chunk]) -> list[Table]:
             continue
         for labels, rows in _read(chunk.html):
             width = max(map(len, rows), default=0)
-            named = tuple(label or f"column {place}" for place, label in enumerate(labels or [""] * width, 1))
+            named = _distinct([label or f"column {place}" for place, label in enumerate(labels or [""] * width, 1)])
             table = tables.setdefault((named, chunk.section), Table(named, chunk.section))
             table.rows += [Row(dict(zip(named, row, strict=False)), chunk) for row in rows]
     for chunk in chunks:
         if not chunk.html:
             _count_unread(chunk, list(tables.values()))
     return list(tables.values())
+
+
+def _distinct(labels: Sequence[str]) -> tuple[str, ...]:
+    """The labels, of which a later one that is the same has its number behind it."""
+    return tuple(
+        label if (before := labels[:place].count(label)) == 0 else f"{label} ({before + 1})"
+        for place, label in enumerate(labels)
+    )
 
 
 def _count_unread(chunk: Chunk, tables: Sequence[Table]) -> None:

@@ -54,7 +54,7 @@ class HttpTool:
         headers = {name: _text(left.pop(name)) for name in operation.sent_headers if name in left}
         has_body = operation.method not in {"GET", "HEAD", "DELETE"}
         queried = left.keys() if operation.query is None and not has_body else operation.query or frozenset()
-        params = {name: _text(left.pop(name)) for name in list(queried) if name in left}
+        params = [pair for name in list(queried) if name in left for pair in _pairs(name, left.pop(name))]
         body = left.pop(operation.body, None) if operation.body else left or None
         reply = await self._outbound.request(
             operation.method,
@@ -85,6 +85,11 @@ def _segment(value: Any, name: str) -> str:
     if not text or set(text) <= {"."}:
         raise ToolError(f"The argument {name!r} can't be used in an address.")
     return quote(text, safe="")
+
+
+def _pairs(name: str, value: Any) -> list[tuple[str, str]]:
+    """A query's parameter; a list is the same name several times."""
+    return [(name, _text(each)) for each in (value if isinstance(value, list) else [value])]
 
 
 def _text(value: Any) -> str:

@@ -14,19 +14,22 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from headrace.errors import ToolError, UnavailableError
+from headrace.constrained.checking import check_constraint
+from headrace.errors import InvalidInputError, ToolError, UnavailableError
 from headrace.protocols import Tool
-from headrace.types import Principal, ToolResult, ToolSpec
+from headrace.types import JsonSchema, Principal, ToolResult, ToolSpec
 
 if TYPE_CHECKING:
     from mcp import Client
 
 TIMEOUT_SECONDS = 30.0
-LISTING_SECONDS = 10.0
+LISTING_SECONDS = 5.0
 # The list of a server's tools is asked for again after so long; after a failure, sooner.
 LISTED_SECONDS = 300.0
-FAILED_SECONDS = 20.0
+FAILED_SECONDS = 60.0
 MOST_TOOLS = 200
+MOST_DESCRIPTION_CHARACTERS = 4_000
+MOST_CHARACTERS = 1_000_000
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +65,7 @@ class McpServer:
         self._until = 0.0
         self._listing = asyncio.Lock()
 
-    async def tools(self) -> Sequence[Tool]:
+    async def tools(self, filter_: Mapping[str, Any]) -> Sequence[Tool]:  # noqa: ARG002 - they have no documents
         async with self._listing:
             if time.monotonic() >= self._until:
                 try:
@@ -80,14 +83,23 @@ class McpServer:
             cursor = None
             while True:
                 page = await client.list_tools(cursor=cursor)
-                found += [self._tool(each) for each in page.tools if not self._only or each.name in self._only]
+                wanted = [each for each in page.tools if not self._only or each.name in self._only]
+                found += [self._tool(each) for each in wanted if self._is_usable(each)]
                 cursor = page.next_cursor
                 if not cursor or len(found) >= MOST_TOOLS:
                     return found[:MOST_TOOLS]
 
+    def _is_usable(self, listed: Any) -> bool:
+        try:
+            check_constraint(JsonSchema(listed.name, listed.input_schema, strict=False))
+        except InvalidInputError as error:
+            logger.warning("The tool %s of the MCP server %s can't be called: %s", listed.name, self._name, error)
+            return False
+        return True
+
     def _tool(self, listed: Any) -> Tool:
         name = re.sub(r"[^A-Za-z0-9_-]", "_", f"{self._name}_{listed.name}")[:64]
-        spec = ToolSpec(name, listed.description or "", listed.input_schema)
+        spec = ToolSpec(name, (listed.description or "")[:MOST_DESCRIPTION_CHARACTERS], listed.input_schema)
         writes = listed.name not in self._reads
         return _McpTool(self, listed.name, spec, writes=writes, timeout_seconds=self._timeout_seconds)
 
@@ -142,4 +154,4 @@ class _McpTool:
         if others:
             texts.append(f"({others} parts that are no text are left out.)")
         head = "The tool says that it failed:\n" if result.is_error else ""
-        return ToolResult(head + "\n".join(texts))
+        return ToolResult((head + "\n".join(texts))[:MOST_CHARACTERS])

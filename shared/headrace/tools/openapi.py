@@ -8,11 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
-from headrace.errors import ConfigurationError
+from headrace.constrained.checking import check_constraint
+from headrace.errors import ConfigurationError, InvalidInputError
 from headrace.tools.http import Operation
-from headrace.types import ToolSpec
+from headrace.types import JsonSchema, ToolSpec
 
 METHODS = ("get", "put", "post", "delete", "patch")
 MOST_DEPTH = 30
@@ -37,17 +38,20 @@ def operations_of(
     host = urlsplit(base).hostname
     if not host:
         raise ConfigurationError("An OpenAPI description in AGENT_TOOLS has no absolute server URL. Give its base_url.")
-    found = {}
+    found: dict[str, Operation] = {}
+    wanted = set(map(_name, only))
     for path, method, operation in _each(described):
-        name = re.sub(r"[^A-Za-z0-9_-]+", "_", operation.get("operationId") or f"{method}_{path}").strip("_")[:64]
-        if only and name not in only:
+        name = _name(operation.get("operationId") or f"{method}_{path}")
+        if wanted and name not in wanted:
             continue
-        parameters = [_resolved(each, described) for each in operation["parameters"]]
+        # An operation's own parameter stands for its path's.
+        given = {(p["name"], p["in"]): p for p in (_resolved(each, described) for each in operation["parameters"])}
+        parameters = list(given.values())
         places = {each["name"]: each["in"] for each in parameters}
         found[name] = Operation(
             ToolSpec(name, _description(operation), _schema(operation, parameters, described)),
             method.upper(),
-            urljoin(base.rstrip("/") + "/", path.lstrip("/")),
+            f"{base.rstrip('/')}/{path.lstrip('/')}",
             frozenset(hosts) or frozenset({host.lower()}),
             headers,
             query=frozenset(name for name, place in places.items() if place == "query"),
@@ -55,7 +59,8 @@ def operations_of(
             body=BODY,
             writes=method != "get" and name not in reads,
         )
-    missing = set(only) - found.keys()
+        check_operation(found[name])
+    missing = wanted - found.keys()
     if missing:
         raise ConfigurationError(
             f"AGENT_TOOLS names operations that the OpenAPI description lacks: {', '.join(sorted(missing))}."
@@ -71,6 +76,20 @@ def _each(described: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, An
                 operation = dict(whole[method])
                 operation["parameters"] = [*whole.get("parameters", ()), *operation.get("parameters", ())]
                 yield path, method, operation
+
+
+def _name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", text).strip("_")[:64]
+
+
+def check_operation(operation: Operation) -> None:
+    """Raise ConfigurationError for a schema that can't be used: each call of the tool would fail."""
+    try:
+        check_constraint(JsonSchema(operation.spec.name, operation.spec.parameters, strict=False))
+    except InvalidInputError as error:
+        raise ConfigurationError(
+            f"AGENT_TOOLS has a tool {operation.spec.name!r} that can't be called. {error}"
+        ) from None
 
 
 def _description(operation: Mapping[str, Any]) -> str:
@@ -129,6 +148,10 @@ def _expanded(schema: Any, described: Mapping[str, Any], depth: int = 0) -> Any:
     # OpenAPI 3.0 has a word of its own for null.
     if schema.get("nullable") and isinstance(made.get("type"), str):
         made["type"] = [made["type"], "null"]
+    for name, limit in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        # So are its limits: a flag there, a number here.
+        if isinstance(made.get(name), bool) and made.pop(name) and limit in made:
+            made[name] = made.pop(limit)
     return made
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from headrace.errors import ToolError
+from headrace.filters import fields_of, matches, parse_filter
 from headrace.protocols import DocumentRegistry, VectorSearch
 from headrace.types import Chunk, ChunkId, Document, DocumentKey, Principal
 
@@ -14,15 +18,20 @@ NAMED = 5
 
 
 class DocumentReader:
-    """Reads from the store what the registry says is current."""
+    """Reads from the store what the registry says is current, and what the filter lets through."""
 
-    def __init__(self, store: VectorSearch, registry: DocumentRegistry) -> None:
+    def __init__(
+        self, store: VectorSearch, registry: DocumentRegistry, filter_: Mapping[str, Any] | None = None
+    ) -> None:
         self._store = store
         self._registry = registry
+        self.filter = filter_ or {}
+        self._wanted = parse_filter(self.filter)
 
     async def documents(self, principal: Principal) -> list[Document]:
         """The documents that the asker may see, by key."""
-        return [each for each in await self._registry.documents(principal.tenant) if principal.may_see(each.groups)]
+        found = await self._registry.documents(principal.tenant)
+        return [each for each in found if principal.may_see(each.groups) and self._lets_through(_cover(each))]
 
     async def find(self, name: str, principal: Principal) -> Document:
         """The searchable document of this name or key, whatever its case. Raises ToolError."""
@@ -48,9 +57,12 @@ class DocumentReader:
             if now is None or now.generation is None or not principal.may_see(now.groups):
                 break
             if now.generation == document.generation and len(found) == document.chunks:
-                return found
+                return [chunk for chunk in found if self._lets_through(chunk)]
             document = now
         raise ToolError("The document has just been changed or deleted. Try once more.")
+
+    def _lets_through(self, chunk: Chunk) -> bool:
+        return not self.filter or matches(self._wanted, fields_of(chunk))
 
     async def _read(self, document: Document) -> list[Chunk]:
         if document.chunks > MOST_PARTS:
@@ -60,6 +72,11 @@ class DocumentReader:
         for start in range(0, len(identities), BATCH):
             found += await self._store.chunks(document.tenant, identities[start : start + BATCH])
         return found
+
+
+def _cover(document: Document) -> Chunk:
+    """What a filter can tell of a document as a whole: it has no page and no section."""
+    return Chunk(document.key, document.generation or 0, 0, "", tags=document.tags, language=document.language)
 
 
 def _short_names(document: Document) -> set[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from headrace.protocols import DocumentRegistry, Tool, VectorSearch
 from headrace.retrieval.retriever import Retriever
@@ -18,7 +19,7 @@ class FixedTools:
     def is_of_documents(self) -> bool:
         return all(tool.is_of_documents for tool in self._tools)
 
-    async def tools(self) -> Sequence[Tool]:
+    async def tools(self, filter_: Mapping[str, Any]) -> Sequence[Tool]:  # noqa: ARG002 - they have no documents
         return self._tools
 
 
@@ -28,21 +29,14 @@ class DocumentTools:
     is_of_documents = True
 
     def __init__(self, retriever: Retriever, store: VectorSearch, registry: DocumentRegistry) -> None:
-        self._parts = retriever, store, registry
-        self._tools: Sequence[Tool] = ()
+        self._retriever = retriever
+        self._store = store
+        self._registry = registry
 
-    async def tools(self) -> Sequence[Tool]:
-        if not self._tools:
-            from headrace.tools.documents import ListDocuments, ReadDocument, SearchDocuments
-            from headrace.tools.reading import DocumentReader
-            from headrace.tools.tables import LookUpRows
+    async def tools(self, filter_: Mapping[str, Any]) -> Sequence[Tool]:
+        from headrace.tools.documents import ListDocuments, ReadDocument, SearchDocuments
+        from headrace.tools.reading import DocumentReader
+        from headrace.tools.tables import LookUpRows
 
-            retriever, store, registry = self._parts
-            reader = DocumentReader(store, registry)
-            self._tools = (
-                SearchDocuments(retriever, reader),
-                ReadDocument(reader),
-                ListDocuments(reader),
-                LookUpRows(reader),
-            )
-        return self._tools
+        reader = DocumentReader(self._store, self._registry, filter_)
+        return SearchDocuments(self._retriever, reader), ReadDocument(reader), ListDocuments(reader), LookUpRows(reader)
