@@ -536,6 +536,18 @@ async def test_a_result_of_nothing_says_so(open_url: Any, script: Script) -> Non
     assert results(script) == ["(Nothing was found.)"]
 
 
+async def test_without_a_language_model_it_is_said_what_an_agent_takes(
+    chat_app: Callable[..., Any], stack: AsyncExitStack
+) -> None:
+    url = await stack.enter_async_context(served(chat_app()))
+    async with (
+        aiohttp.ClientSession(url) as session,
+        session.post("/chat", json={"question": Q, "mode": "agent"}) as response,
+    ):
+        assert response.status == 404
+        assert "CHAT_MODEL" in (await response.json())["error"]["message"]
+
+
 async def test_one_permission_is_for_one_call(open_url: Any, script: Script) -> None:
     pay = ScriptedTool("pay", says("paid"), writes=True)
     url = await open_url(pay)

@@ -80,8 +80,9 @@ class AnswerDependencies:
         if name in {None, DEFAULT_MODEL, self.answerer.name}:
             return self
         if name not in self.other_answerers:
+            needs = " An agent takes a language model: configure one (CHAT_MODEL)." if name == AGENT_MODEL else ""
             raise UnknownModelError(
-                f"There is no model {name!r}; there is {', '.join(self.models)}. GET /v1/models lists them.",
+                f"There is no model {name!r}; there is {', '.join(self.models)}. GET /v1/models lists them.{needs}",
                 param="model",
             )
         # The judge is there to spare the default answerer's work.
