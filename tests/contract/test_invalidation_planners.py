@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -66,7 +67,9 @@ async def test_the_doomed_are_those_whose_bar_a_chunk_reaches(
         for _ in range(40):
             partition = generator.choice(partitions)
             question = " ".join(generator.choices(WORDS, k=3)) + f" {generator.random():.6f}"
-            provenance = Provenance(near(question, generator), generator.uniform(0.2, 0.9), {})
+            # An agent's answer depends on each new chunk.
+            bar = -1e6 if generator.random() < 0.1 else generator.uniform(0.2, 0.9)
+            provenance = Provenance(near(question, generator), bar, {})
             key = CacheKey(partition, question)
             await cache.remember(key, answer(provenance))
             asked[partition.name, key.id] = (partition, question, provenance)
@@ -92,7 +95,7 @@ async def test_the_doomed_are_those_whose_bar_a_chunk_reaches(
             partition, question, provenance = asked[place]
             margin = max(
                 (score(question, provenance, chunk, weight) for chunk in chunks if may_find(partition, chunk.chunk)),
-                default=-1.0,
+                default=-math.inf,
             ) - provenance.admission_score  # fmt: skip
             if margin >= 0:
                 assert place in said, "a new chunk would be retrieved for it"
