@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
+
 from fastapi import FastAPI
 from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -19,9 +22,8 @@ def add_mcp_routes(app: FastAPI) -> None:
 
 
 class _McpResponse(Response):
-    """What the MCP server answers. It is loaded here, so that no cold start pays for it."""
+    """What the MCP server answers. It is loaded here, beside the loop, so that neither a cold start nor another's stream waits."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        from functions.chat.mcp_server import serve
-
-        await serve(scope, receive, send)
+        server = await asyncio.to_thread(importlib.import_module, "functions.chat.mcp_server")
+        await server.serve(scope, receive, send)

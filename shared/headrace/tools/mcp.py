@@ -6,6 +6,7 @@ Reference: https://modelcontextprotocol.io/specification
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import logging
 import re
@@ -106,6 +107,8 @@ class McpServer:
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Client]:
         """A client, connected. Raises what the client raises."""
+        # It takes a second to load, which the loop has not.
+        await asyncio.to_thread(importlib.import_module, "mcp.client.streamable_http")
         import httpx2
         from mcp import Client
         from mcp.client.streamable_http import streamable_http_client
