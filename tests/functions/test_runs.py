@@ -21,6 +21,7 @@ from headrace.redis_state.conversations import RedisConversations
 from headrace.redis_state.layout import run_keys, use_key
 from headrace.redis_state.limits import RedisRateLimiter
 from headrace.redis_state.run_log import RedisRunLog
+from headrace.runs.run import Run
 from headrace.runs.runs import Runs
 from headrace.types import (
     AnswerEvent,
@@ -400,17 +401,19 @@ async def test_many_open_runs_are_little_work(tenant: str, redis: Redis) -> None
 
         return events
 
-    async def read(name: int) -> str:
+    async def read(name: int) -> tuple[Run, str]:
         run = runs.begin(asker, make(name), observe=lambda _: None, deadline_seconds=30)
         text = "".join([e.text async for _, e in run.events() if isinstance(e, TokenEvent)])
+        return run, text
+
+    heard = await asyncio.gather(*(read(name) for name in range(500)))
+    assert [text for _, text in heard] == ["".join(f"{name}.{number} " for number in range(5)) for name in range(500)]
+    # One after the other: five hundred connections opened at once would measure the machine.
+    for run, _ in heard:
         await run.settled()
         assert await RedisRunLog(redis).read(run.name, 5) == [
             encode_event(DoneEvent(AnswerMode.GENERATED, FinishReason.STOP))
         ]
-        return text
-
-    heard = await asyncio.gather(*(read(name) for name in range(500)))
-    assert heard == ["".join(f"{name}.{number} " for number in range(5)) for name in range(500)]
 
 
 async def test_who_has_no_place_left_can_stop_and_resume_all_the_same(
