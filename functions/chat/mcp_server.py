@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import aclosing
 from typing import Any
 
 import mcp_types as types
@@ -19,16 +18,14 @@ from starlette.types import Receive, Scope, Send
 
 from functions.chat.dependencies import ChatDependencies, deadline_of, dependencies_of, visit_of
 from functions.chat.faults import fault_of
-from functions.chat.responses import unless_abandoned
+from functions.chat.responses import unless_abandoned, whole_events
 from functions.chat.wire.bodies import filter_of
 from functions.chat.wire.schemas import answer_payload, passage_payload
-from headrace.answering.answer import answer
 from headrace.constrained.checking import check_text
 from headrace.constrained.reasons import ConstraintError
 from headrace.errors import InvalidInputError, ToolError
 from headrace.protocols import Tool
-from headrace.single_flight.splice import without_false_starts
-from headrace.types import AnswerEvent, JsonSchema, Question
+from headrace.types import JsonSchema, Question
 
 ASK = types.Tool(
     name="ask",
@@ -78,7 +75,7 @@ async def call_tool(context: ServerRequestContext[Any], params: types.CallToolRe
     try:
         if params.name == ASK.name:
             _check(arguments, ASK.input_schema)
-            return await unless_abandoned(request, _ask(request, deps, arguments))
+            return await _ask(request, deps, arguments)
         tool = next((each for each in await _tools(deps) if each.spec.name == params.name), None)
         if tool is None:
             raise InvalidInputError(f"There is no tool {params.name!r}.")
@@ -94,18 +91,10 @@ SERVER: Server[Any] = Server("headrace", instructions=INSTRUCTIONS, on_list_tool
 
 
 async def _ask(request: Request, deps: ChatDependencies, arguments: dict[str, Any]) -> types.CallToolResult:
-    visit = visit_of(request)
-    visit.begin_search(deps.load)
-    answering = deps.answering.using(arguments.get("model"))
-    question = Question(arguments["question"], visit.principal, history=(), filter=filter_of(arguments.get("filter")))
-    events: list[AnswerEvent] = []
-    async with asyncio.timeout(await deadline_of(request)), aclosing(answer(question, answering)) as made:
-        async for event in made:
-            visit.observe(event)
-            events.append(event)
-    if deps.report is not None:
-        deps.report(visit.metrics)
-    whole = answer_payload(without_false_starts(events))
+    asker, answering = visit_of(request).principal, deps.answering.using(arguments.get("model"))
+    question = Question(arguments["question"], asker, history=(), filter=filter_of(arguments.get("filter")))
+    deadline_seconds = await deadline_of(request)
+    whole = answer_payload(await whole_events(question, answering, request, deps, deadline_seconds=deadline_seconds))
     return _said(whole["answer"], structured=whole)
 
 

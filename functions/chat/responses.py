@@ -71,7 +71,20 @@ async def whole_answer(
     *,
     deadline_seconds: float,
 ) -> JSONResponse:
-    """The whole answer, in the form that `writer` gives it.
+    """The whole answer, in the form that `writer` gives it. Raises what `whole_events` raises."""
+    events = await whole_events(question, answering, request, deps, deadline_seconds=deadline_seconds)
+    return JSONResponse(writer.whole(events), headers=verdict_header(events[0]))
+
+
+async def whole_events(
+    question: Question,
+    answering: AnswerDependencies,
+    request: Request,
+    deps: ChatDependencies,
+    *,
+    deadline_seconds: float,
+) -> list[AnswerEvent]:
+    """A whole answer's events, without what its readers were told to forget.
 
     Raises HeadraceError, TimeoutError at the deadline, AbandonedError when the client left.
     """
@@ -89,8 +102,7 @@ async def whole_answer(
     events = await unless_abandoned(request, make())
     if deps.report is not None:
         deps.report(visit.metrics)
-    events = without_false_starts(events)
-    return JSONResponse(writer.whole(events), headers=verdict_header(events[0]))
+    return without_false_starts(events)
 
 
 async def streamed_answer(

@@ -76,8 +76,7 @@ class Agent:
         await self._model.check()
 
     def sharing_key(self, question: Question) -> str | None:
-        asked = question.tools
-        if question.history or asked.client_tools or asked.allowed or asked.turns:
+        if question.history or question.tools.is_used or question.tools.allowed:
             return None
         if question.filter:
             # Which new chunks matter is told by the filter alone, and tools name documents, too.

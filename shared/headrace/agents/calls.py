@@ -13,7 +13,7 @@ from headrace.constrained.checking import check_text
 from headrace.constrained.reasons import ConstraintError
 from headrace.errors import InvalidInputError, ToolError, UnavailableError
 from headrace.protocols import Tool
-from headrace.types import JsonSchema, Principal, StepState, ToolCall, ToolResult
+from headrace.types import Principal, StepState, ToolCall, ToolResult
 
 # What a model reads of a call that came to nothing. None of it is a stranger's text.
 UNKNOWN = "There is no tool of this name."
@@ -108,9 +108,8 @@ class Caller:
 
 def read_arguments(call: ToolCall, tool: Tool) -> dict[str, object]:
     """The call's arguments, which satisfy the tool's schema. Raises ConstraintError."""
-    text = call.arguments.strip() or "{}"
-    check_text(text, JsonSchema(call.name, tool.spec.parameters, strict=False))
-    arguments = json.loads(text)
+    check_text(call.arguments, tool.spec.arguments)
+    arguments = json.loads(call.arguments)
     if not isinstance(arguments, dict):
         raise ConstraintError("They must be a JSON object.")
     return arguments
@@ -119,6 +118,6 @@ def read_arguments(call: ToolCall, tool: Tool) -> dict[str, object]:
 def call_key(call: ToolCall) -> tuple[str, str]:
     """What makes two calls the same: the tool, and the arguments whatever their order and spaces."""
     try:
-        return call.name, json.dumps(json.loads(call.arguments or "{}"), sort_keys=True)
+        return call.name, json.dumps(json.loads(call.arguments), sort_keys=True)
     except (ValueError, RecursionError):
         return call.name, call.arguments

@@ -12,6 +12,7 @@ from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, Field
 
 from headrace import wiring
+from headrace.protocols import DocumentRegistry, VectorSearch
 from headrace.retrieval.retriever import Retriever
 from headrace.settings import Settings
 from headrace.types import Passage, Scope
@@ -47,16 +48,20 @@ async def open_langchain_retriever(
     settings: Settings, *, scope: Scope, filter_: dict[str, Any] | None = None
 ) -> AsyncIterator[HeadraceRetriever]:
     """A retriever on the parts that the settings name; closes their connections at the end."""
+    async with open_parts(settings) as (retriever, _, _):
+        yield HeadraceRetriever(retriever=retriever, scope=scope, filter=filter_ or {})
+
+
+@asynccontextmanager
+async def open_parts(settings: Settings) -> AsyncIterator[tuple[Retriever, VectorSearch, DocumentRegistry]]:
+    """The retriever that the settings name, with the store and the registry that it stands on."""
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(wiring.open_redis(settings))
-        retriever = wiring.retriever_on(
-            settings,
-            await stack.enter_async_context(wiring.open_embedder(settings)),
-            await stack.enter_async_context(wiring.open_store(settings)),
-            wiring.registry_on(redis),
-            await stack.enter_async_context(wiring.open_reranker(settings)),
-        )
-        yield HeadraceRetriever(retriever=retriever, scope=scope, filter=filter_ or {})
+        embedder = await stack.enter_async_context(wiring.open_embedder(settings))
+        store = await stack.enter_async_context(wiring.open_store(settings))
+        reranker = await stack.enter_async_context(wiring.open_reranker(settings))
+        registry = wiring.registry_on(redis)
+        yield wiring.retriever_on(settings, embedder, store, registry, reranker), store, registry
 
 
 def _document(passage: Passage) -> Document:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
@@ -15,9 +15,10 @@ from headrace import wiring
 from headrace.constrained.checking import check_text
 from headrace.constrained.reasons import ConstraintError
 from headrace.errors import InvalidInputError, ToolError
+from headrace.langchain.retriever import open_parts
 from headrace.protocols import Tool
 from headrace.settings import Settings
-from headrace.types import JsonSchema, Passage, Principal
+from headrace.types import Passage, Principal
 
 
 class HeadraceTool(BaseTool):
@@ -45,7 +46,7 @@ class HeadraceTool(BaseTool):
         self, *, run_manager: AsyncCallbackManagerForToolRun | None = None, **arguments: Any
     ) -> tuple[str, list[dict[str, Any]]]:
         try:
-            check_text(json.dumps(arguments), JsonSchema(self.name, self.tool.spec.parameters, strict=False))
+            check_text(json.dumps(arguments), self.tool.spec.arguments)
             result = await self.tool.call(arguments, self.principal)
         except (ToolError, InvalidInputError, ConstraintError) as error:
             raise ToolException(str(error)) from error
@@ -59,17 +60,7 @@ class HeadraceTool(BaseTool):
 @asynccontextmanager
 async def open_langchain_tools(settings: Settings, *, principal: Principal) -> AsyncIterator[Sequence[HeadraceTool]]:
     """The documents' tools on the parts that the settings name; closes their connections at the end."""
-    async with AsyncExitStack() as stack:
-        redis = await stack.enter_async_context(wiring.open_redis(settings))
-        store = await stack.enter_async_context(wiring.open_store(settings))
-        registry = wiring.registry_on(redis)
-        retriever = wiring.retriever_on(
-            settings,
-            await stack.enter_async_context(wiring.open_embedder(settings)),
-            store,
-            registry,
-            await stack.enter_async_context(wiring.open_reranker(settings)),
-        )
+    async with open_parts(settings) as (retriever, store, registry):
         tools = await wiring.document_tools_on(retriever, store, registry).tools({})
         yield [HeadraceTool.of(tool, principal) for tool in tools]
 

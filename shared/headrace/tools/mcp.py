@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.constrained.checking import check_constraint
 from headrace.errors import InvalidInputError, ToolError, UnavailableError
 from headrace.protocols import Tool
-from headrace.types import JsonSchema, Principal, ToolResult, ToolSpec
+from headrace.types import Principal, ToolResult, ToolSpec
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -85,16 +85,16 @@ class McpServer:
             while True:
                 page = await client.list_tools(cursor=cursor)
                 wanted = [each for each in page.tools if not self._only or each.name in self._only]
-                found += [self._tool(each) for each in wanted if self._is_usable(each)]
+                found += [tool for tool in map(self._tool, wanted) if self._is_usable(tool.spec)]
                 cursor = page.next_cursor
                 if not cursor or len(found) >= MOST_TOOLS:
                     return found[:MOST_TOOLS]
 
-    def _is_usable(self, listed: Any) -> bool:
+    def _is_usable(self, spec: ToolSpec) -> bool:
         try:
-            check_constraint(JsonSchema(listed.name, listed.input_schema, strict=False))
+            check_constraint(spec.arguments)
         except InvalidInputError as error:
-            logger.warning("The tool %s of the MCP server %s can't be called: %s", listed.name, self._name, error)
+            logger.warning("The tool %s of the MCP server %s can't be called: %s", spec.name, self._name, error)
             return False
         return True
 

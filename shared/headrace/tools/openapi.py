@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from headrace.constrained.checking import check_constraint
 from headrace.errors import ConfigurationError, InvalidInputError
 from headrace.tools.http import Operation
-from headrace.types import JsonSchema, ToolSpec
+from headrace.types import ToolSpec
 
 METHODS = ("get", "put", "post", "delete", "patch")
 MOST_DEPTH = 30
@@ -85,7 +85,7 @@ def _name(text: str) -> str:
 def check_operation(operation: Operation) -> None:
     """Raise ConfigurationError for a schema that can't be used: each call of the tool would fail."""
     try:
-        check_constraint(JsonSchema(operation.spec.name, operation.spec.parameters, strict=False))
+        check_constraint(operation.spec.arguments)
     except InvalidInputError as error:
         raise ConfigurationError(
             f"AGENT_TOOLS has a tool {operation.spec.name!r} that can't be called. {error}"

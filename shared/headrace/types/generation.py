@@ -42,6 +42,11 @@ class ToolSpec:
     parameters: Mapping[str, Any]
     strict: bool | None = None
 
+    @property
+    def arguments(self) -> JsonSchema:
+        """What the arguments of a call have to satisfy."""
+        return JsonSchema(self.name, self.parameters, strict=False)
+
 
 class ToolUse(StrEnum):
     """Whether a model may call tools."""
