@@ -23,7 +23,7 @@ FLOORS = {
 }  # fmt: skip
 # Who imports a vendor: modules, or whole packages (`name.`).
 VENDORS = {
-    "aiohttp": ("headrace.clients.http", "headrace.clients.outbound"),
+    "aiohttp": ("headrace.clients.http", "headrace.clients.openai_http", "headrace.clients.outbound"),
     "boto3": ("headrace.buckets.", "headrace.queues.sqs", "headrace.sockets.api_gateway"),
     "botocore": ("headrace.buckets.", "headrace.queues.sqs", "headrace.sockets.api_gateway"),
     "guidance": ("headrace.constrained.guidance",),
@@ -34,8 +34,8 @@ VENDORS = {
     "mangum": ("functions.chat.main",),
     "mcp": ("functions.chat.mcp_server", "headrace.tools.mcp"),
     "msgspec": ("headrace.types.events", "headrace.answering.", "headrace.single_flight."),
-    "openai": ("headrace.clients.openai", "headrace.models.openai", "headrace.models.openai_wire"),
-    "orjson": ("headrace.clients.http",),
+    "openai": ("headrace.clients.openai_sdk",),
+    "orjson": ("functions.chat.wire.sse", "headrace.clients.http", "headrace.clients.openai_http"),
     "pydantic": (
         "functions.chat.wire.bodies",
         "functions.chat.wire.openai_bodies",

@@ -127,11 +127,13 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut:
 @asynccontextmanager
 async def silent() -> AsyncIterator[str]:
     """The URL of a server that takes every command and answers none."""
+    writers: list[asyncio.StreamWriter] = []
 
-    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
+    def listen(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
 
     listener = await asyncio.start_server(listen, "127.0.0.1", 0)
     async with listener:
         yield f"redis://127.0.0.1:{listener.sockets[0].getsockname()[1]}/0"
+        for writer in writers:
+            writer.close()

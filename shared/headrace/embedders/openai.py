@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from headrace.clients.dialects import AUTO, dialect_of
-from headrace.clients.openai import LazyOpenAI, open_openai, openai_faults
+from headrace.clients.openai import open_openai
+from headrace.clients.openai_api import OpenAI, openai_faults
 from headrace.concurrency.gather import gather_all
 from headrace.errors import EmbedderUnavailableError, RefusedError
 
@@ -24,7 +25,7 @@ class OpenAIEmbedder:
     relevance_floor = 0.2
     max_tokens = MAX_TOKENS
 
-    def __init__(self, openai: LazyOpenAI, *, model: str, batch: int) -> None:
+    def __init__(self, openai: OpenAI, *, model: str, batch: int) -> None:
         self._openai = openai
         self._batch = batch
         self.model = model
@@ -58,12 +59,11 @@ class OpenAIEmbedder:
 
     async def _ask(self, batch: Sequence[str]) -> list[Sequence[float]]:
         what = f"The embedding model {self.model!r}"
-        client = await self._openai.client()
         with openai_faults(what, EmbedderUnavailableError):
-            answer = await client.embeddings.create(model=self.model, input=list(batch))
-        if len(answer.data) != len(batch):
-            raise EmbedderUnavailableError(f"{what} returned {len(answer.data)} vectors for {len(batch)} texts.")
-        vectors = [_unit(item.embedding) for item in sorted(answer.data, key=lambda item: item.index)]
+            found = await self._openai.embed(self.model, batch)
+        if len(found) != len(batch):
+            raise EmbedderUnavailableError(f"{what} returned {len(found)} vectors for {len(batch)} texts.")
+        vectors = [_unit(vector) for vector in found]
         if not all(vectors) or len({len(vector) for vector in vectors}) > 1:
             raise EmbedderUnavailableError(f"{what} returned vectors of no length, or of several.")
         return vectors

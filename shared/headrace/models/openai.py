@@ -10,10 +10,11 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from headrace.clients.dialects import AUTO, Dialect, dialect_of
-from headrace.clients.openai import RETRIES, LazyOpenAI, open_openai, openai_faults
+from headrace.clients.openai import RETRIES, open_openai
+from headrace.clients.openai_api import ChatStream, OpenAI, StatusError, openai_faults
 from headrace.constrained.reasons import ConstraintError
 from headrace.errors import (
     ConfigurationError,
@@ -25,11 +26,11 @@ from headrace.errors import (
 from headrace.models.constraints import REPAIR, Form, form_of, read_text
 from headrace.models.openai_wire import (
     REFUSALS,
+    Piece,
     Request,
-    call_delta,
     fields_of,
     names_field,
-    says_something,
+    read_piece,
     tools_form,
 )
 from headrace.types import (
@@ -45,10 +46,6 @@ from headrace.types import (
     Usage,
 )
 
-if TYPE_CHECKING:
-    from openai import APIStatusError, AsyncOpenAI, AsyncStream
-    from openai.types.chat import ChatCompletionChunk
-
 # Of a model that thinks before it writes, nothing may come for a while.
 IDLE_TIMEOUT_SECONDS = 60.0
 # What is of the wrong form is asked for once more, with the reason.
@@ -62,7 +59,7 @@ class OpenAIModel:
     """A ChatModel on `/chat/completions`, streaming."""
 
     def __init__(
-        self, openai: LazyOpenAI, *, model: str, dialect: Dialect, idle_timeout_seconds: float = IDLE_TIMEOUT_SECONDS
+        self, openai: OpenAI, *, model: str, dialect: Dialect, idle_timeout_seconds: float = IDLE_TIMEOUT_SECONDS
     ) -> None:
         self._openai = openai
         self._idle_timeout_seconds = idle_timeout_seconds
@@ -75,14 +72,11 @@ class OpenAIModel:
 
     async def check(self) -> None:
         """Raises HeadraceError, too, when the server lists its models and this one is none of them."""
-        from openai import APIStatusError
-
-        client = await self._openai.client()
         with openai_faults(self._what, ModelUnavailableError):
             try:
-                known = {model.id async for model in client.models.list()}
-            except APIStatusError as error:
-                if error.status_code in {400, 404, 405, 501}:
+                known = await self._openai.models()
+            except StatusError as error:
+                if error.status in {400, 404, 405, 501}:
                     # A server need not list its models: what it has, it says when it is asked.
                     return
                 raise
@@ -175,23 +169,18 @@ class OpenAIModel:
         request = Request(fields_of(messages, form), options, max_tokens, form.extra)
         has_tools = "tools" in request.fields
         reason, usage, written = "", Usage(), 0
-        client = await self._openai.client()
         with openai_faults(self._what, ModelUnavailableError):
-            upstream = await self._open_in_time(client, request)
+            upstream = await self._open_in_time(request)
             # A plain break out of the stream would leave the upstream running, and billed.
-            async with aclosing(cast("Any", upstream)), aclosing(self._unless_idle(upstream)) as chunks:
-                async for chunk in chunks:
-                    for choice in chunk.choices[:1]:
-                        calls = tuple(map(call_delta, choice.delta.tool_calls or ()))
-                        text = choice.delta.content or ""
-                        written += len(text) + len(calls)
-                        if calls and not has_tools:
-                            raise ModelProtocolError(f"{self._what} called a tool, but was given none.")
-                        if text or calls:
-                            yield ModelChunk(text, calls)
-                        reason = choice.finish_reason or reason
-                    if chunk.usage:
-                        usage = Usage(chunk.usage.prompt_tokens, chunk.usage.completion_tokens)
+            async with aclosing(upstream), aclosing(self._unless_idle(upstream)) as pieces:
+                async for piece in pieces:
+                    written += len(piece.text) + len(piece.calls)
+                    if piece.calls and not has_tools:
+                        raise ModelProtocolError(f"{self._what} called a tool, but was given none.")
+                    if piece.text or piece.calls:
+                        yield ModelChunk(piece.text, piece.calls)
+                    reason = piece.finish_reason or reason
+                    usage = piece.usage or usage
         if not reason:
             # Every known client takes such a stream for a complete answer; it is a broken one.
             raise ModelUnavailableError(f"{self._what} broke off its answer. Try again in a moment.")
@@ -204,10 +193,8 @@ class OpenAIModel:
     def _what(self) -> str:
         return f"The language model {self.name!r}"
 
-    async def _unless_idle(
-        self, upstream: AsyncStream[ChatCompletionChunk]
-    ) -> AsyncGenerator[ChatCompletionChunk, None]:
-        """The chunks that say something. Raises ModelUnavailableError when none has come for a while.
+    async def _unless_idle(self, upstream: ChatStream) -> AsyncGenerator[Piece, None]:
+        """The pieces that say something. Raises ModelUnavailableError when none has come for a while.
 
         Neither comments nor empty chunks, which servers send to keep a connection open, count as coming.
         """
@@ -215,13 +202,13 @@ class OpenAIModel:
         while True:
             try:
                 async with asyncio.timeout(self._idle_timeout_seconds):
-                    while not says_something(chunk := await anext(chunks)):
+                    while not (piece := read_piece(await anext(chunks))).is_alive:
                         pass
             except StopAsyncIteration:
                 return
             except TimeoutError:
                 raise self._idle() from None
-            yield chunk
+            yield piece
 
     def _finish_reason(self, reason: str, *, has_tools: bool) -> FinishReason:
         allowed = {FinishReason.STOP, FinishReason.LENGTH, FinishReason.CONTENT_FILTER}
@@ -231,11 +218,11 @@ class OpenAIModel:
             raise ModelProtocolError(f"{self._what} ended with the finish reason {reason!r}, which nobody asked for.")
         return FinishReason(reason)
 
-    async def _open_in_time(self, client: AsyncOpenAI, request: Request) -> AsyncStream[ChatCompletionChunk]:
+    async def _open_in_time(self, request: Request) -> ChatStream:
         """The stream, once its head has come. Raises what a model that says nothing raises, and RefusedError."""
         try:
             async with asyncio.timeout(self._idle_timeout_seconds):
-                return await self._open(client, request)
+                return await self._open(request)
         except TimeoutError:
             raise self._idle() from None
 
@@ -244,17 +231,15 @@ class OpenAIModel:
             f"{self._what} has written nothing for {self._idle_timeout_seconds:g} seconds. Try again in a moment."
         )
 
-    async def _open(self, client: AsyncOpenAI, request: Request) -> AsyncStream[ChatCompletionChunk]:
-        from openai import APIStatusError
-
+    async def _open(self, request: Request) -> ChatStream:
         tried: set[tuple[str, frozenset[str]]] = set()
         while True:
             sent = self._form
             tried.add(sent)
             try:
-                upstream = await self._create(client, request)
-            except APIStatusError as error:
-                if error.status_code not in REFUSALS:
+                upstream = await self._openai.chat(self._body(request))
+            except StatusError as error:
+                if error.status not in REFUSALS:
                     raise
                 # Another call may have learned it meanwhile.
                 if sent == self._form:
@@ -263,7 +248,7 @@ class OpenAIModel:
                     # What the server says of it is for its owner.
                     logger.warning("%s refused a request: %s", self._what, error)
                     raise RefusedError(
-                        f"{self._what} refused the request (status {error.status_code}). Ask for less, or otherwise; its log "
+                        f"{self._what} refused the request (status {error.status}). Ask for less, or otherwise; its log "
                         "here has the reason."
                     ) from error
             else:
@@ -275,7 +260,7 @@ class OpenAIModel:
         """How requests are worded now, by what this server has refused."""
         return self._limit_field, frozenset(self._refused)
 
-    def _learn(self, refusal: APIStatusError, request: Request) -> None:
+    def _learn(self, refusal: StatusError, request: Request) -> None:
         """What the refusal names is sent under another name, or left out, from now on.
 
         Raises UnsupportedParameterError when it names what the caller asked for.
@@ -292,18 +277,11 @@ class OpenAIModel:
         # The prompt of a constrained call says what is asked for, too, and what comes is checked.
         self._refused |= {name for name in request.droppable if names_field(refusal, name)}
 
-    async def _create(self, client: AsyncOpenAI, request: Request) -> AsyncStream[ChatCompletionChunk]:
+    def _body(self, request: Request) -> dict[str, Any]:
+        """What is sent."""
         dropped = self._refused & request.droppable
         sent = {name: value for name, value in request.all_fields().items() if name not in dropped}
-        return cast(
-            "AsyncStream[ChatCompletionChunk]",
-            await client.chat.completions.create(
-                model=self.name,
-                stream=True,
-                extra_body={self._limit_field: request.max_tokens, **request.extra},
-                **sent,
-            ),
-        )
+        return {"model": self.name, **sent, self._limit_field: request.max_tokens, **request.extra}
 
 
 @asynccontextmanager

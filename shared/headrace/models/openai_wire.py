@@ -8,15 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from headrace.clients.openai_api import BrokenAnswerError, StatusError
 from headrace.models.constraints import Form
-from headrace.types import Message, ModelOptions, NamedTool, ToolCallDelta, ToolChoice, ToolSpec, ToolUse
-
-if TYPE_CHECKING:
-    from openai import APIStatusError
-    from openai.types.chat import ChatCompletionChunk
-    from openai.types.chat.chat_completion_chunk import ChoiceDeltaToolCall
+from headrace.types import Message, ModelOptions, NamedTool, ToolCallDelta, ToolChoice, ToolSpec, ToolUse, Usage
 
 # The statuses with which a server refuses a request for what is in it.
 REFUSALS = frozenset({400, 422})
@@ -42,14 +38,41 @@ class Request:
         return frozenset({"response_format", "stream_options", "tool_choice", *preferred} & self.all_fields().keys())
 
 
-def says_something(chunk: ChatCompletionChunk) -> bool:
-    """Whether the chunk has more in it than what keeps a connection open. A model that thinks says something."""
-    if chunk.usage:
-        return True
-    return any(
-        choice.delta.content or choice.finish_reason or any(value for name, value in choice.delta if name != "role")
-        for choice in chunk.choices
-    )
+@dataclass(slots=True)
+class Piece:
+    """What one chunk of a stream says. `is_alive` is whether there is more in it than what keeps a connection open.
+
+    A model that thinks says something.
+    """
+
+    text: str = ""
+    calls: tuple[ToolCallDelta, ...] = ()
+    finish_reason: str = ""
+    usage: Usage | None = None
+    is_alive: bool = False
+
+
+def read_piece(chunk: Mapping[str, Any]) -> Piece:
+    """A chunk's first choice, and the usage. Raises BrokenAnswerError for what is none."""
+    piece = Piece()
+    try:
+        for choice in (chunk.get("choices") or ())[:1]:
+            delta = choice.get("delta") or {}
+            piece.text = delta.get("content") or ""
+            piece.finish_reason = choice.get("finish_reason") or ""
+            piece.is_alive = bool(
+                piece.text or piece.finish_reason or any(value for name, value in delta.items() if name != "role")
+            )
+            if calls := delta.get("tool_calls"):
+                piece.calls = tuple(map(_call_delta, calls))
+        if usage := chunk.get("usage"):
+            piece.usage = Usage(int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0))
+            piece.is_alive = True
+    except (AttributeError, TypeError, ValueError) as error:
+        raise BrokenAnswerError(f"A chunk is none of a completion: {error}") from error
+    if not isinstance(piece.text, str):
+        raise BrokenAnswerError("A chunk's content is no text.")
+    return piece
 
 
 def fields_of(messages: Sequence[Message], form: Form) -> dict[str, Any]:
@@ -88,17 +111,17 @@ def _message(message: Message) -> dict[str, Any]:
     return fields
 
 
-def names_field(refusal: APIStatusError, field: str) -> bool:
+def names_field(refusal: StatusError, field: str) -> bool:
     """Whether the refusal is one of this field: by its own word, or by a sentence that says so."""
-    if getattr(refusal, "param", None) == field:
+    if refusal.param == field:
         return True
     name = rf"\b{re.escape(field)}\b"
     return re.search(rf"{_REFUSES}[^.;]*{name}|{name}[^.;]*{_REFUSES}", str(refusal), re.IGNORECASE) is not None
 
 
-def call_delta(call: ChoiceDeltaToolCall) -> ToolCallDelta:
+def _call_delta(call: Mapping[str, Any]) -> ToolCallDelta:
     """A piece of a call of a tool."""
-    function = call.function
+    function = call.get("function") or {}
     return ToolCallDelta(
-        call.index, call.id or "", (function and function.name) or "", (function and function.arguments) or ""
+        int(call.get("index") or 0), call.get("id") or "", function.get("name") or "", function.get("arguments") or ""
     )

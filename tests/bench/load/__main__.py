@@ -1,4 +1,4 @@
-"""A quick look: python -m tests.bench.load [rate] [seconds] [names…]"""
+"""A quick look: python -m tests.bench.load [rate] [seconds] [names…]."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ async def main() -> None:
             "v1": lambda: around.headrace_server("headrace /v1", door=V1),
             "chat": lambda: around.headrace_server("headrace /chat", door=CHAT),
         }
-        servers = [
-            await asyncio.to_thread(stack.enter_context, known[name]()) for name in names if name in known
-        ]
+        servers = [await asyncio.to_thread(stack.enter_context, known[name]()) for name in names if name in known]
         for server in servers:
             await measure(server, 2, 1.0, show=False)
         for _ in range(3):

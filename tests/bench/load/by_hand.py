@@ -1,6 +1,6 @@
 """The bound: a grounded chat by hand, on aiohttp and orjson, without anything that it could do without.
 
-    python -m tests.bench.load.by_hand PORT    (MODEL_URL; QDRANT_URL and COLLECTION, or no search)
+python -m tests.bench.load.by_hand PORT    (MODEL_URL; QDRANT_URL and COLLECTION, or no search)
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ async def ask(url: str, door: Door, question: str, tally: Tally) -> None:
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             transport, connection = await asyncio.get_running_loop().create_connection(
-                lambda: _Connection(door), parts.hostname, parts.port
+                lambda: _Connection(door), parts.hostname or "", parts.port or 80
             )
             transport.write(request)
             await connection.over

@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 MODEL_URL = os.environ["MODEL_URL"]
 app = FastAPI()
-model = ChatOpenAI(model="m", base_url=MODEL_URL, api_key="k", streaming=True)  # type: ignore[arg-type]
+model = ChatOpenAI(model="m", base_url=MODEL_URL, api_key="k", streaming=True)
 
 
 def _context() -> Any:
@@ -31,14 +31,17 @@ def _context() -> Any:
 
     # langchain-qdrant's retriever asks synchronously, in a thread; this is what one writes to have it asynchronous.
     store = AsyncQdrantClient(url=os.environ["QDRANT_URL"], check_compatibility=False)
-    embeddings = OpenAIEmbeddings(model="e", base_url=MODEL_URL, api_key="k", check_embedding_ctx_length=False)  # type: ignore[arg-type]
+    embeddings = OpenAIEmbeddings(model="e", base_url=MODEL_URL, api_key="k", check_embedding_ctx_length=False)
 
     async def found(question: str) -> list[Document]:
         vector = await embeddings.aembed_query(question)
         answer = await store.query_points(os.environ["COLLECTION"], query=vector, using="dense", limit=6)
         return [Document(page_content=point.payload["text"]) for point in answer.points if point.payload]
 
-    return RunnableLambda(found) | RunnableLambda(lambda docs: "\n\n".join(doc.page_content for doc in docs))
+    def joined(docs: list[Document]) -> str:
+        return "\n\n".join(doc.page_content for doc in docs)
+
+    return RunnableLambda(found) | RunnableLambda(joined)
 
 
 chain = (

@@ -35,9 +35,7 @@ class Body(BaseModel):
 
 async def _passages(question: str) -> str:
     embedded = await client.embeddings.create(model="e", input=question)
-    found = await store.query_points(
-        os.environ["COLLECTION"], query=embedded.data[0].embedding, using="dense", limit=6
-    )
+    found = await store.query_points(os.environ["COLLECTION"], query=embedded.data[0].embedding, using="dense", limit=6)
     return "\n\n".join(point.payload["text"] for point in found.points)
 
 

@@ -42,7 +42,9 @@ LAST = (
     + _piece("[DONE]")
     + b"0\r\n\r\n"
 )
-MODELS = json.dumps({"object": "list", "data": [{"id": "m", "object": "model", "created": 1, "owned_by": "x"}]}).encode()
+MODELS = json.dumps(
+    {"object": "list", "data": [{"id": "m", "object": "model", "created": 1, "owned_by": "x"}]}
+).encode()
 
 
 class Server(asyncio.Protocol):
