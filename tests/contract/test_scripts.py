@@ -437,12 +437,23 @@ async def test_release(state: State) -> None:
 async def test_lead_flight(state: State) -> None:
     lease, messages = f"{{{state.tenant}}}:flight:lease", f"{{{state.tenant}}}:flight"
     await state.client.xadd(messages, {"m": "of an earlier flight"})
-    assert await state.run("lead_flight", [lease, messages], "me", 5000) == 1
+    assert await state.run("lead_flight", [lease, messages], "me", 5000) == b""
     assert not await state.client.exists(messages)
     await state.client.xadd(messages, {"m": "mine"})
-    assert await state.run("lead_flight", [lease, messages], "me", 5000) == 1, "sent twice"
+    assert await state.run("lead_flight", [lease, messages], "me", 5000) == b"", "sent twice"
     assert await state.client.exists(messages)
-    assert await state.run("lead_flight", [lease, messages], "you", 5000) == 0
+    assert await state.run("lead_flight", [lease, messages], "you", 5000) == b"me", "the first who follows"
+    assert await state.run("lead_flight", [lease, messages], "them", 5000) == b"+"
+    assert await state.run("lead_flight", [lease, messages], "me", 5000) == b"", "sent once more"
+    assert 0 < await state.client.pttl(lease) <= 5000
+
+
+async def test_follow_flight(state: State) -> None:
+    lease, messages = f"{{{state.tenant}}}:flight:lease", f"{{{state.tenant}}}:flight"
+    assert await state.run("follow_flight", [lease]) == b"", "nobody leads"
+    await state.run("lead_flight", [lease, messages], "me", 5000)
+    assert await state.run("follow_flight", [lease]) == b"me"
+    assert await state.run("follow_flight", [lease]) == b"+"
     assert 0 < await state.client.pttl(lease) <= 5000
 
 
@@ -455,12 +466,18 @@ async def test_send_flight(state: State) -> None:
     assert await send("me", "", 0, "a") == 0, "nobody leads"
     await state.run("lead_flight", [lease, messages], "me", 5000)
     assert await send("you", "", 0, "a") == 0
-    assert await send("me", "", 0, "a", "b") == 1
-    assert await send("me", "", 0, "a", "b", "c") == 1, "its reply was lost: what is missing is added"
+    assert await send("me", "", 0) == 1, "nobody follows"
+    await state.run("follow_flight", [lease])
+    assert await send("me", "", 0, "a", "b") == 2
+    assert await send("me", "", 0, "a", "b", "c") == 2, "its reply was lost: what is missing is added"
     assert await send("me", "", 4, "e") == 0, "followers lack what came before"
-    assert await send("me", "1", 3, "d") == 1
+    assert await send("me", "?", 0) == 2, "followers wait for the rest"
+    assert await send("me", "1", 3, "d") == 2
     assert [fields[b"m"] for _, fields in await state.client.xrange(messages)] == [b"a", b"b", b"c", b"d"]
     assert not await state.client.exists(lease), "the flight is at its end"
+    await state.run("lead_flight", [lease, messages], "me", 5000)
+    assert await send("me", "?", 0) == 1
+    assert not await state.client.exists(lease)
 
 
 async def test_append_run(state: State) -> None:

@@ -22,7 +22,7 @@ from headrace.answering.answer import answer
 from headrace.answering.dependencies import AnswerDependencies
 from headrace.clients.redis import open_redis, tenant_key
 from headrace.embedders.minilm import MiniLMEmbedder
-from headrace.errors import ModelUnavailableError
+from headrace.errors import ModelUnavailableError, RelayUnavailableError
 from headrace.models.openai import OpenAIModel, open_openai_model
 from headrace.redis_state.registry import RedisRegistry
 from headrace.redis_state.relay import RedisRelay
@@ -217,6 +217,48 @@ async def test_a_leader_that_dies_is_replaced_within_its_lease(redis: Redis, ten
         assert [event.text for event in events if isinstance(event, TokenEvent)] == ["You may ", "go."]
     with pytest.raises(Crash):
         await dying
+
+
+async def slowly() -> AsyncGenerator[AnswerEvent, None]:
+    for number in range(50):
+        yield TokenEvent(f"{number} ")
+        await asyncio.sleep(0.02)
+
+
+async def test_what_nobody_follows_is_sent_to_nobody(redis: Redis, tenant: str) -> None:
+    keys: set[Any] = set()
+    async for _ in SingleFlight(RedisRelay(redis, lease_seconds=0.4)).subscribe(f"{tenant}/q", slowly):
+        keys |= {*await redis.keys(tenant_key(tenant, "flight*"))}
+    assert keys == {tenant_key(tenant, "flight", "q", "lease").encode()}
+    assert not await redis.keys(tenant_key(tenant, "*")), "its lease is given back"
+
+
+@pytest.mark.parametrize("word", ["comes", "is lost"])
+async def test_who_follows_later_hears_all_of_it_soon(redis: Redis, tenant: str, word: str) -> None:
+    class Deaf(RedisRelay):
+        async def followed(self, *, wait_seconds: float) -> list[str]:
+            await asyncio.sleep(wait_seconds)
+            raise RelayUnavailableError("lost")
+
+    # Who is told by no word finds it at its next beat.
+    relay = RedisRelay(redis, lease_seconds=60) if word == "comes" else Deaf(redis, lease_seconds=0.4)
+    leader = asyncio.create_task(hear_all(SingleFlight(relay), tenant))
+    await asyncio.sleep(0.05)
+    heard: list[AnswerEvent] = []
+    async for event in SingleFlight(RedisRelay(redis, lease_seconds=60)).subscribe(f"{tenant}/q", never):
+        assert heard or not leader.done(), "its first word comes while the leader still speaks"
+        heard += [event]
+    assert heard == await leader
+
+
+async def hear_all(single_flight: SingleFlight, tenant: str) -> list[AnswerEvent]:
+    return [event async for event in single_flight.subscribe(f"{tenant}/q", slowly)]
+
+
+async def never() -> AsyncGenerator[AnswerEvent, None]:
+    for _ in ():
+        yield TokenEvent("somebody else leads")
+    raise AssertionError
 
 
 async def test_without_a_server_everybody_answers_for_himself(tenant: str) -> None:

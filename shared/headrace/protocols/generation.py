@@ -12,6 +12,7 @@ from headrace.types import (
     Constraint,
     Conversation,
     JudgeVerdict,
+    Lead,
     Message,
     ModelChunk,
     ModelOptions,
@@ -105,13 +106,19 @@ class SingleFlightRelay(Protocol):
         """How long a lease lasts."""
 
     async def lead(self, flight: str) -> str | None:
-        """Take the lead: the lease's token, or None when another process has it."""
+        """Take the lead: the lease's token, or None when another process has it, which is told that it is followed."""
 
-    async def send(self, flight: str, lease: str, messages: Sequence[bytes], *, sent: int, ends: bool = False) -> bool:
-        """Send messages to the followers, and renew the lease; `ends` gives it back. False when the lease is lost.
+    async def followed(self, *, wait_seconds: float) -> list[str]:
+        """The flights led by this process that others have begun to follow since it was last asked; waits for the first."""
+
+    async def send(self, flight: str, lease: str, messages: Sequence[bytes], *, sent: int, ends: bool = False) -> Lead:
+        """Send messages to the followers, and renew the lease; `ends` gives it back.
 
         `sent` counts the messages sent on this lease before these: messages that are sent again are received once.
         """
+
+    async def release(self, flight: str, lease: str) -> Lead:
+        """Give the lease of a flight back, whose messages were not sent; not so when it is followed."""
 
     async def receive(self, flight: str, after: str, *, wait_seconds: float) -> tuple[str, list[bytes]]:
         """The messages after this position (empty: from the start), and the position of the last one.
@@ -120,7 +127,7 @@ class SingleFlightRelay(Protocol):
         """
 
     async def is_led(self, flight: str) -> bool:
-        """Whether any process holds the lease."""
+        """Whether any process holds the lease; it is told that it is followed."""
 
 
 class Conversations(Checkable, Protocol):

@@ -12,11 +12,18 @@ from redis.exceptions import RedisError
 
 from headrace.clients.redis import tenant_key
 from headrace.errors import RelayUnavailableError
+from headrace.redis_state.layout import follower_key
 from headrace.redis_state.scripts import script
 from headrace.redis_state.streams import entries_of
+from headrace.types import Lead
 
 # How long the messages of a flight are kept after the last one, for followers that are behind.
 KEPT_SECONDS = 60
+
+# The news of followers is kept so long, and so much of it.
+NEWS_SECONDS = 60
+MOST_NEWS = 1000
+FOLLOWED = b"+"
 
 # A relay that does not answer so soon is not used: the process makes the answer by itself.
 TIMEOUT_SECONDS = 0.5
@@ -41,22 +48,52 @@ class RedisRelay:
         self._lease_seconds = lease_seconds
         self._timeout_seconds = timeout_seconds
         self._lead = script(client, "lead_flight")
+        self._follow = script(client, "follow_flight")
         self._send = script(client, "send_flight")
+        # Leases name this process, so that followers find it.
+        self._process = uuid.uuid4().hex
+        self._news_at = "0"
 
     @property
     def lease_seconds(self) -> float:
         return self._lease_seconds
 
     async def lead(self, flight: str) -> str | None:
-        token = uuid.uuid4().hex
+        token = f"{self._process}.{uuid.uuid4().hex}"
         async with _in_time(self._timeout_seconds):
-            led = await self._lead(keys=_keys(flight), args=[token, int(self._lease_seconds * 1000)])
-        return token if led else None
+            said = await self._lead(keys=_keys(flight), args=[token, int(self._lease_seconds * 1000)])
+            if not said:
+                return token
+            await self._tell_leader(flight, said)
+        return None
 
-    async def send(self, flight: str, lease: str, messages: Sequence[bytes], *, sent: int, ends: bool = False) -> bool:
-        args = [lease, int(self._lease_seconds * 1000), KEPT_SECONDS, "1" if ends else "", sent, *messages]
+    async def followed(self, *, wait_seconds: float) -> list[str]:
+        async with _in_time(wait_seconds + self._timeout_seconds):
+            key, milliseconds = follower_key(self._process), max(1, int(wait_seconds * 1000))
+            found = await self._listening.xread({key: self._news_at}, block=milliseconds)
+        entries = entries_of(found)
+        if entries:
+            self._news_at = _text(entries[-1][0])
+        return [fields[b"f"].decode() for _, fields in entries]
+
+    async def send(self, flight: str, lease: str, messages: Sequence[bytes], *, sent: int, ends: bool = False) -> Lead:
+        return await self._send_on(flight, lease, "1" if ends else "", sent, messages)
+
+    async def release(self, flight: str, lease: str) -> Lead:
+        return await self._send_on(flight, lease, "?", 0, ())
+
+    async def _send_on(self, flight: str, lease: str, end: str, sent: int, messages: Sequence[bytes]) -> Lead:
+        args: list[str | int | bytes] = [lease, int(self._lease_seconds * 1000), KEPT_SECONDS, end, sent, *messages]
         async with _in_time(self._lease_seconds):
-            return bool(await self._send(keys=_keys(flight), args=args))
+            return Lead(await self._send(keys=_keys(flight), args=args))
+
+    async def _tell_leader(self, flight: str, lease: bytes) -> None:
+        """Leave word for the process that leads, if it is the first of a lease. A word that is lost it finds at its next beat."""
+        if lease == FOLLOWED:
+            return
+        key = follower_key(lease.partition(b".")[0].decode())
+        await self._client.xadd(key, {"f": flight}, maxlen=MOST_NEWS)
+        await self._client.expire(key, NEWS_SECONDS)
 
     async def receive(self, flight: str, after: str, *, wait_seconds: float) -> tuple[str, list[bytes]]:
         _, messages = _keys(flight)
@@ -65,12 +102,18 @@ class RedisRelay:
         entries = entries_of(found)
         if not entries:
             return after, []
-        last = entries[-1][0]
-        return last.decode() if isinstance(last, bytes) else last, [fields[b"m"] for _, fields in entries]
+        return _text(entries[-1][0]), [fields[b"m"] for _, fields in entries]
 
     async def is_led(self, flight: str) -> bool:
         async with _in_time(self._timeout_seconds):
-            return bool(await self._client.exists(_keys(flight)[0]))
+            said = await self._follow(keys=_keys(flight)[:1])
+            if said:
+                await self._tell_leader(flight, said)
+        return bool(said)
+
+
+def _text(position: bytes | str) -> str:
+    return position.decode() if isinstance(position, bytes) else position
 
 
 def _keys(flight: str) -> list[str]:

@@ -109,7 +109,7 @@ from headrace.types.retrieval import (
     SearchRequest,
     SearchResult,
 )
-from headrace.types.runs import RunName, event_id, read_event_id
+from headrace.types.runs import Lead, RunName, event_id, read_event_id
 from headrace.types.tools import ToolResult
 
 __all__ = [
@@ -152,6 +152,7 @@ __all__ = [
     "InvalidationReason",
     "JsonSchema",
     "JudgeVerdict",
+    "Lead",
     "Limits",
     "Lookup",
     "Message",

@@ -1,13 +1,22 @@
-"""What runs are called: answers that are being made, each with the log of its events."""
+"""What runs are called, answers that are being made, each with the log of its events; and who leads where askers share one."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import IntEnum
 
 from headrace.types.principals import Principal
 
 _EVENT_ID = re.compile(r"([0-9a-f]{16})\.(\d{1,9})")
+
+
+class Lead(IntEnum):
+    """How a process stands that leads a flight."""
+
+    LOST = 0
+    ALONE = 1
+    FOLLOWED = 2
 
 
 @dataclass(frozen=True, slots=True)

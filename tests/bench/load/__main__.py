@@ -6,7 +6,8 @@ import asyncio
 import statistics
 import sys
 import uuid
-from contextlib import AsyncExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager, AsyncExitStack
 
 from tests.bench.load.client import cpu_seconds, open_loop
 from tests.bench.load.servers import CHAT, V1, Server, peers_python, surroundings
@@ -16,14 +17,17 @@ async def main() -> None:
     rate, seconds = float(sys.argv[1]), float(sys.argv[2])
     names = sys.argv[3:]
     async with surroundings(is_grounded="proxy" not in names) as around, AsyncExitStack() as stack:
-        known = {
+        known: dict[str, Callable[[], AbstractContextManager[Server]]] = {
             "hand": around.by_hand,
             "minimal": lambda: around.peer_server("minimal", module="minimal"),
             "langchain": lambda: around.peer_server("langchain", module="langchain_chat", python=peers_python()),
             "v1": lambda: around.headrace_server("headrace /v1", door=V1),
             "chat": lambda: around.headrace_server("headrace /chat", door=CHAT),
         }
-        servers = [await asyncio.to_thread(stack.enter_context, known[name]()) for name in names if name in known]
+        servers: list[Server] = []
+        for name in names:
+            if name in known:
+                servers.append(await asyncio.to_thread(stack.enter_context, known[name]()))
         for server in servers:
             await measure(server, 2, 1.0, show=False)
         for _ in range(3):
