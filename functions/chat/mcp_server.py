@@ -80,7 +80,7 @@ async def call_tool(context: ServerRequestContext[Any], params: types.CallToolRe
         if tool is None:
             raise InvalidInputError(f"There is no tool {params.name!r}.")
         _check(arguments, tool.spec.parameters)
-        return await unless_abandoned(request, _call(request, deps, tool, arguments))
+        return await unless_abandoned(request.receive, _call(request, deps, tool, arguments))
     except ToolError as error:
         return _said(str(error), is_error=True)
     except Exception as error:  # noqa: BLE001 - each fault is a result

@@ -8,7 +8,8 @@ from contextlib import aclosing
 from typing import Any, Protocol, TypeVar
 
 from fastapi import Request
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse, Response
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from functions.chat.dependencies import ChatDependencies, visit_of
@@ -99,7 +100,7 @@ async def whole_events(
                 events.append(event)
         return events
 
-    events = await unless_abandoned(request, make())
+    events = await unless_abandoned(request.receive, make())
     if deps.report is not None:
         deps.report(visit.metrics)
     return without_false_starts(events)
@@ -113,7 +114,7 @@ async def streamed_answer(
     writer: AnswerWriter,
     *,
     deadline_seconds: float,
-) -> StreamingResponse:
+) -> EventResponse:
     """The answer as Server-Sent Events, each in the form that `writer` gives it.
 
     A fault before the answer's first word, within HOLD_SECONDS, is raised, so that it has an honest status code.
@@ -138,12 +139,11 @@ async def streamed_answer(
         begins=_is_answer,
     )
     try:
-        first = await unless_abandoned(request, stream.begin(hold_seconds=HOLD_SECONDS))
+        first = await unless_abandoned(request.receive, stream.begin(hold_seconds=HOLD_SECONDS))
     except BaseException:
         await stream.aclose()
         raise
-    headers = {**SSE_HEADERS, **(verdict_header(first) if first is not None else {})}
-    return EventResponse(stream, headers)
+    return EventResponse(stream, verdict_header(first) if first is not None else {})
 
 
 def begin_run(
@@ -166,23 +166,23 @@ def begin_run(
     return visit.run
 
 
-async def run_response(run: Run, request: Request, writer: RunWriter, *, deadline_seconds: float) -> StreamingResponse:
+async def run_response(run: Run, request: Request, writer: RunWriter, *, deadline_seconds: float) -> EventResponse:
     """A run's events from its first, as it is made. The run goes on when the client leaves, but not before it knows the run's name."""
     stream = _run_stream(run, 0, writer, deadline_seconds)
     try:
-        first = await unless_abandoned(request, stream.begin(hold_seconds=HOLD_SECONDS))
+        first = await unless_abandoned(request.receive, stream.begin(hold_seconds=HOLD_SECONDS))
     except BaseException:
         run.ask_to_stop()
         await stream.aclose()
         raise
     verdict = verdict_header(first[1]) if first is not None else {}
-    return EventResponse(stream, {**SSE_HEADERS, **verdict, "X-Run-Id": run.id})
+    return EventResponse(stream, {**verdict, "X-Run-Id": run.id})
 
 
 def resumed_response(run: Run | DistantRun, after: int, writer: RunWriter, *, deadline_seconds: float) -> EventResponse:
     """A run's events behind number `after`, as they come."""
     stream = _run_stream(run, after, writer, deadline_seconds)
-    return EventResponse(stream, {**SSE_HEADERS, "X-Run-Id": run.id})
+    return EventResponse(stream, {"X-Run-Id": run.id})
 
 
 def _run_stream(run: Run | DistantRun, after: int, writer: RunWriter, deadline_seconds: float) -> RunStream:
@@ -196,16 +196,30 @@ def _run_stream(run: Run | DistantRun, after: int, writer: RunWriter, deadline_s
     )
 
 
-class EventResponse(StreamingResponse):
+class EventResponse(Response):
     """A stream's response, which ends the stream with itself, whether or not its body was ever begun."""
 
+    media_type = "text/event-stream"
+
     def __init__(self, stream: sse.EventStream[Any], headers: Mapping[str, str]) -> None:
-        super().__init__(stream.chunks(), media_type="text/event-stream", headers=headers)
+        super().__init__(headers={**SSE_HEADERS, **headers})
+        # How much comes, nobody knows.
+        del self.headers["content-length"]
         self._stream = stream
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's
+        async def sink(chunk: bytes) -> None:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
         try:
-            await super().__call__(scope, receive, send)
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            await unless_abandoned(receive, self._stream.write_to(sink))
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except AbandonedError:
+            # Nobody is there to be told of it.
+            return
+        except OSError:
+            raise ClientDisconnect from None
         finally:
             await self._stream.aclose()
 
@@ -214,15 +228,15 @@ def _is_answer(event: AnswerEvent) -> bool:
     return isinstance(event, TokenEvent | StepEvent | DoneEvent)
 
 
-async def unless_abandoned(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def unless_abandoned(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     """What the work gives; it is cancelled when the client leaves. Raises AbandonedError then."""
-    async with running(work) as working, running(_abandoned(request)) as leaving:
+    async with running(work) as working, running(_abandoned(receive)) as leaving:
         await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
             raise AbandonedError("The client left before the answer came.")
         return await working
 
 
-async def _abandoned(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
+async def _abandoned(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
         pass

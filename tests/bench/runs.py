@@ -83,8 +83,10 @@ async def _numbered(events: AsyncGenerator[AnswerEvent, None]) -> AsyncGenerator
 
 
 async def _read(stream: sse.EventStream[tuple[int, AnswerEvent]]) -> None:
-    async for _ in stream.chunks():
+    async def sink(_chunk: bytes) -> None:
         pass
+
+    await stream.write_to(sink)
 
 
 async def _cpu_seconds(runs: Runs | None) -> float:

@@ -5,15 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
+import pytest
+
 from functions.chat.wire import sse
 
 
-async def collect(events: AsyncGenerator[str, None], *, deadline: float = 5.0, ping: float = 5.0) -> list[bytes]:
-    stream = sse.stream(
+def stream_of(events: AsyncGenerator[str, None], *, deadline: float = 5.0, ping: float = 5.0) -> sse.EventStream[str]:
+    return sse.EventStream(
         events, write=str.encode, write_error=lambda error: type(error).__name__.encode(),
         deadline_seconds=deadline, ping_seconds=ping,
     )  # fmt: skip
-    return [chunk async for chunk in stream]
+
+
+async def collect(stream: sse.EventStream[str]) -> list[bytes]:
+    chunks: list[bytes] = []
+
+    async def sink(chunk: bytes) -> None:
+        chunks.append(chunk)
+
+    await stream.write_to(sink)
+    return chunks
 
 
 def test_text_with_line_breaks_stays_one_event() -> None:
@@ -30,7 +41,7 @@ async def test_a_quiet_stream_pings() -> None:
         await asyncio.sleep(0.1)
         yield "b"
 
-    chunks = await collect(slow(), ping=0.03)
+    chunks = await collect(stream_of(slow(), ping=0.03))
     assert chunks[0] == b"a"
     assert chunks[-1] == b"b"
     assert set(chunks[1:-1]) == {sse.PING}
@@ -41,7 +52,7 @@ async def test_a_failure_is_the_last_event() -> None:
         yield "a"
         raise LookupError
 
-    assert await collect(failing()) == [b"a", b"LookupError"]
+    assert await collect(stream_of(failing())) == [b"a", b"LookupError"]
 
 
 async def test_the_deadline_is_a_failure_and_ends_the_work() -> None:
@@ -55,7 +66,7 @@ async def test_the_deadline_is_a_failure_and_ends_the_work() -> None:
         finally:
             ended.set()
 
-    assert (await collect(endless(), deadline=0.05))[-1] == b"TimeoutError"
+    assert (await collect(stream_of(endless(), deadline=0.05)))[-1] == b"TimeoutError"
     assert ended.is_set()
 
 
@@ -72,10 +83,34 @@ async def test_a_slow_reader_slows_the_writer_and_a_leaving_one_ends_it() -> Non
         finally:
             ended.set()
 
-    stream = sse.stream(eager(), write=str.encode, write_error=lambda _: b"", deadline_seconds=5)
-    for _ in range(10):
-        await anext(stream)
+    async def sink(_chunk: bytes) -> None:
         await asyncio.sleep(0.001)
-    assert written <= 13
-    await stream.aclose()  # type: ignore[attr-defined]
+        if written > 12:
+            raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await stream_of(eager()).write_to(sink)
+    assert written == 13
     assert ended.is_set()
+
+
+async def test_what_is_ready_is_written_as_one() -> None:
+    async def ready() -> AsyncGenerator[str, None]:
+        for _ in range(5):
+            yield "x"
+
+    stream = stream_of(ready())
+    assert await stream.begin(hold_seconds=1) == "x"
+    assert await collect(stream) == [b"xxxxx"]
+
+
+async def test_a_failure_before_the_first_word_is_raised() -> None:
+    async def failing() -> AsyncGenerator[str, None]:
+        for _ in ():
+            yield "never"
+        raise LookupError
+
+    stream = stream_of(failing())
+    with pytest.raises(LookupError):
+        await stream.begin(hold_seconds=1)
+    await stream.aclose()

@@ -8,12 +8,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from functions.chat.dependencies import ChatDependencies, Deadline, Dependencies, Reader, Writer
 from functions.chat.faults import write_fault
-from functions.chat.responses import SSE_HEADERS
+from functions.chat.responses import EventResponse
 from functions.chat.wire import schemas, sse
 from functions.chat.wire.bodies import UploadBody
 from headrace.errors import ConflictError, InvalidInputError, UnavailableError
@@ -140,14 +140,14 @@ def _wants_events(request: Request) -> bool:
     return "text/event-stream" in request.headers.get("accept", "")
 
 
-def _watched(read: Read, deadline_seconds: float) -> StreamingResponse:
-    body = sse.stream(
+def _watched(read: Read, deadline_seconds: float) -> EventResponse:
+    stream = sse.EventStream(
         _changes(read, deadline_seconds),
         write=lambda change: sse.encode(change[1], event=change[0]),
         write_error=write_fault,
         deadline_seconds=deadline_seconds,
     )
-    return StreamingResponse(body, media_type="text/event-stream", headers=SSE_HEADERS)
+    return EventResponse(stream, {})
 
 
 async def _changes(read: Read, deadline_seconds: float) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:

@@ -107,7 +107,7 @@ def add_openai_routes(app: FastAPI) -> None:
                 vectors = await embedder.embed(texts)
                 return await asyncio.to_thread(embeddings.payload, body, vectors, tokens, unused)
 
-        return JSONResponse(await unless_abandoned(request, made()))
+        return JSONResponse(await unless_abandoned(request.receive, made()))
 
 
 def _answering(model: str, asked: Asked, deps: ChatDependencies) -> AnswerDependencies:

@@ -6,12 +6,14 @@ Format: https://html.spec.whatwg.org/multipage/server-sent-events.html
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import Any, Generic, TypeVar
 
+import orjson
+
 E = TypeVar("E")
+Sink = Callable[[bytes], Awaitable[None]]
 
 PING = b": ping\n\n"
 # CloudFront and most proxies close a connection that is silent for 30 seconds.
@@ -20,19 +22,19 @@ PING_SECONDS = 12.0
 
 def encode(data: Mapping[str, Any] | str, *, event: str | None = None, event_id: str | None = None) -> bytes:
     """One event: its JSON (or, for a string, the string itself) as data, under a name and with an id if it has them."""
-    text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    text = data.encode() if isinstance(data, str) else orjson.dumps(data)
     head = f"event: {event}\n" if event else ""
     if event_id:
         head = f"id: {event_id}\n{head}"
-    return f"{head}data: {text}\n\n".encode()
+    return b"%bdata: %b\n\n" % (head.encode(), text)
 
 
 class EventStream(Generic[E]):
     """Each event's bytes as soon as it comes, a ping when none came for a while, and a failure as its own bytes.
 
-    One task reads the events from start to end, at most one ahead of the reader: a slow reader slows the model. When the
-    reader leaves, it is cancelled. `on_end` is called when the events have come to their end. An event that `begins` the
-    answer is one that nobody need wait any longer for.
+    One task reads the events from start to end, and writes each itself: a slow reader slows the model. What is ready before
+    somebody reads is written as one. When the reader leaves, the task is cancelled. `on_end` is called when the events have
+    come to their end. An event that `begins` the answer is one that nobody need wait any longer for.
     """
 
     def __init__(
@@ -53,13 +55,14 @@ class EventStream(Generic[E]):
         self._deadline_seconds = deadline_seconds
         self._ping_seconds = ping_seconds
         self._on_end = on_end
-        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=1)
-        # What has come before somebody reads, and the failure that ended it; None once somebody does.
-        self._held: list[bytes] | None = []
+        # What has come before somebody reads, the failure that ended it, and who reads.
+        self._held: list[bytes] = []
         self._failure: Exception | None = None
+        self._sink: Sink | None = None
+        self._is_writing = False
+        self._written = 0
         self._first: E | None = None
         self._has_begun = False
-        self._is_over = False
         self._came = asyncio.Event()
         self._producer = asyncio.create_task(self._produce())
 
@@ -71,26 +74,30 @@ class EventStream(Generic[E]):
         await self._came.wait()
         with suppress(TimeoutError):
             async with asyncio.timeout(hold_seconds):
-                while not (self._is_over or self._has_begun):
+                while not (self._producer.done() or self._has_begun):
                     self._came.clear()
                     await self._came.wait()
         if self._failure is not None:
             raise self._failure
         return self._first
 
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The bytes, from the first event on."""
+    async def write_to(self, sink: Sink) -> None:
+        """Write the bytes, from the first event on, to their end. Raises what `sink` raises."""
         try:
-            held, self._held = b"".join(self._held or ()), None
-            if held:
-                yield held
+            while self._held:
+                held = b"".join(self._held)
+                self._held.clear()
+                await sink(held)
             if self._failure is not None:
-                yield self._write_error(self._failure)
-            while not (self._is_over and self._queue.empty()):
-                chunk = await self._next()
-                if chunk is None:
-                    return
-                yield chunk
+                await sink(self._write_error(self._failure))
+                return
+            self._sink = sink
+            while not self._producer.done():
+                written = self._written
+                await asyncio.wait({self._producer}, timeout=self._ping_seconds)
+                if written == self._written and not (self._is_writing or self._producer.done()):
+                    await sink(PING)
+            await self._producer
         finally:
             await self.aclose()
 
@@ -101,13 +108,6 @@ class EventStream(Generic[E]):
         # A producer that was cancelled before it began has not closed them.
         await self._events.aclose()
 
-    async def _next(self) -> bytes | None:
-        try:
-            async with asyncio.timeout(self._ping_seconds):
-                return await self._queue.get()
-        except TimeoutError:
-            return PING
-
     async def _produce(self) -> None:
         try:
             async with asyncio.timeout(self._deadline_seconds), aclosing(self._events):
@@ -115,48 +115,42 @@ class EventStream(Generic[E]):
                     # An event may have nothing to say in this form.
                     if written := self._write(event):
                         await self._put(written)
-                    self._note(event)
+                    if not self._has_begun:
+                        self._note(event)
             if self._on_end is not None:
                 self._on_end()
+        except _SinkError as error:
+            raise error.reason from None
         except Exception as error:  # noqa: BLE001 - after the first byte, an error can only be said in the stream
-            if self._held is not None:
+            if self._sink is None:
                 self._failure = error
             else:
-                await self._queue.put(self._write_error(error))
-        self._is_over = True
-        self._came.set()
-        if self._held is None:
-            await self._queue.put(None)
+                await self._sink(self._write_error(error))
+        finally:
+            self._came.set()
 
     def _note(self, event: E) -> None:
         if self._first is None:
             self._first = event
-        self._has_begun = self._has_begun or self._begins(event)
+        self._has_begun = self._begins(event)
         self._came.set()
 
     async def _put(self, chunk: bytes) -> None:
-        if self._held is not None:
+        if self._sink is None:
             self._held.append(chunk)
-        else:
-            await self._queue.put(chunk)
+            return
+        self._is_writing = True
+        try:
+            await self._sink(chunk)
+        except Exception as error:
+            raise _SinkError(error) from error
+        self._is_writing = False
+        self._written += 1
 
 
-async def stream(
-    events: AsyncGenerator[E, None],
-    *,
-    write: Callable[[E], bytes],
-    write_error: Callable[[Exception], bytes],
-    deadline_seconds: float,
-    ping_seconds: float = PING_SECONDS,
-) -> AsyncIterator[bytes]:
-    """The bytes of an EventStream that begins when it is read."""
-    begun = EventStream(
-        events,
-        write=write,
-        write_error=write_error,
-        deadline_seconds=deadline_seconds,
-        ping_seconds=ping_seconds,
-    )
-    async with aclosing(begun.chunks()) as chunks:
-        async for chunk in chunks:
-            yield chunk
+class _SinkError(Exception):
+    """What `sink` raised, which is no failure of the events."""
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__()
+        self.reason = reason

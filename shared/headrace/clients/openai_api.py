@@ -51,7 +51,7 @@ class BrokenAnswerError(Exception):
 class ChatStream(Protocol):
     """The chunks of one completion as they come, each the JSON value of its event; the last one is before `[DONE]`.
 
-    Raises NoAnswerError and BrokenAnswerError. Whoever opened it closes it, which ends the completion at the server, too.
+    Raises NoAnswerError and BrokenAnswerError; how long it may be idle, its reader knows. Whoever opened it closes it, which ends the completion at the server, too.
     """
 
     def __aiter__(self) -> AsyncIterator[Mapping[str, Any]]: ...

@@ -46,9 +46,7 @@ class HttpOpenAI:
             "Accept": "application/json",
         }
         self._retries = retries
-        self._timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=CONNECT_TIMEOUT_SECONDS, sock_read=read_timeout_seconds
-        )
+        self._read_timeout_seconds = read_timeout_seconds
         self._opened: aiohttp.ClientSession | None = None
 
     @property
@@ -80,18 +78,21 @@ class HttpOpenAI:
     def _session(self) -> aiohttp.ClientSession:
         if self._opened is None:
             connector = aiohttp.TCPConnector(limit=CONNECTIONS, keepalive_timeout=KEEP_ALIVE_SECONDS)
+            # How long a stream is idle, its reader knows; a timer here would be set anew at each token.
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS)
             self._opened = aiohttp.ClientSession(
-                headers=self._headers, connector=connector, timeout=self._timeout, trust_env=True
+                headers=self._headers, connector=connector, timeout=timeout, trust_env=True
             )
         return self._opened
 
     async def _send(self, method: str, path: str, content: bytes | None) -> aiohttp.ClientResponse:
         """The response, whose head has come. Raises StatusError and NoAnswerError."""
         try:
-            response = await self._session().request(method, self._base_url + path, data=content)
-            if response.status < 400:
-                return response
-            text = await response.text(errors="replace")
+            async with asyncio.timeout(self._read_timeout_seconds):
+                response = await self._session().request(method, self._base_url + path, data=content)
+                if response.status < 400:
+                    return response
+                text = await response.text(errors="replace")
         except FAULTS as error:
             raise NoAnswerError(type(error).__name__) from error
         raise _refusal(response, text)
@@ -100,7 +101,8 @@ class HttpOpenAI:
         """The response's JSON value."""
         response = await self._send(method, path, content)
         try:
-            return orjson.loads(await response.read())
+            async with asyncio.timeout(self._read_timeout_seconds):
+                return orjson.loads(await response.read())
         except FAULTS as error:
             raise NoAnswerError(type(error).__name__) from error
         except ValueError as error:

@@ -15,6 +15,7 @@ from typing import Any
 from headrace.clients.dialects import AUTO, Dialect, dialect_of
 from headrace.clients.openai import RETRIES, open_openai
 from headrace.clients.openai_api import ChatStream, OpenAI, StatusError, openai_faults
+from headrace.concurrency.idle import IdleLimit
 from headrace.constrained.reasons import ConstraintError
 from headrace.errors import (
     ConfigurationError,
@@ -198,17 +199,20 @@ class OpenAIModel:
 
         Neither comments nor empty chunks, which servers send to keep a connection open, count as coming.
         """
-        chunks = aiter(upstream)
-        while True:
-            try:
-                async with asyncio.timeout(self._idle_timeout_seconds):
+        chunks, limit = aiter(upstream), IdleLimit(self._idle_timeout_seconds)
+        try:
+            while True:
+                with limit:
                     while not (piece := read_piece(await anext(chunks))).is_alive:
                         pass
-            except StopAsyncIteration:
-                return
-            except TimeoutError:
-                raise self._idle() from None
-            yield piece
+                limit.reset()
+                yield piece
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise self._idle() from None
+        finally:
+            limit.close()
 
     def _finish_reason(self, reason: str, *, has_tools: bool) -> FinishReason:
         allowed = {FinishReason.STOP, FinishReason.LENGTH, FinishReason.CONTENT_FILTER}

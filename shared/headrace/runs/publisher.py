@@ -13,7 +13,7 @@ from headrace.single_flight.messages import encode_fault
 from headrace.types import encode_event
 
 # Events wait so long for others to go with.
-BATCH_SECONDS = 0.2
+BATCH_SECONDS = 0.5
 # A lease is renewed, and a reader looks whether it holds, so often within a lease.
 BEATS_A_LEASE = 4
 # A log that does not answer is tried again; once the run is over, a few times more.

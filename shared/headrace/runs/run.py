@@ -153,8 +153,9 @@ class Run:
         await self._held.aclose()
 
     def _wake(self) -> None:
+        """Wake who waits for news now; who comes later waits for the next."""
         self._news.set()
-        self._news = asyncio.Event()
+        self._news.clear()
 
     def _come(self) -> None:
         self._readers += 1

@@ -188,5 +188,6 @@ class _Flight:
         self._wake()
 
     def _wake(self) -> None:
+        """Wake who waits for news now; who comes later waits for the next."""
         self._news.set()
-        self._news = asyncio.Event()
+        self._news.clear()

@@ -24,10 +24,8 @@ async def main() -> None:
             "v1": lambda: around.headrace_server("headrace /v1", door=V1),
             "chat": lambda: around.headrace_server("headrace /chat", door=CHAT),
         }
-        servers: list[Server] = []
-        for name in names:
-            if name in known:
-                servers.append(await asyncio.to_thread(stack.enter_context, known[name]()))
+        chosen = [known[name] for name in names if name in known]
+        servers = [await asyncio.to_thread(stack.enter_context, opening()) for opening in chosen]
         for server in servers:
             await measure(server, 2, 1.0, show=False)
         for _ in range(3):
