@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 
 from headrace.errors import ConfigurationError, HeadraceError, ModelProtocolError, RefusedError, UnavailableError
 from headrace.protocols import ChatModel
@@ -72,9 +71,9 @@ class FallbackModel:
                     faults.append(error)
                     self._rest(position, error)
                     continue
-                yield replace(first, fallback=position > 0)
+                yield first._replace(fallback=position > 0)
                 async for chunk in chunks:
-                    yield replace(chunk, fallback=position > 0)
+                    yield chunk._replace(fallback=True) if position else chunk
                 return
         raise faults[0]
 

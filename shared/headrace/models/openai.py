@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import replace
 from typing import Any
 
 from headrace.clients.dialects import AUTO, Dialect, dialect_of
@@ -129,7 +128,7 @@ class OpenAIModel:
                         is_passed_on = True
                         yield chunk
             spent += end.usage or Usage()
-            end = replace(end, usage=spent, enforced=self._enforces(form))
+            end = end._replace(usage=spent, enforced=self._enforces(form))
             try:
                 whole = read_text(text, constraint)
                 if is_passed_on and whole != text.strip():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +206,7 @@ class ToolCallDelta:
     arguments: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelChunk:
+class ModelChunk(NamedTuple):
     """One piece of a model's stream: text, pieces of tool calls, or (once, at the end) usage and finish reason.
 
     The last one names the `model` that wrote; a `fallback` is another one than the configured. Of a constrained text it says
