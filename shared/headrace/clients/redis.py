@@ -6,7 +6,6 @@ meet in one slot of a cluster.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
@@ -18,6 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import OutOfMemoryError, RedisError
 
+from headrace.concurrency.deadlines import ServerDeadline
 from headrace.errors import RegistryUnavailableError
 
 CONNECT_TIMEOUT_SECONDS = 2.0
@@ -81,5 +81,5 @@ def registry_faults(what: str = REGISTRY) -> Iterator[None]:
 async def registry_use(seconds: float = READ_SECONDS, what: str = REGISTRY) -> AsyncIterator[None]:
     """The same for a use of the server that has a deadline: longer than that is no answer."""
     with registry_faults(what):
-        async with asyncio.timeout(seconds):
+        async with ServerDeadline(seconds):
             yield

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from redis.exceptions import RedisError
+
+from headrace.concurrency.deadlines import ServerDeadline
 
 T = TypeVar("T")
 
@@ -43,7 +44,7 @@ class CircuitBreaker:
             if in_time:
                 answer = await command()
             else:
-                async with asyncio.timeout(self._timeout_seconds):
+                async with ServerDeadline(self._timeout_seconds):
                     answer = await command()
         except (RedisError, OSError, TimeoutError, ValueError, KeyError, TypeError, AttributeError) as error:
             self._failures += 1

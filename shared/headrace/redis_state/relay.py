@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -11,6 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from headrace.clients.redis import tenant_key
+from headrace.concurrency.deadlines import ServerDeadline
 from headrace.errors import RelayUnavailableError
 from headrace.redis_state.layout import follower_key
 from headrace.redis_state.scripts import script
@@ -124,7 +124,7 @@ def _keys(flight: str) -> list[str]:
 @asynccontextmanager
 async def _in_time(seconds: float) -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout(seconds):
+        async with ServerDeadline(seconds):
             yield
     except (RedisError, OSError, TimeoutError) as error:
         raise RelayUnavailableError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import zlib
 from collections import OrderedDict
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 from redis.asyncio import Redis
 
 from headrace.concurrency.batch_loader import BatchLoader
+from headrace.concurrency.deadlines import ServerDeadline
 from headrace.redis_state.answer_cache.entries import decode_body, decode_provenance
 from headrace.redis_state.answer_cache.question_index import QuestionIndex
 from headrace.redis_state.layout import accounts, entry_key, partition_key, registry_key, rejected_key
@@ -125,7 +125,7 @@ class Lookups:
             for ask, known in zip(asks, decoded, strict=True)
         ]
         args.append("".join(asked))
-        async with asyncio.timeout(self._timeout_seconds):
+        async with ServerDeadline(self._timeout_seconds):
             revision, replies, logs = await self._find(keys=keys, args=args)
         for partition, position, log in zip(partitions.values(), positions, logs, strict=True):
             self._index.learn(partition, position, log)
