@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 import pytest
 
-from headrace.embedders.minilm import MiniLMEmbedder
+from headrace.embedders.minilm import MiniLM, MiniLMEmbedder, open_minilm_embedder
 from headrace.embedders.openai import OpenAIEmbedder, open_openai_embedder
 from headrace.errors import ConfigurationError, EmbedderUnavailableError, RefusedError
 from headrace.protocols import Embedder
@@ -107,3 +108,27 @@ async def test_bedrock_is_asked_with_a_signature_and_no_key(
     assert authorization.startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
     assert "/eu-central-1/" in authorization
     assert "secret" not in authorization
+
+
+async def test_who_asks_at_the_same_time_is_embedded_together(minilm: MiniLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[list[str]] = []
+
+    def embed(texts: Sequence[str]) -> list[Sequence[float]]:
+        calls.append(list(texts))
+        return MiniLM.embed(minilm, texts)
+
+    monkeypatch.setattr(minilm, "embed", embed)
+    questions = [f"How long is leave in year {number}?" for number in range(20)]
+    async with open_minilm_embedder("all-MiniLM-L6-v2", network=minilm) as embedder:
+        document = asyncio.create_task(embedder.embed(["Leave is granted for as long as the year. " * 20] * 100))
+        await asyncio.sleep(0)
+        asked = [asyncio.create_task(embedder.embed([question])) for question in questions]
+        await asyncio.sleep(0)
+        asked[3].cancel()
+        alone = [vector for task in asked if task is not asked[3] for vector in await task]
+        await document
+        expected = MiniLM.embed(minilm, [question for question in questions if question != questions[3]])
+    assert [len(texts) for texts in calls[:3]] == [16, 16, 3], "a question waits for one batch of a document"
+    assert questions[3] not in {text for texts in calls for text in texts}, "who leaves is not waited for"
+    for vector, other in zip(alone, expected, strict=True):
+        assert cosine(vector, other) > 0.9999

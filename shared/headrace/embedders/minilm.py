@@ -46,7 +46,7 @@ class MiniLM:
         from safetensors.numpy import load
         from tokenizers import Tokenizer
 
-        self._weights = load(_verified(folder / "model.safetensors"))
+        self._weights = _by_columns(load(_verified(folder / "model.safetensors")))
         vocabulary = _verified(folder / "tokenizer.json")
         self._counter = Tokenizer.from_buffer(vocabulary)
         self._counter.no_truncation()
@@ -101,23 +101,27 @@ class MiniLM:
         x = self._normalise(
             x + self._linear(context, f"{name}.attention.output.dense"), f"{name}.attention.output.LayerNorm"
         )
-        hidden = self._linear(x, f"{name}.intermediate.dense")
-        hidden = 0.5 * hidden * (1.0 + _erf(hidden / math.sqrt(2.0)))
+        hidden = _gelu(self._linear(x, f"{name}.intermediate.dense"))
         return self._normalise(x + self._linear(hidden, f"{name}.output.dense"), f"{name}.output.LayerNorm")
 
     def _linear(self, x: np.ndarray, name: str) -> np.ndarray:
-        return x @ self._weights[f"{name}.weight"].T + self._weights[f"{name}.bias"]
+        # One product of two tables, however many texts there are.
+        flat = x.reshape(-1, x.shape[-1]) @ self._weights[f"{name}.weight"]
+        flat += self._weights[f"{name}.bias"]
+        return flat.reshape(*x.shape[:-1], -1)
 
     def _normalise(self, x: np.ndarray, name: str) -> np.ndarray:
         import numpy as np
 
-        mean = x.mean(axis=-1, keepdims=True)
-        variance = ((x - mean) ** 2).mean(axis=-1, keepdims=True)
-        return (x - mean) / np.sqrt(variance + 1e-12) * self._weights[f"{name}.weight"] + self._weights[f"{name}.bias"]
+        x = x - x.mean(axis=-1, keepdims=True)
+        x /= np.sqrt(np.einsum("...i,...i->...", x, x)[..., None] / x.shape[-1] + 1e-12)
+        x *= self._weights[f"{name}.weight"]
+        x += self._weights[f"{name}.bias"]
+        return x
 
 
 class MiniLMEmbedder:
-    """An Embedder on MiniLM, in a thread of its own so that the loop stays free."""
+    """An Embedder on MiniLM, in a thread of its own so that the loop stays free. Who waits is embedded together."""
 
     relevance_floor = 0.25
     max_tokens = MAX_TOKENS
@@ -125,7 +129,8 @@ class MiniLMEmbedder:
     def __init__(self, network: MiniLM, executor: ThreadPoolExecutor, *, model: str) -> None:
         self._network = network
         self._executor = executor
-        self._waiting = 0
+        self._line: list[tuple[str, asyncio.Future[Sequence[float]]]] = []
+        self._working: asyncio.Task[None] | None = None
         self.model = model
 
     async def check(self) -> None:
@@ -138,20 +143,48 @@ class MiniLMEmbedder:
         vectors: list[Sequence[float]] = []
         # Batch by batch, so that a question waits for one batch of a long document, not for all of it.
         for start in range(0, len(texts), BATCH):
-            vectors += await self._embed_batch(texts[start : start + BATCH])
+            if len(self._line) >= MOST_WAITING:
+                raise EmbedderUnavailableError(
+                    "More texts wait for the local embedding model than it can embed in good time. Try again in a moment."
+                )
+            vectors += await asyncio.gather(*map(self._vector, texts[start : start + BATCH]))
         return vectors
 
-    async def _embed_batch(self, batch: Sequence[str]) -> list[Sequence[float]]:
-        """The vectors of a batch, when its turn has come. An asker who leaves takes it out of the line."""
-        if self._waiting >= MOST_WAITING:
-            raise EmbedderUnavailableError(
-                "More texts wait for the local embedding model than it can embed in good time. Try again in a moment."
-            )
-        self._waiting += len(batch)
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, self._network.embed, batch)
-        finally:
-            self._waiting -= len(batch)
+    def _vector(self, text: str) -> asyncio.Future[Sequence[float]]:
+        """The text's vector, when its turn has come. An asker who leaves takes it out of the line."""
+        future: asyncio.Future[Sequence[float]] = asyncio.get_running_loop().create_future()
+        self._line.append((text, future))
+        if self._working is None or self._working.done():
+            self._working = asyncio.create_task(self._work())
+        return future
+
+    async def _work(self) -> None:
+        """Embed until nobody waits."""
+        while batch := self._next_batch():
+            texts = [text for text, _ in batch]
+            try:
+                vectors = await asyncio.get_running_loop().run_in_executor(self._executor, self._network.embed, texts)
+            except Exception as error:  # noqa: BLE001 - each who waits raises it
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            for (_, future), vector in zip(batch, vectors, strict=True):
+                if not future.done():
+                    future.set_result(vector)
+
+    def _next_batch(self) -> list[tuple[str, asyncio.Future[Sequence[float]]]]:
+        """Who is first in the line, and who else has a text of about its length: in a batch, all take as long as the longest."""
+        self._line = [waiting for waiting in self._line if not waiting[1].done()]
+        like = [waiting for waiting in self._line if _size(waiting[0]) == _size(self._line[0][0])][:BATCH]
+        taken = {id(future) for _, future in like}
+        self._line = [waiting for waiting in self._line if id(waiting[1]) not in taken]
+        return like
+
+
+def _size(text: str) -> int:
+    """Texts of one size differ in length by no more than a factor of two; questions are all of the first."""
+    return max(len(text), 127).bit_length()
 
 
 @asynccontextmanager
@@ -184,10 +217,39 @@ def _verified(path: Path) -> bytes:
     return content
 
 
-def _erf(x: np.ndarray) -> np.ndarray:
-    """The error function to 1.5e-7 (Abramowitz and Stegun, 7.1.26); numpy has none."""
+def _by_columns(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The weights, with each table of a linear layer as a product reads it: a fifth of the time is that."""
     import numpy as np
 
-    t = 1.0 / (1.0 + 0.3275911 * np.abs(x))
-    polynomial = t * (0.254829592 + t * (-0.284496736 + t * (1.421413741 + t * (-1.453152027 + t * 1.061405429))))
-    return np.sign(x) * (1.0 - polynomial * np.exp(-x * x))
+    return {
+        name: np.ascontiguousarray(weight.T) if ".dense." in name or (".self." in name and weight.ndim == 2) else weight
+        for name, weight in weights.items()
+    }
+
+
+def _gelu(x: np.ndarray) -> np.ndarray:
+    """X times the normal distribution's share below it; `x` is used up.
+
+    The error function to 1.5e-7 (Abramowitz and Stegun, 7.1.26), for numpy has none; in place, because the tables that a plain
+    expression makes on its way cost more than what is computed.
+    """
+    import numpy as np
+
+    z = np.abs(x)
+    z *= math.sqrt(0.5)
+    t = z * 0.3275911
+    t += 1.0
+    np.reciprocal(t, out=t)
+    polynomial = t * 1.061405429
+    for coefficient in (-1.453152027, 1.421413741, -0.284496736, 0.254829592):
+        polynomial += coefficient
+        polynomial *= t
+    np.square(z, out=z)
+    np.negative(z, out=z)
+    np.exp(z, out=z)
+    polynomial *= z
+    # It is 1 - erf(|x|), of which half is the share beyond |x|.
+    polynomial *= 0.5
+    np.copyto(polynomial, 1.0 - polynomial, where=x > 0)
+    x *= polynomial
+    return x
