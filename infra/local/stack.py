@@ -167,7 +167,8 @@ async def _start_qdrant(options: StackOptions, processes: Processes, environment
         "qdrant", [sys.executable, "-m", "infra.local.qdrant_server", *arguments], environment
     )
     url = f"http://127.0.0.1:{port}"
-    await processes.until_ready(child, partial(answers_http, f"{url}/readyz"))
+    # It builds the graphs of what was written since it was last opened: a minute for 100,000 chunks.
+    await processes.until_ready(child, partial(answers_http, f"{url}/readyz"), seconds=600.0)
     return url
 
 

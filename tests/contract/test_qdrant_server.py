@@ -10,14 +10,18 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import BaseModel
 from qdrant_client import AsyncQdrantClient
 from qdrant_client.http import models
 from qdrant_client.http.exceptions import UnexpectedResponse
 
+from headrace.stores.edge_engine import Engine
 from headrace.stores.qdrant import QdrantStore, open_qdrant_store
+from headrace.stores.qdrant_wire import collection_config
 from infra.local.qdrant_server import QdrantServer
 from tests.support.chunks import DIMENSIONS, ask, chunks, vector
 from tests.support.exercise import exercise
@@ -135,3 +139,40 @@ async def test_a_key_without_an_index_is_refused_as_on_the_cloud(store: QdrantSt
         await client.count(store._collection, count_filter=by_text)
     with pytest.raises(UnexpectedResponse, match="404"):
         await client.get_collection("none")
+
+
+async def test_what_was_filled_is_put_in_order_when_it_is_opened_again(tmp_path: Path) -> None:
+    count = 8000
+    random = np.random.default_rng(5)
+    # As texts are: each is near some others.
+    themes = 1.5 * random.normal(size=(count // 50, 384))
+    vectors = random.normal(size=(count, 384)) + themes[np.arange(count) // 50]
+
+    def fill() -> list[dict[str, Any]]:
+        engine = Engine(tmp_path)
+        engine.answer("PUT", "/collections/c", collection_config(384))
+        for start in range(0, count, 1000):
+            points = [{"id": n, "vector": {"dense": vectors[n].tolist()}} for n in range(start, start + 1000)]
+            engine.answer("PUT", "/collections/c/points", {"points": points})
+        assert engine.answer("GET", "/collections/c", {})["indexed_vectors_count"] == 0
+        found = [search(engine, number) for number in range(20)]
+        engine.close()
+        return found
+
+    def search(engine: Engine, number: int) -> dict[str, Any]:
+        asked = {"query": (vectors[number] + 0.1).tolist(), "using": "dense", "limit": 5}
+        answer: dict[str, Any] = engine.answer("POST", "/collections/c/points/query", asked)
+        return answer
+
+    def search_again() -> list[dict[str, Any]]:
+        engine = Engine(tmp_path)
+        assert engine.answer("GET", "/collections/c", {})["indexed_vectors_count"] == count
+        found = [search(engine, number) for number in range(20)]
+        engine.close()
+        return found
+
+    before, after = await asyncio.to_thread(fill), await asyncio.to_thread(search_again)
+    best = [[point["id"] for point in found["points"]] for found in before]
+    again = [[point["id"] for point in found["points"]] for found in after]
+    same = sum(len(set(one) & set(other)) for one, other in zip(best, again, strict=True))
+    assert same >= 97, "of a hundred"
