@@ -8,14 +8,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from functions.chat.app import create_app
-from functions.chat.dependencies import ChatDependencies, Sockets
-from functions.chat.load import Load
-from functions.chat.metrics import report_to_cloudwatch
+from functions.chat.lean_imports import lean_imports
 from headrace import wiring
 from headrace.concurrency.handler_loop import HandlerLoop
 from headrace.errors import ConfigurationError
 from headrace.settings import Settings
+
+with lean_imports():
+    from functions.chat.app import create_app
+    from functions.chat.dependencies import ChatDependencies, Sockets
+    from functions.chat.load import Load
+    from functions.chat.metrics import report_to_cloudwatch
 
 # Questions that are under way have thousands of objects; at Python's 700 they are looked through again and again.
 GC_OBJECTS = 10_000
@@ -64,7 +67,8 @@ def freeze_heap() -> None:
     gc.set_threshold(GC_OBJECTS)
 
 
-app = create_app(open_dependencies)
+with lean_imports():
+    app = create_app(open_dependencies)
 
 handler_loop = HandlerLoop(lambda: app.router.lifespan_context(app))
 

@@ -37,6 +37,7 @@ VENDORS = {
     "openai": ("headrace.clients.openai_sdk",),
     "orjson": ("functions.chat.wire.sse", "headrace.clients.http", "headrace.clients.openai_http"),
     "pydantic": (
+        "functions.chat.lean_imports",
         "functions.chat.wire.bodies",
         "functions.chat.wire.openai_bodies",
         "functions.chat.wire.frames",
@@ -191,6 +192,20 @@ def test_importing_a_function_loads_no_vendor_that_it_may_not_need(module: str, 
     loaded = {name.split(".")[0] for name in cold_start(module)["modules"]}
     assert loaded & HEAVY == allowed
     assert not loaded & {"redis", "aiohttp"}, "opened by wiring, when its settings say so"
+
+
+def test_a_cold_start_leaves_out_what_fastapi_loads_for_nobody() -> None:
+    source = """
+import json, sys
+import functions.chat.main
+import pydantic
+before = sorted(sys.modules)
+from pydantic import v1
+print(json.dumps({"modules": before, "deferred": ["yes"] * pydantic.BaseModel.model_config.get("defer_build", False)}))
+"""
+    found = run(source)
+    assert "pydantic.v1" not in found["modules"], "and whoever wants it later can have it"
+    assert not found["deferred"], "models of others are built as ever"
 
 
 def test_a_started_chat_has_its_heap_left_alone_by_the_garbage_collector() -> None:
