@@ -1,6 +1,6 @@
 """`make bench`: runs each bench by name, or all. A bench prints a table and asserts nothing.
 
-python -m tests.bench [chat model runtime stores ingest upload quality cache judge single_flight runs hostile overload answers]
+python -m tests.bench [chat model runtime stores ingest upload quality cache judge single_flight runs hostile overload answers documents peers]
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ BENCHES = (
     "hostile",
     "overload",
     "answers",
+    "documents",
+    "peers",
 )
 
 

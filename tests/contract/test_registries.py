@@ -187,3 +187,61 @@ async def test_a_write_that_took_effect_may_be_sent_again_after_a_newer_attempt_
     await any_registry.save(ready(key, 2), new)
     with pytest.raises(SupersededError):
         await any_registry.save(ready(key), old)
+
+
+async def test_pages_have_the_documents_by_key_and_count_them(any_registry: DocumentRegistry, tenant: str) -> None:
+    keys = [f"documents/{tenant}/{number:02}.txt" for number in range(25)]
+    for number, name in enumerate(keys):
+        state = DocumentState.FAILED if number % 5 == 0 else DocumentState.READY
+        document = Document(name, state, groups=("hr",) if number % 2 else ())
+        await any_registry.save(document, await begun(any_registry, DocumentKey(name)))
+    first = await any_registry.page(tenant, limit=10)
+    second = await any_registry.page(tenant, after=first.next, limit=10)
+    last = await any_registry.page(tenant, after=second.next, limit=10)
+    assert [each.key for page in (first, second, last) for each in page.documents] == keys
+    assert (bool(first.next), last.next) == (True, "")
+    assert first.counts(lambda groups: not groups) == {
+        **dict.fromkeys(DocumentState, 0),
+        DocumentState.READY: 10,
+        DocumentState.FAILED: 3,
+    }
+    failed = await any_registry.page(tenant, state=DocumentState.FAILED)
+    assert [each.key for each in failed.documents] == keys[::5]
+    some = await any_registry.page(tenant, prefix=f"documents/{tenant}/1", state=DocumentState.READY)
+    assert [each.key[-6:-4] for each in some.documents] == ["11", "12", "13", "14", "16", "17", "18", "19"]
+    await any_registry.remove(await begun(any_registry, DocumentKey(keys[0])))
+    assert sum(number for number in (await any_registry.page(tenant, limit=0)).labels.values()) == 24
+    assert (await any_registry.page(f"{tenant}-nobody")).documents == ()
+
+
+@pytest.mark.parametrize("lost", ["names", "counts", "ready", "records"])
+async def test_an_index_that_was_lost_is_made_anew(
+    any_registry: DocumentRegistry, redis: Redis, tenant: str, lost: str
+) -> None:
+    names = [f"documents/{tenant}/{number}.txt" for number in range(3)]
+    for name in names:
+        await any_registry.save(ready(DocumentKey(name)), await begun(any_registry, DocumentKey(name)))
+        await any_registry.page(tenant)
+    if lost == "records":
+        # As an older release left it.
+        await redis.hdel(tenant_key(tenant, "registry"), "records", *(f"l:{name}" for name in names))
+    else:
+        await redis.delete(tenant_key(tenant, "registry", lost))
+    page = await any_registry.page(tenant, state=DocumentState.READY)
+    assert [each.key for each in page.documents] == names
+    assert page.counts(lambda _: True)[DocumentState.READY] == 3
+
+
+async def test_changes_tell_which_records_were_written(any_registry: DocumentRegistry, tenant: str) -> None:
+    one, other = (DocumentKey(f"documents/{tenant}/{name}.txt") for name in "ab")
+    position = await any_registry.latest_change(tenant)
+    assert await any_registry.changes(tenant, position, wait_seconds=0.01) == (position, [])
+    await any_registry.save(ready(one), await begun(any_registry, one))
+    position, keys = await any_registry.changes(tenant, position, wait_seconds=1.0)
+    assert keys == [one.key]
+    assert await any_registry.latest_change(tenant) == position
+    for key in (other, one):
+        await any_registry.save(ready(key, 2), await begun(any_registry, key))
+    await any_registry.remove(await begun(any_registry, other))
+    position, keys = await any_registry.changes(tenant, position, wait_seconds=1.0)
+    assert keys == [other.key, one.key]

@@ -15,6 +15,7 @@ from headrace.redis_state.layout import (
     counters_key,
     current_value,
     entry_key,
+    index_keys,
     partition_key,
     registry_key,
     rejected_key,
@@ -38,6 +39,7 @@ class State:
         self.tenant = tenant
         self.registry = registry_key(tenant)
         self.accounts = list(accounts(tenant))
+        self.index = index_keys(tenant)
         self.partition = partition_key(tenant, PARTITION)
 
     def entry(self, name: str = ENTRY) -> str:
@@ -113,8 +115,9 @@ async def test_save_document(state: State) -> None:
     await state.client.hset(state.registry, "epoch", "e")
 
     async def save(record: str, shown: str, *, number: int = attempt, answers: str = "", model: str = MODEL) -> Any:
-        keys = [state.registry, *state.accounts]
-        return await state.run("save_document", keys, DOCUMENT, number, record, shown, 5, model, answers)
+        keys = [state.registry, *state.accounts, *state.index]
+        label = record and "ready\x1fhr"
+        return await state.run("save_document", keys, DOCUMENT, number, record, label, shown, 5, model, answers)
 
     assert await save("reading", "") == 1
     assert await state.field(state.registry, "revision") is None, "what searches see has not changed"
@@ -134,6 +137,60 @@ async def test_save_document(state: State) -> None:
     assert await save("", "") == 1
     assert await state.client.hget(state.registry, f"a:{DOCUMENT}") is None
     assert await state.client.hget(state.registry, f"c:{DOCUMENT}") is None
+
+
+async def test_page_documents(state: State) -> None:
+    names, counts, changes, *states = state.index
+    ready, failed = states[3], states[4]
+
+    async def page(shown: str = names, prefix: str = "", after: str = "", limit: int = 10) -> Any:
+        return await state.run("page_documents", [state.registry, names, shown, counts], prefix, after, limit)
+
+    async def save(document: str, label: str) -> None:
+        attempt = await state.run("begin_attempt", [state.registry], document, MODEL)
+        keys = [state.registry, *state.accounts, *state.index]
+        record = label and json.dumps({"state": label.split("\x1f", maxsplit=1)[0], "groups": label.split("\x1f")[1:]})
+        assert await state.run("save_document", keys, document, attempt, record, label, "", 0, MODEL, "") == 1
+
+    assert await page() == 0, "there is no index yet"
+    await save("d/a", "ready")
+    await save("d/c", "failed\x1fhr\x1fops")
+    assert await page() == 0, "it begins when somebody asks"
+    assert await state.run("index_documents", [state.registry, *state.index]) == 2
+    await save("d/b", "ready")
+    await save("e/a", "ready\x1fhr")
+    await save("d/c", "ready")
+    keys, records, counted, size = await page()
+    assert keys == [b"d/a", b"d/b", b"d/c", b"e/a"]
+    assert [json.loads(record)["state"] for record in records] == ["ready"] * 4
+    assert dict(zip(counted[::2], counted[1::2], strict=True)) == {b"ready": b"3", b"ready\x1fhr": b"1"}
+    assert size == 4
+    assert (await page(limit=2))[0] == [b"d/a", b"d/b"]
+    assert (await page(after="d/b"))[0] == [b"d/c", b"e/a"]
+    assert (await page(prefix="d/", after="d/a"))[0] == [b"d/b", b"d/c"]
+    assert (await page(prefix="e", after="d/a"))[0] == [b"e/a"]
+    assert (await page(shown=failed))[:2] == [[], []]
+    await save("d/a", "")
+    await save("d/b", "failed")
+    assert (await page(shown=failed))[0] == [b"d/b"]
+    assert (await page(shown=ready))[0] == [b"d/c", b"e/a"]
+    written = [fields[b"k"] for _, fields in await state.client.xrange(changes)]
+    assert written == [b"d/a", b"d/c", b"d/b", b"e/a", b"d/c", b"d/a", b"d/b"]
+    await state.client.zrem(names, "d/c")
+    assert await page() == 0, "a part was lost"
+
+
+async def test_index_documents(state: State) -> None:
+    names, counts, _, *states = state.index
+    records = {"r:a": {"state": "ready", "groups": []}, "r:b": {"state": "failed", "groups": ["hr", "ops"]}}
+    await state.client.hset(state.registry, mapping={name: json.dumps(record) for name, record in records.items()})
+    await state.client.zadd(names, {"left over": 0})
+    for _ in range(2):
+        assert await state.run("index_documents", [state.registry, *state.index]) == 2
+        assert await state.client.zrange(names, 0, -1) == [b"a", b"b"]
+        assert await state.client.hgetall(counts) == {b"ready": b"1", b"failed\x1fhr\x1fops": b"1"}
+        assert [await state.client.zrange(key, 0, -1) for key in states] == [[], [], [], [b"a"], [b"b"]]
+        assert await state.field(state.registry, "l:b") == "failed\x1fhr\x1fops"
 
 
 async def test_switch_model(state: State) -> None:

@@ -7,16 +7,20 @@ import uuid
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 import boto3
 import pytest
+from redis.asyncio import Redis
 
 from headrace.buckets.uploads import S3Uploads
 from headrace.redis_state.registry import RedisRegistry
 from headrace.types import Document, DocumentKey, DocumentState, Principal, Role, Step
 from infra.local.bucket import CREDENTIALS
 from tests.support.http import served, sse_events
+
+EVENTS = {"accept": "text/event-stream"}
 
 
 @pytest.fixture
@@ -182,6 +186,68 @@ async def test_all_documents_can_be_watched(url: str, registry: RedisRegistry, t
     ):
         events = sse_events(response)
         assert (await anext(events)).data["state"] == "queued"
+        assert (await anext(events)).data["queued"] == 1
         await registry.remove(await registry.begin(DocumentKey(key), embedding_model="m"))
-        gone = await anext(events)
+        gone, counts, end = [await anext(events) for _ in range(3)]
     assert (gone.name, gone.data) == ("gone", {"key": key})
+    assert (counts.name, counts.data["queued"], end.name) == ("counts", 0, "end")
+
+
+async def test_documents_come_in_pages_of_those_that_the_asker_may_see(
+    url: str, registry: RedisRegistry, tenant: str
+) -> None:
+    names = [f"{folder}/{number:03}.txt" for folder in ("a", "b") for number in range(150)]
+    for number, name in enumerate(names):
+        state = DocumentState.FAILED if number % 10 == 0 else DocumentState.READY
+        groups = ("hr",) if number % 3 == 0 else ()
+        await put_record(registry, Document(f"documents/{tenant}/{name}", state, groups=groups))
+    visible = [name for number, name in enumerate(names) if number % 3]
+
+    async def all_pages(**asked: str) -> tuple[list[str], dict[str, int]]:
+        found: list[str] = []
+        after: str | None = ""
+        while after is not None:
+            query = urlencode({**asked, "after": after})
+            status, body = await get(f"{url}/documents?{query}")
+            assert status == 200
+            assert len(body["documents"]) <= int(asked.get("limit", 100))
+            found += [each["key"].removeprefix(f"documents/{tenant}/") for each in body["documents"]]
+            after = body["next"]
+        counts: dict[str, int] = body["counts"]
+        return found, counts
+
+    failed = [name for number, name in enumerate(names) if number % 3 and number % 10 == 0]
+    for limit in ("1000", "100", "37"):
+        found, counts = await all_pages(limit=limit)
+        assert found == visible
+        assert (counts["failed"], counts["ready"]) == (len(failed), len(visible) - len(failed))
+    assert (await all_pages(state="failed"))[0] == failed
+    assert (await all_pages(prefix=f"documents/{tenant}/b/"))[0] == [name for name in visible if name[0] == "b"]
+    assert (await all_pages(prefix=f"documents/{tenant}/b/", state="failed", limit="3"))[0] == [
+        name for name in failed if name[0] == "b"
+    ]
+    assert (await all_pages(prefix="documents/another/"))[0] == []
+    for wrong in ("limit=-1", "limit=1001", "limit=x", "state=lost", f"after={'x' * 2000}"):
+        status, body = await get(f"{url}/documents?{wrong}")
+        assert (status, body["error"]["param"]) == (400, f"query.{wrong.split(chr(61))[0]}")
+
+
+async def test_who_watches_asks_nothing_while_nothing_changes(
+    url: str, registry: RedisRegistry, redis: Redis, tenant: str
+) -> None:
+    await put_record(registry, Document(f"documents/{tenant}/a.txt", DocumentState.QUEUED))
+    async with aiohttp.ClientSession() as session, AsyncExitStack() as stack:
+        watching = [
+            sse_events(await stack.enter_async_context(session.get(f"{url}/documents", headers=EVENTS)))
+            for _ in range(10)
+        ]
+        for events in watching:
+            assert [(await anext(events)).name for _ in range(2)] == ["document", "counts"]
+        await asyncio.sleep(0.3)
+        before = (await redis.info("stats"))["total_commands_processed"]
+        await asyncio.sleep(1.0)
+        assert (await redis.info("stats"))["total_commands_processed"] - before < 10
+        await put_record(registry, Document(f"documents/{tenant}/b.txt", DocumentState.QUEUED))
+        for events in watching:
+            changed = await anext(events)
+            assert (changed.name, changed.data["name"]) == ("document", "b.txt")

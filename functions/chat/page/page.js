@@ -1,5 +1,6 @@
 const $ = id => document.getElementById(id);
 let conversation = null;
+const SHOWN = 100;
 
 function element(tag, text, className) {
   const e = document.createElement(tag);
@@ -124,13 +125,15 @@ async function listed() {
 // While a document is on its way, its changes are streamed; then the page looks now and then, which costs next to nothing.
 async function showDocuments() {
   try {
-    const known = new Map((await listed()).documents.map(d => [d.key, d]));
-    listDocuments([...known.values()]);
-    if (!document.hidden && [...known.values()].some(d => !["ready", "failed"].includes(d.state))) {
+    let { documents, counts } = await listed();
+    const known = new Map(documents.map(d => [d.key, d]));
+    listDocuments([...known.values()], counts);
+    if (!document.hidden && counts.queued + counts.parsing + counts.embedding > 0) {
       for await (const { name, data } of events(await call("documents", { headers: { accept: "text/event-stream" } }))) {
         if (name === "document") known.set(data.key, data);
         if (name === "gone") known.delete(data.key);
-        listDocuments([...known.values()].sort((a, b) => a.key < b.key ? -1 : 1));
+        if (name === "counts") counts = data;
+        listDocuments([...known.values()].sort((a, b) => a.key < b.key ? -1 : 1).slice(0, SHOWN), counts);
       }
     }
   } catch { /* the next round tries again */ }
@@ -139,7 +142,7 @@ async function showDocuments() {
 }
 showDocuments.now = () => { clearTimeout(showDocuments.timer); showDocuments(); };
 
-function listDocuments(documents) {
+function listDocuments(documents, counts) {
   $("documents").replaceChildren(...documents.map(d => {
     const row = element("tr");
     const progress = d.progress === null ? "" : ` ${Math.round(100 * d.progress)} %`;
@@ -148,6 +151,12 @@ function listDocuments(documents) {
     row.append(element("td", d.name), state, element("td", d.chunks), element("td", size(d.size_bytes)));
     return row;
   }));
+  const more = Object.values(counts).reduce((sum, number) => sum + number, 0) - documents.length;
+  if (more > 0) {
+    const row = element("tr");
+    row.append(element("td", `… and ${more} more`, "soft"));
+    $("documents").append(row);
+  }
   $("empty").hidden = documents.length > 0;
 }
 showDocuments();

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import unicodedata
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Query, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from functions.chat.dependencies import ChatDependencies, Deadline, Dependencies, Reader, Writer
 from functions.chat.faults import write_fault
+from functions.chat.listing import Shown, changes_of
 from functions.chat.responses import EventResponse
 from functions.chat.wire import schemas, sse
 from functions.chat.wire.bodies import UploadBody
@@ -24,28 +23,37 @@ from headrace.types import (
     SIDECAR_SUFFIX,
     Document,
     DocumentKey,
+    DocumentState,
     Principal,
 )
 
 MAX_KEY_BYTES = 1024
-POLL_SECONDS = 0.5
-Read = Callable[[], Awaitable[Sequence[Document]]]
+USUALLY_LISTED = 100
+MOST_LISTED = 1000
 
 
 def add_document_routes(app: FastAPI) -> None:
     """`GET /documents`, `GET /documents/{name}` and `POST /documents`."""
 
     @app.get("/documents")
-    async def documents(request: Request, deps: Dependencies, asker: Reader, deadline_seconds: Deadline) -> Response:
-        """Every document that the asker may see; with `Accept: text/event-stream`, until their states are final."""
+    async def documents(  # noqa: PLR0917 - FastAPI passes by name
+        request: Request,
+        deps: Dependencies,
+        asker: Reader,
+        deadline_seconds: Deadline,
+        limit: Annotated[int, Query(ge=0, le=MOST_LISTED)] = USUALLY_LISTED,
+        after: Annotated[str, Query(max_length=MAX_KEY_BYTES)] = "",
+        prefix: Annotated[str, Query(max_length=MAX_KEY_BYTES)] = "",
+        state: DocumentState | None = None,
+    ) -> Response:
+        """A page of the documents that the asker may see, by key, and how many there are in each state.
 
-        async def read() -> list[Document]:
-            found = await deps.answering.registry.documents(asker.tenant)
-            return [document for document in found if asker.may_see(document.groups)]
-
+        With `Accept: text/event-stream`, also what changes, until all states are final.
+        """
+        shown = Shown(deps.answering.registry, asker, prefix, state)
         if _wants_events(request):
-            return _watched(read, deadline_seconds)
-        return JSONResponse({"documents": [schemas.document_payload(document) for document in await read()]})
+            return _watched(shown, after, limit, deadline_seconds)
+        return JSONResponse(await shown.page(after, limit))
 
     @app.get("/documents/{name:path}")
     async def document(
@@ -56,12 +64,8 @@ def add_document_routes(app: FastAPI) -> None:
         found = await _find(key, deps, asker)
         if not _wants_events(request):
             return JSONResponse(schemas.document_payload(found, history=True))
-
-        async def read() -> list[Document]:
-            known = await deps.answering.registry.get(key)
-            return [known] if known is not None and asker.may_see(known.groups) else []
-
-        return _watched(read, deadline_seconds)
+        shown = Shown(deps.answering.registry, asker, key.key, None, is_one=True)
+        return _watched(shown, "", 1, deadline_seconds)
 
     @app.post("/documents", status_code=201)
     async def upload(body: UploadBody, deps: Dependencies, asker: Writer) -> dict[str, Any]:
@@ -140,33 +144,11 @@ def _wants_events(request: Request) -> bool:
     return "text/event-stream" in request.headers.get("accept", "")
 
 
-def _watched(read: Read, deadline_seconds: float) -> EventResponse:
+def _watched(shown: Shown, after: str, limit: int, deadline_seconds: float) -> EventResponse:
     stream = sse.EventStream(
-        _changes(read, deadline_seconds),
+        changes_of(shown, after, limit, deadline_seconds),
         write=lambda change: sse.encode(change[1], event=change[0]),
         write_error=write_fault,
         deadline_seconds=deadline_seconds,
     )
     return EventResponse(stream, {})
-
-
-async def _changes(read: Read, deadline_seconds: float) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
-    """A `document` event for each document that changed, `gone` for one that is no more, and `end`.
-
-    It ends when all states are final, or when the time is up: a stream that is open is paid for.
-    """
-    loop = asyncio.get_running_loop()
-    end = loop.time() + deadline_seconds - 2 * POLL_SECONDS
-    shown: dict[str, Document] = {}
-    while True:
-        found = {document.key: document for document in await read()}
-        for key, document in found.items():
-            if shown.get(key) != document:
-                yield "document", schemas.document_payload(document)
-        for key in shown.keys() - found.keys():
-            yield "gone", {"key": key}
-        shown = found
-        if all(document.state.is_final for document in found.values()) or loop.time() >= end:
-            yield "end", {}
-            return
-        await asyncio.sleep(POLL_SECONDS)

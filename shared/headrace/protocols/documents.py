@@ -12,6 +12,8 @@ from headrace.types import (
     CacheInvalidation,
     Document,
     DocumentKey,
+    DocumentPage,
+    DocumentState,
     ObjectVersion,
     ParsedFile,
     RegistrySnapshot,
@@ -58,7 +60,21 @@ class DocumentRegistry(Checkable, Protocol):
         """One record, or None."""
 
     async def documents(self, tenant: str) -> list[Document]:
-        """Every record of a tenant, by key."""
+        """Every record of a tenant, by key. There may be very many: who shows them takes pages."""
+
+    async def page(
+        self, tenant: str, *, after: str = "", prefix: str = "", state: DocumentState | None = None, limit: int = ...
+    ) -> DocumentPage:
+        """Up to `limit` records by key, behind the key `after`: those whose key begins with `prefix`, in that state."""
+
+    async def latest_change(self, tenant: str) -> str:
+        """Where the tenant's changes stand now: what `changes` goes on from."""
+
+    async def changes(self, tenant: str, after: str, *, wait_seconds: float) -> tuple[str, list[str]]:
+        """Where the changes stand, and the keys of the records that were written or removed after that position.
+
+        Waits for the first one; no keys when there was none in time.
+        """
 
     async def snapshot(self, tenant: str, keys: Collection[str] = ()) -> RegistrySnapshot:
         """What is current of these documents, and whether the registry can be trusted, at one moment."""

@@ -3,7 +3,10 @@
 The document registry, `registry`, one hash, so that it is lost or kept as a whole, and read at one moment:
 - `epoch` (this life's name), `attempt` (the newest attempt's number), `revision`, `watermark`, `model`;
 - for each document `r:<key>` (its record), `c:<key>` (what searches may show: generation and groups), `a:<key>` (the number
-  of its newest attempt);
+  of its newest attempt), `l:<key>` (its label: state and groups);
+- `records` (how many documents are indexed), if there is an index: `registry:names` a sorted set of all keys, and
+  `registry:<state>` of those in a state, `registry:counts` a hash of how many have each label, and `registry:changes` a stream
+  of the keys of records as they are written. What of it is lost is made anew from the records;
 - for the answer cache `answers` (how many answers ever came in), `partitions` (`<name>/<kind> ` of each), and `fresh_from`
   (an answer made at this revision or a later one is fresh, if it is there).
 
@@ -40,15 +43,35 @@ import json
 from collections.abc import Sequence
 
 from headrace.clients.redis import tenant_key
-from headrace.types import RunName
+from headrace.types import Document, DocumentState, RunName
 
 # How many characters of a checksum are kept; lua/shared/log.lua has the same number.
 CHECKSUM_CHARACTERS = 12
+# In the order of lua/shared/index_document.lua.
+STATES = (
+    DocumentState.QUEUED,
+    DocumentState.PARSING,
+    DocumentState.EMBEDDING,
+    DocumentState.READY,
+    DocumentState.FAILED,
+)
+LABEL_JOINT = "\x1f"
 
 
 def registry_key(tenant: str) -> str:
     """The key of the tenant's registry hash."""
     return tenant_key(tenant, "registry")
+
+
+def index_keys(tenant: str) -> list[str]:
+    """The keys of the index of a tenant's documents, in the order of lua/shared/index_document.lua."""
+    names = ("names", "counts", "changes", *(str(state) for state in STATES))
+    return [tenant_key(tenant, "registry", name) for name in names]
+
+
+def label_of(document: Document) -> str:
+    """What documents are counted by: the state, then who may see it."""
+    return LABEL_JOINT.join((document.state, *document.groups))
 
 
 def use_key(tenant: str, principal: str) -> str:

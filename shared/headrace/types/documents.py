@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -141,6 +141,26 @@ class Step(NamedTuple):
     at: float
     state: DocumentState
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentPage:
+    """Some of a tenant's documents, by key, those that not everybody may see among them.
+
+    `next` is what the next page begins behind, empty at the end. `labels` counts all documents of the tenant by state and
+    groups.
+    """
+
+    documents: tuple[Document, ...]
+    next: str
+    labels: Mapping[tuple[DocumentState, tuple[str, ...]], int]
+
+    def counts(self, may_see: Callable[[tuple[str, ...]], bool]) -> dict[DocumentState, int]:
+        """How many documents are in each state, of those that somebody may see."""
+        counts = dict.fromkeys(DocumentState, 0)
+        for (state, groups), number in self.labels.items():
+            counts[state] += number if may_see(groups) else 0
+        return counts
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,8 @@ async def open_answering(settings: Settings, client: Redis) -> AsyncIterator[Ans
         # A verdict is kept under its judge's name: no other model stands in for it.
         near_questions = await stack.enter_async_context(open_near_questions(settings, chat_model=primary))
         reranker = await stack.enter_async_context(open_reranker(settings))
-        registry = registry_on(client)
+        listening = await stack.enter_async_context(open_redis(settings))
+        registry = registry_on(client, listening)
         retriever = retriever_on(settings, embedder, store, registry, reranker)
         documents = document_tools_on(retriever, store, registry)
         tool_caller = None
@@ -51,7 +52,7 @@ async def open_answering(settings: Settings, client: Redis) -> AsyncIterator[Ans
             retriever=retriever,
             registry=registry,
             cache=cache_on(client, settings),
-            single_flight=single_flight_on(client, await stack.enter_async_context(open_redis(settings))),
+            single_flight=single_flight_on(client, listening),
             conversations=conversations_on(client, settings),
             answerer=answerer,
             other_answerers={other.name: other for other in others},

@@ -30,11 +30,11 @@ def open_redis(settings: Settings) -> AbstractAsyncContextManager[Redis]:
     return open_redis(settings.redis_url, mode=settings.redis_mode)
 
 
-def registry_on(client: Redis) -> DocumentRegistry:
+def registry_on(client: Redis, listening: Redis | None = None) -> DocumentRegistry:
     """The document registry."""
     from headrace.redis_state.registry import RedisRegistry
 
-    return RedisRegistry(client)
+    return RedisRegistry(client, listening)
 
 
 def cache_on(client: Redis, settings: Settings) -> AnswerCache:

@@ -44,6 +44,13 @@ V1 = Door(
     last=b"[DONE]",
 )
 CHAT = Door("/chat", lambda question: {"question": question}, first=b'"text":"word0', last=b"event: done")
+V1_JSON = Door(
+    "/v1/chat/completions",
+    lambda question: {"model": "headrace", "messages": [{"role": "user", "content": question}]},
+    first=b"word0",
+    last=b"}",
+    accept="application/json",
+)
 CHAT_JSON = Door("/chat", lambda question: {"question": question}, first=b"word0", last=b"}", accept="application/json")
 
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,8 +80,6 @@ class Surroundings:
     ) -> Iterator[Server]:
         server = Server(name, [], door, [])
         log = self.folder / f"{uuid.uuid4().hex[:6]}.log"
-        from contextlib import ExitStack
-
         with ExitStack() as stack:
             for _ in range(processes):
                 port = free_port()
