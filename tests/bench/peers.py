@@ -75,7 +75,7 @@ async def _compare(around: Surroundings) -> float:
             for server in servers:
                 figures[server.name].add(*await measure(server, distinct(int(RATE * SECONDS)), RATE))
     minimal = statistics.median(figures["minimal FastAPI + openai"].cpu)
-    print("| | CPU a chat, ms | × minimal (each round) | added to the first token p50 / p99, ms | failed |")
+    print("| | CPU a chat, ms | of minimal (each round) | added to the first token p50 / p99, ms | failed |")
     print("| --- | --- | --- | --- | --- |")
     for name, each in figures.items():
         ratios = [one / other for one, other in zip(each.cpu, figures["minimal FastAPI + openai"].cpu, strict=True)]
