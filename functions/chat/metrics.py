@@ -46,7 +46,9 @@ class AnswerMetrics:
 
     def observe(self, event: AnswerEvent) -> None:
         """Take note of the answer's next event."""
-        if isinstance(event, StatusEvent):
+        if isinstance(event, TokenEvent):
+            self.characters += len(event.text)
+        elif isinstance(event, StatusEvent):
             self.verdict = self.verdict or event.cache
             self.judge_tokens += event.judge_tokens + event.reading_tokens
         elif isinstance(event, UsageEvent):
@@ -56,8 +58,6 @@ class AnswerMetrics:
             # A server need not count; where no model wrote, there is nothing to count. What was stopped may have cost all.
             is_stopped = event.finish_reason is FinishReason.STOPPED
             self.is_measured = self.is_measured or (event.model is None and not is_stopped)
-        elif isinstance(event, TokenEvent):
-            self.characters += len(event.text)
         elif isinstance(event, PassagesEvent):
             self.characters += sum(len(passage.chunk.text) for passage in event.passages)
 

@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import orjson
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from headrace.stores.edge_engine import ApiError, Engine
@@ -43,12 +43,12 @@ class QdrantServer:
         self._executor.submit(self._engine.close).result()
         self._executor.shutdown()
 
-    async def _serve(self, request: Request) -> JSONResponse:
+    async def _serve(self, request: Request) -> Response:
         started = time.perf_counter()
         answer: dict[str, Any]
         raw = await request.body()
         try:
-            body = json.loads(raw) if raw else {}
+            body = orjson.loads(raw) if raw else {}
             call = partial(self._engine.answer, request.method, request.url.path, body)
             result = await asyncio.get_running_loop().run_in_executor(self._executor, call)
             answer, status = {"result": result, "status": "ok"}, 200
@@ -56,7 +56,8 @@ class QdrantServer:
             answer, status = {"status": {"error": str(error)}}, error.status
         except ValueError as error:
             answer, status = {"status": {"error": f"Format error in JSON body: {error}"}}, 400
-        return JSONResponse({**answer, "time": time.perf_counter() - started}, status_code=status)
+        content = orjson.dumps({**answer, "time": time.perf_counter() - started})
+        return Response(content, status_code=status, media_type="application/json")
 
 
 async def _ready(_request: Request) -> JSONResponse:

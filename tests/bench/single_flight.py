@@ -14,6 +14,7 @@ from tests.support.openai_server import Script
 
 CLIENTS = 100
 ROUNDS = 7
+LIMITS = {"STREAMS_PER_PRINCIPAL": "100000", "REQUESTS_PER_MINUTE": "1000000"}
 
 
 async def run() -> None:
@@ -22,7 +23,7 @@ async def run() -> None:
     documents = {"handbook.txt": "Parents may take 26 weeks of parental leave."}
     connector = aiohttp.TCPConnector(limit=0)
     async with (
-        chat_processes(script, documents, {}, {}) as urls,
+        chat_processes(script, documents, LIMITS, LIMITS) as urls,
         aiohttp.ClientSession(connector=connector) as session,
     ):
         lags, calls = [], []

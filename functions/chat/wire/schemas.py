@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from headrace.types import (
     AnswerEvent,
@@ -29,21 +29,24 @@ from headrace.types import (
     UsageEvent,
 )
 
+# The tag of each kind of event.
+NAMES = {kind: str(kind.__struct_config__.tag) for kind in get_args(AnswerEvent)}
+
 
 def event_name(event: AnswerEvent) -> str:
     """The SSE event's name: the tag of its type."""
-    return str(type(event).__struct_config__.tag)
+    return NAMES[type(event)]
 
 
 def event_payload(event: AnswerEvent) -> dict[str, Any]:
     """The SSE event's data."""
     match event:
+        case TokenEvent(text):
+            return {"text": text}
         case StatusEvent():
             return _status_payload(event)
         case PassagesEvent(passages):
             return {"passages": [passage_payload(number, passage) for number, passage in enumerate(passages, 1)]}
-        case TokenEvent(text):
-            return {"text": text}
         case CitationEvent(citation):
             return citation_payload(citation)
         case StepEvent():

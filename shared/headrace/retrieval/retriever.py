@@ -18,7 +18,7 @@ from headrace.filters import fields_of, matches, parse_filter
 from headrace.protocols import DocumentRegistry, Embedder, Reranker, VectorSearch
 from headrace.ranking import with_similarity
 from headrace.retrieval.selection import without_repeats
-from headrace.retrieval.windows import with_context
+from headrace.retrieval.windows import Neighbours, with_context
 from headrace.text.lexical import blend
 from headrace.types import (
     Chunk,
@@ -128,7 +128,15 @@ class Retriever:
         queries = await self._embed(_phrasings(question, history))
         limit = self._options.limit * OVERFETCH
         request = SearchRequest(scope, queries, limit, self._options.dense_weight, filter_ or {})
-        found, snapshot = await self._search(request)
+        async with Neighbours(self._store, scope.tenant) as neighbours:
+            widen = neighbours if self._options.context_tokens and not strict else None
+            return await self._retrieved(question, request, widen, strict=strict)
+
+    async def _retrieved(
+        self, question: str, request: SearchRequest, neighbours: Neighbours | None, *, strict: bool
+    ) -> Retrieval:
+        """What the search finds, chosen and with its `neighbours`, if these are wanted."""
+        found, snapshot = await self._search(request, neighbours)
         floor = self._options.min_similarity
         relevant = [passage for passage in found if passage.score >= self._options.score_of(floor)]
         if self._reranker is not None and relevant:
@@ -140,10 +148,9 @@ class Retriever:
         nearest = tuple(dict.fromkeys(passage.chunk.name for passage in found))[:NEAREST_DOCUMENTS]
         if strict and not is_sure:
             return Retrieval((), provenance, is_sure, nearest)
-        if strict or not self._options.context_tokens:
+        if neighbours is None:
             return Retrieval(tuple(chosen), provenance, is_sure, nearest)
-        tokens = self._options.context_tokens
-        passages = await with_context(chosen, self._store, tenant=scope.tenant, max_tokens=tokens)
+        passages = await with_context(chosen, neighbours, max_tokens=self._options.context_tokens)
         return Retrieval(passages, provenance, is_sure, nearest)
 
     def _provenance(
@@ -159,7 +166,9 @@ class Retriever:
         # Scores are computed in single precision.
         return Provenance(request.queries[0].vector, max(last, floor) - SCORE_MARGIN, documents)
 
-    async def _search(self, request: SearchRequest) -> tuple[list[Passage], RegistrySnapshot]:
+    async def _search(
+        self, request: SearchRequest, neighbours: Neighbours | None
+    ) -> tuple[list[Passage], RegistrySnapshot]:
         """What the store finds and the registry confirms, best first, and what the registry says of it."""
         left_out: dict[int, str] = {}
         pause_seconds = FIRST_PAUSE_SECONDS
@@ -167,7 +176,7 @@ class Retriever:
             async with asyncio.timeout(FRESH_SECONDS):
                 for _ in range(ROUNDS):
                     asked = replace(request, without=frozenset(left_out))
-                    result, snapshot = await self._search_once(asked, left_out.values())
+                    result, snapshot = await self._search_once(asked, left_out.values(), neighbours)
                     if result.watermark is not None and result.watermark < snapshot.watermark:
                         # Answered from before the last flip.
                         await asyncio.sleep(pause_seconds)
@@ -188,13 +197,15 @@ class Retriever:
         raise StoreUnavailableError("The documents change faster than they can be searched. Try again in a moment.")
 
     async def _search_once(
-        self, request: SearchRequest, left_out: Iterable[str]
+        self, request: SearchRequest, left_out: Iterable[str], neighbours: Neighbours | None
     ) -> tuple[SearchResult, RegistrySnapshot]:
         tenant = request.scope.tenant
         result = await self._store.search(request)
         # Whatever the store thinks: another tenant's chunks are none of this one's business.
         own = tuple(passage for passage in result.passages if passage.chunk.tenant == tenant)
         result = replace(result, passages=own)
+        if neighbours is not None:
+            neighbours.look_for(own[: self._options.limit])
         keys = {passage.chunk.document_key for passage in result.passages}.union(left_out)
         snapshot = await self._registry.snapshot(tenant, keys)
         configured = self._embedder.model

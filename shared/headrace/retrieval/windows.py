@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Self
 
 from headrace.protocols import VectorSearch
 from headrace.types import Chunk, ChunkId, Passage
@@ -12,17 +14,59 @@ from headrace.types import Chunk, ChunkId, Passage
 CHARACTERS_PER_TOKEN = 4
 
 
-async def with_context(
-    passages: Sequence[Passage], store: VectorSearch, *, tenant: str, max_tokens: int
-) -> tuple[Passage, ...]:
+class Neighbours:
+    """The chunks beside passages: asked for as soon as a search has found these, while the registry still looks at them.
+
+    Which of them are shown is known later; a chunk of a generation never changes.
+    """
+
+    def __init__(self, store: VectorSearch, tenant: str) -> None:
+        self._store = store
+        self._tenant = tenant
+        self._asked: set[ChunkId] = set()
+        self._found: dict[ChunkId, Chunk] = {}
+        self._fetching: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._fetching is not None:
+            self._fetching.cancel()
+            await asyncio.wait({self._fetching})
+            if not self._fetching.cancelled():
+                # A failure is of no interest any more.
+                self._fetching.exception()
+
+    def look_for(self, passages: Sequence[Passage]) -> None:
+        """Begin to ask for what stands beside these. One such request is under way at a time."""
+        if self._fetching is None or self._fetching.done():
+            self._fetching = asyncio.create_task(self._fetch(passages))
+
+    async def of(self, passages: Sequence[Passage]) -> Mapping[ChunkId, Chunk]:
+        """The chunks beside these. Raises StoreUnavailableError."""
+        if self._fetching is not None:
+            await self._fetching
+        await self._fetch(passages)
+        return self._found
+
+    async def _fetch(self, passages: Sequence[Passage]) -> None:
+        own = {passage.chunk.identity for passage in passages}
+        wanted = {identity for passage in passages for identity in _beside(passage.chunk)} - own - self._asked
+        if wanted:
+            self._found |= {chunk.identity: chunk for chunk in await self._store.chunks(self._tenant, sorted(wanted))}
+            self._asked |= wanted
+
+
+async def with_context(passages: Sequence[Passage], neighbours: Neighbours, *, max_tokens: int) -> tuple[Passage, ...]:
     """The passages with `context`, the best ones first to be widened; all of it within the budget."""
     own = {passage.chunk.identity for passage in passages}
-    wanted = {identity for passage in passages for identity in _beside(passage.chunk)} - own
-    neighbours = {chunk.identity: chunk for chunk in await store.chunks(tenant, sorted(wanted))}
+    # What is shown itself is no context of another.
+    beside = {identity: chunk for identity, chunk in (await neighbours.of(passages)).items() if identity not in own}
     left = max_tokens * CHARACTERS_PER_TOKEN - sum(_shown(passage.chunk) for passage in passages)
     widened = []
     for passage in passages:
-        context, used = _widen(passage.chunk, neighbours, left)
+        context, used = _widen(passage.chunk, beside, left)
         left -= used
         widened.append(replace(passage, context=context) if used else passage)
     return tuple(widened)
