@@ -494,23 +494,24 @@ async def test_release(state: State) -> None:
 async def test_lead_flight(state: State) -> None:
     lease, messages = f"{{{state.tenant}}}:flight:lease", f"{{{state.tenant}}}:flight"
     await state.client.xadd(messages, {"m": "of an earlier flight"})
-    assert await state.run("lead_flight", [lease, messages], "me", 5000) == b""
+    assert await state.run("lead_flight", [lease, messages], "me", 5000) == 1
     assert not await state.client.exists(messages)
     await state.client.xadd(messages, {"m": "mine"})
-    assert await state.run("lead_flight", [lease, messages], "me", 5000) == b"", "sent twice"
+    assert await state.run("lead_flight", [lease, messages], "me", 5000) == 1, "sent twice"
     assert await state.client.exists(messages)
-    assert await state.run("lead_flight", [lease, messages], "you", 5000) == b"me", "the first who follows"
-    assert await state.run("lead_flight", [lease, messages], "them", 5000) == b"+"
-    assert await state.run("lead_flight", [lease, messages], "me", 5000) == b"", "sent once more"
+    assert await state.run("lead_flight", [lease, messages], "you", 5000) == 0
+    assert await state.client.get(lease) == b"me+"
+    assert await state.run("lead_flight", [lease, messages], "me", 5000) == 1, "sent once more"
     assert 0 < await state.client.pttl(lease) <= 5000
 
 
 async def test_follow_flight(state: State) -> None:
     lease, messages = f"{{{state.tenant}}}:flight:lease", f"{{{state.tenant}}}:flight"
-    assert await state.run("follow_flight", [lease]) == b"", "nobody leads"
+    assert await state.run("follow_flight", [lease]) == 0, "nobody leads"
     await state.run("lead_flight", [lease, messages], "me", 5000)
-    assert await state.run("follow_flight", [lease]) == b"me"
-    assert await state.run("follow_flight", [lease]) == b"+"
+    for _ in range(2):
+        assert await state.run("follow_flight", [lease]) == 1
+        assert await state.client.get(lease) == b"me+"
     assert 0 < await state.client.pttl(lease) <= 5000
 
 

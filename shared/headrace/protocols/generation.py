@@ -106,10 +106,7 @@ class SingleFlightRelay(Protocol):
         """How long a lease lasts."""
 
     async def lead(self, flight: str) -> str | None:
-        """Take the lead: the lease's token, or None when another process has it, which is told that it is followed."""
-
-    async def followed(self, *, wait_seconds: float) -> list[str]:
-        """The flights led by this process that others have begun to follow since it was last asked; waits for the first."""
+        """Take the lead: the lease's token, or None when another process has it, which learns that it is followed as it sends."""
 
     async def send(self, flight: str, lease: str, messages: Sequence[bytes], *, sent: int, ends: bool = False) -> Lead:
         """Send messages to the followers, and renew the lease; `ends` gives it back.
@@ -127,7 +124,7 @@ class SingleFlightRelay(Protocol):
         """
 
     async def is_led(self, flight: str) -> bool:
-        """Whether any process holds the lease; it is told that it is followed."""
+        """Whether any process holds the lease; it learns that it is followed as it sends."""
 
 
 class Conversations(Checkable, Protocol):

@@ -105,11 +105,6 @@ def run_keys(run: RunName) -> tuple[str, str]:
     return tenant_key(run.tenant, "run", name, "lease"), tenant_key(run.tenant, "run", name)
 
 
-def follower_key(process: str) -> str:
-    """The key of the news for a process: which of its flights are followed by others."""
-    return f"headrace:followers:{process}"
-
-
 def socket_key(connection_id: str) -> str:
     """The key of who is behind a connection of a WebSocket API."""
     return f"headrace:socket:{digest_of(connection_id)}"

@@ -12,18 +12,12 @@ from redis.exceptions import RedisError
 from headrace.clients.redis import tenant_key
 from headrace.concurrency.deadlines import ServerDeadline
 from headrace.errors import RelayUnavailableError
-from headrace.redis_state.layout import follower_key
 from headrace.redis_state.scripts import script
 from headrace.redis_state.streams import entries_of
 from headrace.types import Lead
 
 # How long the messages of a flight are kept after the last one, for followers that are behind.
 KEPT_SECONDS = 60
-
-# The news of followers is kept so long, and so much of it.
-NEWS_SECONDS = 60
-MOST_NEWS = 1000
-FOLLOWED = b"+"
 
 # A relay that does not answer so soon is not used: the process makes the answer by itself.
 TIMEOUT_SECONDS = 0.5
@@ -50,31 +44,16 @@ class RedisRelay:
         self._lead = script(client, "lead_flight")
         self._follow = script(client, "follow_flight")
         self._send = script(client, "send_flight")
-        # Leases name this process, so that followers find it.
-        self._process = uuid.uuid4().hex
-        self._news_at = "0"
 
     @property
     def lease_seconds(self) -> float:
         return self._lease_seconds
 
     async def lead(self, flight: str) -> str | None:
-        token = f"{self._process}.{uuid.uuid4().hex}"
+        token = uuid.uuid4().hex
         async with _in_time(self._timeout_seconds):
-            said = await self._lead(keys=_keys(flight), args=[token, int(self._lease_seconds * 1000)])
-            if not said:
-                return token
-            await self._tell_leader(flight, said)
-        return None
-
-    async def followed(self, *, wait_seconds: float) -> list[str]:
-        async with _in_time(wait_seconds + self._timeout_seconds):
-            key, milliseconds = follower_key(self._process), max(1, int(wait_seconds * 1000))
-            found = await self._listening.xread({key: self._news_at}, block=milliseconds)
-        entries = entries_of(found)
-        if entries:
-            self._news_at = _text(entries[-1][0])
-        return [fields[b"f"].decode() for _, fields in entries]
+            led = await self._lead(keys=_keys(flight), args=[token, int(self._lease_seconds * 1000)])
+        return token if led else None
 
     async def send(self, flight: str, lease: str, messages: Sequence[bytes], *, sent: int, ends: bool = False) -> Lead:
         return await self._send_on(flight, lease, "1" if ends else "", sent, messages)
@@ -87,14 +66,6 @@ class RedisRelay:
         async with _in_time(self._lease_seconds):
             return Lead(await self._send(keys=_keys(flight), args=args))
 
-    async def _tell_leader(self, flight: str, lease: bytes) -> None:
-        """Leave word for the process that leads, if it is the first of a lease. A word that is lost it finds at its next beat."""
-        if lease == FOLLOWED:
-            return
-        key = follower_key(lease.partition(b".")[0].decode())
-        await self._client.xadd(key, {"f": flight}, maxlen=MOST_NEWS)
-        await self._client.expire(key, NEWS_SECONDS)
-
     async def receive(self, flight: str, after: str, *, wait_seconds: float) -> tuple[str, list[bytes]]:
         _, messages = _keys(flight)
         async with _in_time(wait_seconds + self._timeout_seconds):
@@ -106,10 +77,7 @@ class RedisRelay:
 
     async def is_led(self, flight: str) -> bool:
         async with _in_time(self._timeout_seconds):
-            said = await self._follow(keys=_keys(flight)[:1])
-            if said:
-                await self._tell_leader(flight, said)
-        return bool(said)
+            return bool(await self._follow(keys=_keys(flight)[:1]))
 
 
 def _text(position: bytes | str) -> str:

@@ -15,7 +15,6 @@ import msgspec
 
 from headrace.errors import RelayUnavailableError
 from headrace.protocols import SingleFlightRelay
-from headrace.single_flight.leading import Leading
 from headrace.single_flight.messages import BEGINS, ENDS, LEAVES, decode_fault, encode_fault, is_fault
 from headrace.single_flight.sender import BEATS_A_LEASE, Sender
 from headrace.single_flight.splice import Splice
@@ -30,7 +29,7 @@ class SingleFlight:
     """The flights that have subscribers in this process. Without a relay they are not shared with other processes."""
 
     def __init__(self, relay: SingleFlightRelay | None = None) -> None:
-        self._leading = Leading(relay) if relay is not None else None
+        self._relay = relay
         self._flights: dict[str, _Flight] = {}
 
     async def subscribe(self, key: str, produce: Produce, *, relayed: bool = True) -> AsyncGenerator[AnswerEvent, None]:
@@ -43,7 +42,7 @@ class SingleFlight:
         # A flight that is over is not joined: it may have failed, and its answer may be wrong by now.
         is_shared = flight is not None and not flight.is_over
         if flight is None or flight.is_over:
-            flight = self._flights[key] = _Flight(key, produce, self._leading if relayed else None)
+            flight = self._flights[key] = _Flight(key, produce, self._relay if relayed else None)
         flight.subscribers += 1
         try:
             position = 0
@@ -70,12 +69,12 @@ def _as_shared(event: AnswerEvent) -> AnswerEvent:
 class _Flight:
     """One answer as it is made, with the log of its events. It runs in a task of its own: subscribers come and go."""
 
-    def __init__(self, key: str, produce: Produce, leading: Leading | None) -> None:
+    def __init__(self, key: str, produce: Produce, relay: SingleFlightRelay | None) -> None:
         self.subscribers = 0
         self.is_over = False
         self._key = key
         self._produce = produce
-        self._leading = leading
+        self._relay = relay
         self._log: list[AnswerEvent] = []
         self._splice = Splice()
         self._fault: BaseException | None = None
@@ -109,20 +108,18 @@ class _Flight:
         self._wake()
 
     async def _lead_or_follow(self) -> None:
-        if self._leading is None:
+        relay = self._relay
+        if relay is None:
             await self._lead(None)
             return
-        relay = self._leading.relay
         try:
             lease = await relay.lead(self._key) or await self._follow(relay)
             if lease is None:
                 return
         except RelayUnavailableError as error:
             logger.warning("%s This process makes the answer by itself.", error)
-            await self._lead(None)
-            return
-        with self._leading.sender(self._key, lease) as sender:
-            await self._lead(sender)
+            lease = None
+        await self._lead(Sender(relay, self._key, lease) if lease else None)
 
     async def _lead(self, sender: Sender | None) -> None:
         """Make the answer here."""

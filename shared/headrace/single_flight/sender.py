@@ -12,6 +12,8 @@ from headrace.types import AnswerEvent, Lead, encode_event
 
 # A lease is renewed, and a follower looks for a leader, so often within a lease.
 BEATS_A_LEASE = 4
+# The first look for followers; each further one comes after twice the time, up to a beat.
+FIRST_LOOK_SECONDS = 0.1
 # Messages wait so long for others to go with.
 BATCH_SECONDS = 0.05
 CLOSE_SECONDS = 0.5
@@ -22,7 +24,8 @@ logger = logging.getLogger(__name__)
 class Sender:
     """The leader's side of a relay. Nothing that it does makes the leader wait, but for `close`.
 
-    Until somebody follows, nothing is sent; from then on all of it.
+    Until somebody follows, nothing is sent; from then on all of it. The leader looks for followers soon after it began,
+    when equal questions come, then less and less often.
     """
 
     def __init__(self, relay: SingleFlightRelay, flight: str, lease: str) -> None:
@@ -42,11 +45,6 @@ class Sender:
         self._messages.append(message)
         if self._is_followed:
             self._news.set()
-
-    def follow(self) -> None:
-        """Somebody follows."""
-        self._is_followed = True
-        self._news.set()
 
     async def close(self, last: bytes) -> None:
         """Send what is left and this message, and give the lease back; wait for that, but not for long."""
@@ -69,9 +67,10 @@ class Sender:
 
     async def _send_until_closed(self) -> None:
         try:
-            is_leading = True
+            is_leading, look_seconds = True, FIRST_LOOK_SECONDS
             while is_leading and not self._is_stopped:
-                await _within(self._relay.lease_seconds / BEATS_A_LEASE, self._news)
+                await _within(min(look_seconds, self._relay.lease_seconds / BEATS_A_LEASE), self._news)
+                look_seconds *= 2
                 self._news.clear()
                 ends = self._is_closing
                 is_leading = await (self._end() if ends else self._send())
@@ -95,7 +94,8 @@ class Sender:
         lead = await self._relay.send(self._flight, self._lease, messages, sent=self._sent, ends=ends)
         self._sent += len(messages)
         if lead is Lead.FOLLOWED and not self._is_followed:
-            self.follow()
+            self._is_followed = True
+            self._news.set()
         return lead is not Lead.LOST
 
 
