@@ -19,7 +19,9 @@ LIMITS = {"STREAMS_PER_PRINCIPAL": "100000", "REQUESTS_PER_MINUTE": "1000000"}
 
 async def run() -> None:
     """Print a line."""
-    script = Script(reply=lambda _: "twenty-six weeks it is, and no more [1]", token_gap_seconds=0.1)
+    script = Script(
+        reply=lambda _: "twenty-six weeks it is, and no more [1]", first_token_seconds=0.3, token_gap_seconds=0.1
+    )
     documents = {"handbook.txt": "Parents may take 26 weeks of parental leave."}
     connector = aiohttp.TCPConnector(limit=0)
     async with (
