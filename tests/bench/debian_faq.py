@@ -14,9 +14,7 @@ from pathlib import Path
 from functions.ingest.chunk import chunk_blocks
 from headrace.parsers.readers import Source, read_blocks
 from headrace.types import Block, Chunk
-from tests.bench.corpus import MARK, Labelled
-
-TENANT = "python"
+from tests.bench.corpus import MARK, TENANT, Labelled
 
 
 def folder() -> Path | None:
@@ -35,7 +33,7 @@ def load(root: Path, language: str) -> tuple[list[Chunk], list[Labelled]]:
         blocks, _ = read_blocks(Source(page, page.name))
         titles = {title for block in blocks for title in block.section if title.endswith("?")}
         # The table of contents says all questions.
-        answers = [_hidden(block, titles) for block in blocks if block.text not in titles]
+        answers = [hidden(block, titles) for block in blocks if block.text not in titles]
         made = chunk_blocks(answers, document_key=f"documents/{TENANT}/{page.name}", generation=1)
         for title in sorted(titles):
             right = {(c.document_key, c.index) for c in made if c.section and c.section[-1] == MARK + title}
@@ -45,6 +43,6 @@ def load(root: Path, language: str) -> tuple[list[Chunk], list[Labelled]]:
     return chunks, questions
 
 
-def _hidden(block: Block, titles: set[str]) -> Block:
+def hidden(block: Block, titles: set[str]) -> Block:
     """The block in a section of its own, whose title is not told."""
     return replace(block, section=tuple(MARK + title if title in titles else title for title in block.section))

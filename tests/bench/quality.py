@@ -1,4 +1,4 @@
-"""Retrieval quality: dense, BM25, and their mixtures side by side, on Python's documentation and on Debian's FAQ.
+"""Retrieval quality: dense, BM25, and their mixtures side by side, on Python's documentation, Debian's FAQ and its handbook, in five languages.
 
 The line `Headrace` is the product's own path: chunks in the embedded store, ranked by the blended score. The others are
 computed here from the same vectors and words. The default of RETRIEVAL_DENSE_WEIGHT is chosen by this table.
@@ -25,7 +25,7 @@ from headrace.stores.edge import open_embedded_store
 from headrace.text.lexical import K1, USUAL_TERMS, B, chunk_weights, question_weights, terms
 from headrace.types import Chunk, EmbeddedChunk, Query, Scope, SearchRequest
 from infra.local.processes import ROOT
-from tests.bench import corpus, debian_faq
+from tests.bench import corpus, debian_faq, debian_handbook
 from tests.bench.corpus import TENANT, Labelled, load
 
 Scores = np.ndarray[Any, Any]
@@ -40,6 +40,10 @@ async def run() -> None:
     corpora = [(corpus, "Python's documentation", load)]
     corpora += [
         (debian_faq, f"Debian's FAQ ({name})", partial(debian_faq.load, language=name)) for name in ("en", "de")
+    ]
+    corpora += [
+        (debian_handbook, f"the Debian handbook ({name})", partial(debian_handbook.load, language=name))
+        for name in debian_handbook.LANGUAGES
     ]
     for module, name, loaded in corpora:
         root = module.folder()
@@ -57,6 +61,7 @@ async def _measure(chunks: list[Chunk], questions: list[Labelled]) -> None:
     dense = asked @ vectors.T
     bm25 = _bm25(chunks, questions)
     words = _words(chunks, questions)
+    plain = _words(chunks, questions, rarity=False)
     weight = Settings().retrieval_dense_weight
     rows = {
         "dense": dense,
@@ -65,6 +70,7 @@ async def _measure(chunks: list[Chunk], questions: list[Labelled]) -> None:
         f"RRF, k = {RRF_K}": _rrf(dense, bm25),
         "DBSF": _dbsf(dense) + _dbsf(bm25),
         "blend .6, rarity from the corpus": 0.6 * dense + 0.4 * bm25,
+        "blend .6, no rarity": 0.6 * dense + 0.4 * plain,
     }
     rows |= {f"blend {w:.2g}": w * dense + (1 - w) * words for w in (0.4, 0.5, 0.6, 0.7, 0.8)}
     places = {(chunk.document_key, chunk.index): place for place, chunk in enumerate(chunks)}
@@ -154,14 +160,16 @@ def _bm25(chunks: list[Chunk], questions: list[Labelled]) -> Scores:
     return scores
 
 
-def _words(chunks: list[Chunk], questions: list[Labelled]) -> Scores:
+def _words(chunks: list[Chunk], questions: list[Labelled], *, rarity: bool = True) -> Scores:
     where: dict[int, list[tuple[int, float]]] = defaultdict(list)
     for place, chunk in enumerate(chunks):
         for term, share in chunk_weights(chunk.text_to_embed).items():
             where[term].append((place, share))
     scores = np.zeros((len(questions), len(chunks)))
     for row, question in enumerate(questions):
-        for term, weight in question_weights(question.text).items():
+        weights = question_weights(question.text)
+        for term, weighted in weights.items():
+            weight = weighted if rarity else 1 / len(weights)
             for place, share in where.get(term, ()):
                 scores[row, place] += weight * share
     return scores
