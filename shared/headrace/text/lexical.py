@@ -2,7 +2,7 @@
 
 BM25 with two changes that make a score depend on question and chunk alone, not on what else is stored: the mean
 length is a constant, and a word's rarity comes from English at large. So a score means the same on every store, for
-every tenant, today and tomorrow; tests/bench/quality.py measures what that costs: .015 of MRR.
+every tenant, today and tomorrow; tests/bench/quality.py measures what that costs: nothing that can be told on four corpora.
 Source: Robertson and Zaragoza, The Probabilistic Relevance Framework: BM25 and Beyond, 2009.
 """
 
