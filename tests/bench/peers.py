@@ -1,12 +1,14 @@
 """What a chat costs and adds, beside peers, in one interleaved run: docs/performance.md is what this prints.
 
 Open loop: so many chats begin in a second, whether or not earlier ones have ended. The model is a double that takes 300 ms to
-its first token and writes 50, 20 ms apart; every server embeds the question, asks the same Qdrant and streams on.
+its first token and writes 50, 20 ms apart; every server embeds the question, asks the same Qdrant and streams on. LiteLLM's proxy, which needs an environment of its own, is
+measured where LITELLM names it (`uv tool install 'litellm[proxy]'`; it searches for nothing).
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import statistics
 import uuid
 from collections.abc import Callable, Sequence
@@ -18,7 +20,7 @@ from tests.bench.load.model_server import FIRST_TOKEN_SECONDS, TOKENS
 from tests.bench.load.servers import CHAT, V1, Server, Surroundings, peers_python, surroundings
 
 RATE = 7.0
-SECONDS = 10.0
+SECONDS = 8.0
 ROUNDS = 3
 SHARE_OF_CAPACITY = 0.7
 USERS = (100, 300, 500, 1000)
@@ -66,6 +68,8 @@ async def _compare(around: Surroundings) -> float:
         lambda: around.headrace_server("Headrace, /v1/chat/completions", door=V1),
         lambda: around.headrace_server("Headrace, /chat (a run)", door=CHAT),
     ]
+    if litellm := os.environ.get("LITELLM"):
+        openings.insert(3, lambda: around.litellm(litellm))
     async with AsyncExitStack() as stack:
         servers = [await asyncio.to_thread(stack.enter_context, opening()) for opening in openings]
         figures = {server.name: Figures() for server in servers}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 import tempfile
@@ -72,6 +73,18 @@ class Surroundings:
         """The bound."""
         command = [sys.executable, "-m", "tests.bench.load.by_hand"]
         with self._server("by hand (aiohttp)", command, self.peer, V1) as server:
+            yield server
+
+    @contextmanager
+    def litellm(self, executable: str) -> Iterator[Server]:
+        """LiteLLM's proxy, which passes on what the model says, and searches for nothing."""
+        config = self.folder / "litellm.yaml"
+        model = {"model": "openai/m", "api_base": self.peer["MODEL_URL"], "api_key": "k"}
+        config.write_text(json.dumps({"model_list": [{"model_name": "headrace", "litellm_params": model}]}))
+        command = [executable, "--config", str(config), "--host", "127.0.0.1", "--telemetry", "False", "--port"]
+        environment = {**self.peer, "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true"}
+        with self._server("LiteLLM's proxy (no search)", command, environment, V1) as server:
+            server.processes.extend(server.processes[0].children(recursive=True))
             yield server
 
     @contextmanager
