@@ -22,18 +22,18 @@ async def test_a_wait_ends_at_the_limit() -> None:
 
 
 async def test_waits_without_news_add_up_and_news_begin_anew() -> None:
-    limit = IdleLimit(0.2)
-    for _ in range(5):
+    limit = IdleLimit(1.0)
+    for _ in range(12):
         with limit:
             await asyncio.sleep(0.1)
         limit.reset()
         # Nobody waits meanwhile.
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.05)
 
     async def waits() -> None:
         for _ in range(5):
             with limit:
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.4)
 
     with pytest.raises(TimeoutError):
         await waits()
