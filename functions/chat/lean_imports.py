@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 
 
 @contextmanager
@@ -32,6 +33,6 @@ def _describe_openapi_later() -> None:
 
     pydantic.BaseModel.model_config["defer_build"] = True
     try:
-        pass
+        import_module("fastapi.openapi.models")
     finally:
         del pydantic.BaseModel.model_config["defer_build"]
