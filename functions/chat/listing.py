@@ -57,8 +57,9 @@ class Shown:
         found: list[Document] = []
         looked_at, tenant = 0, self.asker.tenant
         while True:
-            # Where little of a page may be seen, small ones would take many rounds.
-            at_once = limit and max(limit - len(found), LOOKED_AT_ONCE)
+            # One more tells whether there are more. Where little may be seen, small pages would take many rounds.
+            wanted = limit - len(found) + 1
+            at_once = limit and (max(wanted, LOOKED_AT_ONCE) if looked_at else wanted)
             page = await self.registry.page(tenant, after=after, prefix=self.prefix, state=self.state, limit=at_once)
             found += filter(self.has, page.documents)
             looked_at += len(page.documents)
@@ -99,9 +100,9 @@ async def changes_of(
                     yield "document", schemas.document_payload(now)
             elif said.pop(key, None) is not None:
                 yield "gone", {"key": key}
-        if keys:
+        if keys and not shown.is_one:
             before, (_, _, counts) = counts, await shown.documents("", 0)
-            if before != counts and not shown.is_one:
+            if before != counts:
                 yield "counts", _by_name(counts)
     yield "end", {}
 

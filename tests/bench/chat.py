@@ -13,9 +13,9 @@ import aiohttp
 
 from infra.local.processes import free_port
 from infra.local.stack import StackOptions, run_stack
+from tests.bench.chat_processes import UNLIMITED
 
 ROUNDS = 5
-LIMITS = {"STREAMS_PER_PRINCIPAL": "100000", "REQUESTS_PER_MINUTE": "1000000"}
 NEW = "How many weeks of parental leave are there in year {}?"
 REPEATED = "How much oil does the main bearing take?"
 
@@ -25,7 +25,7 @@ async def run() -> None:
     with tempfile.TemporaryDirectory() as folder:
         options = StackOptions(Path(folder), port=free_port(), s3_port=free_port())
         started = time.perf_counter()
-        async with run_stack(options, environ={**os.environ, **LIMITS}, report=lambda _: None) as stack:
+        async with run_stack(options, environ={**os.environ, **UNLIMITED}, report=lambda _: None) as stack:
             async with aiohttp.ClientSession(stack.url, connector=aiohttp.TCPConnector(limit=0)) as session:
                 await _first_bytes(session, REPEATED)
                 print(f"\nfirst start to first answer: {time.perf_counter() - started:.1f} s (packages installed)\n")

@@ -22,6 +22,9 @@ from tests.support.library import Library
 from tests.support.openai_server import Script, openai_app
 from tests.support.processes import qdrant_server, redis_server, running
 
+# For those who ask more at once than anybody may.
+UNLIMITED = {"STREAMS_PER_PRINCIPAL": "100000", "REQUESTS_PER_MINUTE": "1000000"}
+
 
 @asynccontextmanager
 async def chat_processes(

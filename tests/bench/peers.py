@@ -15,9 +15,9 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 
-from tests.bench.load.client import CHAT_JSON, V1_JSON, Door, Tally, cpu_seconds, open_loop
+from tests.bench.load.client import CHAT, CHAT_JSON, V1, V1_JSON, Door, Tally, cpu_seconds, open_loop
 from tests.bench.load.model_server import FIRST_TOKEN_SECONDS, TOKENS
-from tests.bench.load.servers import CHAT, V1, Server, Surroundings, peers_python, surroundings
+from tests.bench.load.servers import Server, Surroundings, peers_python, surroundings
 
 RATE = 7.0
 SECONDS = 8.0

@@ -8,13 +8,12 @@ import time
 
 import aiohttp
 
-from tests.bench.chat_processes import chat_processes
+from tests.bench.chat_processes import UNLIMITED, chat_processes
 from tests.support.http import sse_events
 from tests.support.openai_server import Script
 
 CLIENTS = 100
 ROUNDS = 7
-LIMITS = {"STREAMS_PER_PRINCIPAL": "100000", "REQUESTS_PER_MINUTE": "1000000"}
 
 
 async def run() -> None:
@@ -25,7 +24,7 @@ async def run() -> None:
     documents = {"handbook.txt": "Parents may take 26 weeks of parental leave."}
     connector = aiohttp.TCPConnector(limit=0)
     async with (
-        chat_processes(script, documents, LIMITS, LIMITS) as urls,
+        chat_processes(script, documents, UNLIMITED, UNLIMITED) as urls,
         aiohttp.ClientSession(connector=connector) as session,
     ):
         lags, calls = [], []

@@ -222,7 +222,7 @@ def _by_columns(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     import numpy as np
 
     return {
-        name: np.ascontiguousarray(weight.T) if ".dense." in name or (".self." in name and weight.ndim == 2) else weight
+        name: np.ascontiguousarray(weight.T) if name.startswith("encoder.") and weight.ndim == 2 else weight
         for name, weight in weights.items()
     }
 

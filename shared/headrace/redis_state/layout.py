@@ -26,7 +26,7 @@ The answer cache:
 
 `conversation:<digest>` a list of turns, of one principal; `conversations:<digest>` a sorted set of a principal's, by the time (s)
 of their last turn, and `titles:<digest>` a hash of their titles. `flight:<name>` a stream of a shared answer's messages, with
-`flight:<name>:lease`; `run:<digest>` a stream of one asker's run, with `run:<digest>:lease` (`made`, or `stop`).
+`flight:<name>:lease` (whose it is, and `+` behind it once somebody follows); `run:<digest>` a stream of one asker's run, with `run:<digest>:lease` (`made`, or `stop`).
 
 `use:<digest>` what a principal uses, one hash: `due` (when the next request would be in step with the rate, in ms since the
 epoch), `day` and `tokens` (what answers cost on that day); `open:<digest>` a sorted set of its requests that are under way,

@@ -28,7 +28,7 @@ from headrace.redis_state.layout import (
     registry_key,
 )
 from headrace.redis_state.scripts import script
-from headrace.redis_state.streams import entries_of
+from headrace.redis_state.streams import entries_of, position_of
 from headrace.types import (
     Attempt,
     CacheInvalidation,
@@ -128,13 +128,13 @@ class RedisRegistry:
         state: DocumentState | None = None,
         limit: int = RECORDS_PAGE,
     ) -> DocumentPage:
-        index = index_keys(tenant)
+        limit, index = min(limit, RECORDS_PAGE), index_keys(tenant)
         names, counts = index[0], index[1]
         shown = names if state is None else index[INDEX_HEAD + STATES.index(state)]
         async with registry_use(WRITE_SECONDS):
             for _ in range(INDEX_TRIES):
                 keys = [registry_key(tenant), names, shown, counts]
-                answer = await self._page(keys=keys, args=[prefix, after, min(limit, RECORDS_PAGE)])
+                answer = await self._page(keys=keys, args=[prefix, after, limit])
                 page = _page_of(answer, state, limit) if answer else None
                 if page is not None:
                     return page
@@ -154,7 +154,7 @@ class RedisRegistry:
         async with registry_use(wait_seconds + READ_SECONDS):
             entries = entries_of(await self._listening.xread({key: after}, block=block))
         keys = dict.fromkeys(_text(fields[b"k"]) for _, fields in entries)
-        return (_text(entries[-1][0]) if entries else after), list(keys)
+        return position_of(entries, after), list(keys)
 
     async def snapshot(self, tenant: str, keys: Collection[str] = ()) -> RegistrySnapshot:
         wanted = list(keys)
@@ -203,7 +203,7 @@ def _page_of(answer: Any, state: DocumentState | None, limit: int) -> DocumentPa
     if size != sum(number for (one, _), number in labels.items() if state in {None, one}) or None in records:
         return None
     documents = tuple(map(_document, records))
-    is_full = keys and len(keys) >= min(limit, RECORDS_PAGE)
+    is_full = keys and len(keys) >= limit
     return DocumentPage(documents, _text(keys[-1]) if is_full else "", labels)
 
 

@@ -13,7 +13,7 @@ from headrace.clients.redis import tenant_key
 from headrace.concurrency.deadlines import ServerDeadline
 from headrace.errors import RelayUnavailableError
 from headrace.redis_state.scripts import script
-from headrace.redis_state.streams import entries_of
+from headrace.redis_state.streams import entries_of, position_of
 from headrace.types import Lead
 
 # How long the messages of a flight are kept after the last one, for followers that are behind.
@@ -71,17 +71,11 @@ class RedisRelay:
         async with _in_time(wait_seconds + self._timeout_seconds):
             found = await self._listening.xread({messages: after or "0"}, block=max(1, int(wait_seconds * 1000)))
         entries = entries_of(found)
-        if not entries:
-            return after, []
-        return _text(entries[-1][0]), [fields[b"m"] for _, fields in entries]
+        return position_of(entries, after), [fields[b"m"] for _, fields in entries]
 
     async def is_led(self, flight: str) -> bool:
         async with _in_time(self._timeout_seconds):
             return bool(await self._follow(keys=_keys(flight)[:1]))
-
-
-def _text(position: bytes | str) -> str:
-    return position.decode() if isinstance(position, bytes) else position
 
 
 def _keys(flight: str) -> list[str]:

@@ -205,7 +205,7 @@ class Retriever:
         own = tuple(passage for passage in result.passages if passage.chunk.tenant == tenant)
         result = replace(result, passages=own)
         if neighbours is not None:
-            neighbours.look_for(own[: self._options.limit])
+            await neighbours.look_for(own[: self._options.limit])
         keys = {passage.chunk.document_key for passage in result.passages}.union(left_out)
         snapshot = await self._registry.snapshot(tenant, keys)
         configured = self._embedder.model

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Self
 
+from headrace.concurrency.tasks import running
 from headrace.protocols import VectorSearch
 from headrace.types import Chunk, ChunkId, Passage
 
@@ -26,22 +28,18 @@ class Neighbours:
         self._asked: set[ChunkId] = set()
         self._found: dict[ChunkId, Chunk] = {}
         self._fetching: asyncio.Task[None] | None = None
+        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._fetching is not None:
-            self._fetching.cancel()
-            await asyncio.wait({self._fetching})
-            if not self._fetching.cancelled():
-                # A failure is of no interest any more.
-                self._fetching.exception()
+        await self._stack.aclose()
 
-    def look_for(self, passages: Sequence[Passage]) -> None:
+    async def look_for(self, passages: Sequence[Passage]) -> None:
         """Begin to ask for what stands beside these. One such request is under way at a time."""
         if self._fetching is None or self._fetching.done():
-            self._fetching = asyncio.create_task(self._fetch(passages))
+            self._fetching = await self._stack.enter_async_context(running(self._fetch(passages)))
 
     async def of(self, passages: Sequence[Passage]) -> Mapping[ChunkId, Chunk]:
         """The chunks beside these. Raises StoreUnavailableError."""

@@ -35,7 +35,6 @@ class Sender:
         self._messages: list[bytes | AnswerEvent] = []
         self._sent = 0
         self._is_followed = False
-        self._is_closing = False
         self._is_stopped = False
         self._news, self._closing = asyncio.Event(), asyncio.Event()
         self._task = asyncio.create_task(self._send_until_closed())
@@ -49,7 +48,6 @@ class Sender:
     async def close(self, last: bytes) -> None:
         """Send what is left and this message, and give the lease back; wait for that, but not for long."""
         self._messages.append(last)
-        self._is_closing = True
         self._closing.set()
         self._news.set()
         try:
@@ -72,7 +70,7 @@ class Sender:
                 await _within(min(look_seconds, self._relay.lease_seconds / BEATS_A_LEASE), self._news)
                 look_seconds *= 2
                 self._news.clear()
-                ends = self._is_closing
+                ends = self._closing.is_set()
                 is_leading = await (self._end() if ends else self._send())
                 if ends:
                     return

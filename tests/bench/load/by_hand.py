@@ -1,6 +1,6 @@
 """The bound: a grounded chat by hand, on aiohttp and orjson, without anything that it could do without.
 
-python -m tests.bench.load.by_hand PORT    (MODEL_URL; QDRANT_URL and COLLECTION, or no search)
+python -m tests.bench.load.by_hand PORT    (MODEL_URL, QDRANT_URL, COLLECTION)
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import orjson
 from aiohttp import web
 
 MODEL_URL = os.environ["MODEL_URL"]
-SEARCH_URL = f"{os.environ.get('QDRANT_URL')}/collections/{os.environ.get('COLLECTION')}/points/query"
-IS_GROUNDED = bool(os.environ.get("QDRANT_URL"))
+SEARCH_URL = f"{os.environ['QDRANT_URL']}/collections/{os.environ['COLLECTION']}/points/query"
 SESSION = web.AppKey("session", aiohttp.ClientSession)
 
 
@@ -35,7 +34,7 @@ async def chat(request: web.Request) -> web.StreamResponse:
     """The answer's tokens as they come."""
     session = request.app[SESSION]
     question = orjson.loads(await request.read())["messages"][-1]["content"]
-    system = await passages(session, question) if IS_GROUNDED else "You are helpful."
+    system = await passages(session, question)
     messages = [{"role": "system", "content": system}, {"role": "user", "content": question}]
     body = orjson.dumps({"model": "m", "stream": True, "messages": messages})
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})

@@ -1,6 +1,6 @@
 """What LangChain's users have: FastAPI and a chain of retriever, prompt, chat model and parser. Served by uvicorn.
 
-MODEL_URL; QDRANT_URL and COLLECTION, or no search.
+MODEL_URL, QDRANT_URL, COLLECTION.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda, RunnablePassthrough
 from langchain_openai import ChatOpenAI, OpenAIEmbeddings
 from pydantic import BaseModel
+from qdrant_client import AsyncQdrantClient
 
 MODEL_URL = os.environ["MODEL_URL"]
 app = FastAPI()
@@ -25,10 +26,6 @@ model = ChatOpenAI(model="m", base_url=MODEL_URL, api_key="k", streaming=True)
 
 
 def _context() -> Any:
-    if not os.environ.get("QDRANT_URL"):
-        return RunnableLambda(lambda _: "You are helpful.")
-    from qdrant_client import AsyncQdrantClient
-
     # langchain-qdrant's retriever asks synchronously, in a thread; this is what one writes to have it asynchronous.
     store = AsyncQdrantClient(url=os.environ["QDRANT_URL"], check_compatibility=False)
     embeddings = OpenAIEmbeddings(model="e", base_url=MODEL_URL, api_key="k", check_embedding_ctx_length=False)

@@ -1,6 +1,6 @@
 """What a tutorial has: FastAPI, the openai client, qdrant-client; one prompt, one stream. Served by uvicorn.
 
-MODEL_URL; QDRANT_URL and COLLECTION, or no search.
+MODEL_URL, QDRANT_URL, COLLECTION.
 """
 
 from __future__ import annotations
@@ -14,14 +14,11 @@ from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 from openai import AsyncOpenAI
 from pydantic import BaseModel
+from qdrant_client import AsyncQdrantClient
 
 client = AsyncOpenAI(base_url=os.environ["MODEL_URL"], api_key="k")
 app = FastAPI()
-store: Any = None
-if os.environ.get("QDRANT_URL"):
-    from qdrant_client import AsyncQdrantClient
-
-    store = AsyncQdrantClient(url=os.environ["QDRANT_URL"], check_compatibility=False)
+store = AsyncQdrantClient(url=os.environ["QDRANT_URL"], check_compatibility=False)
 
 
 class Message(BaseModel):
@@ -36,7 +33,7 @@ class Body(BaseModel):
 async def _passages(question: str) -> str:
     embedded = await client.embeddings.create(model="e", input=question)
     found = await store.query_points(os.environ["COLLECTION"], query=embedded.data[0].embedding, using="dense", limit=6)
-    return "\n\n".join(point.payload["text"] for point in found.points)
+    return "\n\n".join(point.payload["text"] for point in found.points if point.payload)
 
 
 @app.post("/v1/chat/completions")
@@ -45,7 +42,7 @@ async def chat(body: Body) -> StreamingResponse:
     question = body.messages[-1].content
 
     async def tokens() -> AsyncIterator[str]:
-        system = await _passages(question) if store is not None else "You are helpful."
+        system = await _passages(question)
         messages: Any = [{"role": "system", "content": system}, {"role": "user", "content": question}]
         async for chunk in await client.chat.completions.create(model="m", messages=messages, stream=True):
             if chunk.choices and (text := chunk.choices[0].delta.content):

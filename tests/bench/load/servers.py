@@ -22,15 +22,16 @@ from headrace.settings import Settings
 from headrace.stores.qdrant import open_qdrant_store
 from headrace.wiring import collection_of
 from infra.local.processes import free_port
-from tests.bench.load.client import CHAT, V1, Door
+from tests.bench.chat_processes import UNLIMITED
+from tests.bench.load.client import V1, Door
 from tests.support.library import Library
 from tests.support.processes import qdrant_server, redis_server, running
 
 DOCUMENTS = 200
 PEERS_PYTHON = Path(".venv-peers/bin/python")
 UVICORN = ("-m", "uvicorn", "--log-level", "warning", "--no-access-log")
-LIMITS = {
-    "STREAMS_PER_PRINCIPAL": "100000", "REQUESTS_PER_MINUTE": "1000000", "MOST_OPEN_REQUESTS": "100000",
+SETTINGS = {
+    **UNLIMITED, "MOST_OPEN_REQUESTS": "100000",
     "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "eu-central-1",
 }  # fmt: skip
 
@@ -52,7 +53,6 @@ class Surroundings:
     folder: Path
     headrace: Mapping[str, str]
     peer: Mapping[str, str]
-    is_grounded: bool
 
     @contextmanager
     def headrace_server(self, name: str = "headrace", *, door: Door = V1, processes: int = 1) -> Iterator[Server]:
@@ -103,7 +103,7 @@ class Surroundings:
 
 
 @asynccontextmanager
-async def surroundings(*, is_grounded: bool = True) -> AsyncIterator[Surroundings]:
+async def surroundings() -> AsyncIterator[Surroundings]:
     """A language model that is a double, and real Redis and vector engine with documents in it."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -126,7 +126,7 @@ async def surroundings(*, is_grounded: bool = True) -> AsyncIterator[Surrounding
         yield Surroundings(
             folder,
             {
-                **LIMITS,
+                **SETTINGS,
                 "REDIS_URL": redis_url,
                 "QDRANT_URL": qdrant_url,
                 "COLLECTION_PREFIX": "bench",
@@ -135,14 +135,10 @@ async def surroundings(*, is_grounded: bool = True) -> AsyncIterator[Surrounding
                 "OPENAI_API_KEY": "k",
                 "CHAT_MODEL": "m",
             },
-            {"MODEL_URL": model_url, **({"QDRANT_URL": qdrant_url, "COLLECTION": collection} if is_grounded else {})},
-            is_grounded,
+            {"MODEL_URL": model_url, "QDRANT_URL": qdrant_url, "COLLECTION": collection},
         )
 
 
 def peers_python() -> str:
     """The interpreter that has the peers' packages."""
     return os.fspath(PEERS_PYTHON.absolute())
-
-
-__all__ = ["CHAT", "V1", "Server", "Surroundings", "peers_python", "surroundings"]
