@@ -15,6 +15,7 @@ from functions.cache_maintenance.documents import DocumentDependencies, maintain
 from functions.cache_maintenance.sweep import CacheDependencies, Pass, act, report, sweep, warm
 from headrace import wiring
 from headrace.concurrency.handler_loop import HandlerLoop
+from headrace.concurrency.renewing import Renewing
 from headrace.errors import InvalidInputError
 from headrace.settings import Settings
 from headrace.types import CacheStats
@@ -33,10 +34,21 @@ class MaintenanceDependencies:
     cache: CacheDependencies
 
 
+async def read_settings() -> Settings:
+    """What the environment says, and the secret that it names."""
+    return await wiring.read_settings(os.environ)
+
+
 @asynccontextmanager
 async def open_dependencies() -> AsyncIterator[MaintenanceDependencies]:
     """The real parts, from the environment."""
-    settings = Settings.from_env(os.environ)
+    async with open_with(await read_settings()) as deps:
+        yield deps
+
+
+@asynccontextmanager
+async def open_with(settings: Settings) -> AsyncIterator[MaintenanceDependencies]:
+    """The real parts, as the settings shape them."""
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(wiring.open_redis(settings))
         registry = wiring.registry_on(redis)
@@ -54,7 +66,7 @@ async def open_dependencies() -> AsyncIterator[MaintenanceDependencies]:
         yield MaintenanceDependencies(DocumentDependencies(registry, bucket, queue), cache)
 
 
-handler_loop = HandlerLoop(open_dependencies)
+handler_loop = HandlerLoop(Renewing(read_settings, open_with))
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

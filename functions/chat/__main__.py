@@ -22,7 +22,6 @@ from headrace import wiring
 from headrace.auth.api_keys import new_key
 from headrace.errors import HeadraceError
 from headrace.protocols import ApiKeys
-from headrace.settings import Settings
 from headrace.types import ApiKey, Role, read_principal
 
 DAY_SECONDS = 86_400.0
@@ -39,7 +38,7 @@ def main() -> int:
 
 
 async def _run(given: argparse.Namespace) -> int:
-    settings = Settings.from_env(os.environ)
+    settings = await wiring.read_settings(os.environ)
     async with wiring.open_redis(settings) as redis:
         keys = wiring.api_keys_on(redis)
         match given.action:

@@ -6,11 +6,13 @@ import gc
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from functions.chat.lean_imports import lean_imports
 from headrace import wiring
 from headrace.concurrency.handler_loop import HandlerLoop
+from headrace.concurrency.renewing import Renewing
 from headrace.errors import ConfigurationError
 from headrace.settings import Settings
 
@@ -22,12 +24,32 @@ with lean_imports():
 
 # Questions that are under way have thousands of objects; at Python's 700 they are looked through again and again.
 GC_OBJECTS = 10_000
+# The longest invocation: who still answers with what was replaced has done so by then.
+LINGER_SECONDS = 300.0
+
+
+async def read_settings() -> Settings:
+    """What the environment says, and the secret that it names."""
+    return await wiring.read_settings(os.environ)
 
 
 @asynccontextmanager
 async def open_dependencies() -> AsyncIterator[ChatDependencies]:
-    """The real parts, from the environment."""
-    settings = Settings.from_env(os.environ)
+    """The real parts, from the environment; when the secret has changed, the application gets others."""
+    parts = Renewing(read_settings, open_with, linger_seconds=LINGER_SECONDS)
+    async with parts.watched(use_instead) as deps:
+        freeze_heap()
+        yield deps
+
+
+def use_instead(deps: ChatDependencies) -> None:
+    """Have new requests use these; how busy the process is stays counted where it was."""
+    app.state.dependencies = replace(deps, load=app.state.dependencies.load)
+
+
+@asynccontextmanager
+async def open_with(settings: Settings) -> AsyncIterator[ChatDependencies]:
+    """The real parts, as the settings shape them."""
     is_lambda = "AWS_LAMBDA_FUNCTION_NAME" in os.environ
     if is_lambda and "none" in settings.authenticators:
         raise ConfigurationError(
@@ -41,7 +63,6 @@ async def open_dependencies() -> AsyncIterator[ChatDependencies]:
         wiring.open_runs(settings, redis) as runs,
         wiring.open_socket_sender() as sender,
     ):
-        freeze_heap()
         yield ChatDependencies(
             answering=answering,
             authenticator=authenticator,
@@ -70,7 +91,12 @@ def freeze_heap() -> None:
 with lean_imports():
     app = create_app(open_dependencies)
 
-handler_loop = HandlerLoop(lambda: app.router.lifespan_context(app))
+
+async def _no_settings() -> None:
+    """The application reads its settings itself."""
+
+
+handler_loop = HandlerLoop(Renewing(_no_settings, lambda _: app.router.lifespan_context(app)))
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

@@ -28,7 +28,6 @@ from functions.ingest.reindex import ReindexDependencies, reindex
 from functions.ingest.resync import resync
 from headrace import wiring
 from headrace.errors import HeadraceError, InvalidInputError
-from headrace.settings import Settings
 from headrace.types import DOCUMENTS_PREFIX
 
 
@@ -93,7 +92,7 @@ async def _rebuild(given: Namespace) -> None:
 
 async def _reindex(given: Namespace) -> None:
     tenant = given.tenant
-    settings = Settings.from_env(os.environ)
+    settings = await wiring.read_settings(os.environ)
     async with AsyncExitStack() as stack:
         registry = wiring.registry_on(await stack.enter_async_context(wiring.open_redis(settings)))
         embedder = await stack.enter_async_context(wiring.open_embedder(settings))

@@ -17,6 +17,7 @@ from functions.ingest.pipeline import synchronise
 from functions.ingest.rebuild import rebuild
 from headrace import wiring
 from headrace.concurrency.handler_loop import HandlerLoop
+from headrace.concurrency.renewing import Renewing
 from headrace.errors import InvalidInputError, UnavailableError
 from headrace.queues.messages import tenant_to_rebuild
 from headrace.settings import Settings
@@ -30,10 +31,21 @@ DEADLINE_MARGIN_SECONDS = 10.0
 logger = Logger(service="ingest")
 
 
+async def read_settings() -> Settings:
+    """What the environment says, and the secret that it names."""
+    return await wiring.read_settings(os.environ)
+
+
 @asynccontextmanager
 async def open_dependencies() -> AsyncIterator[IngestDependencies]:
     """The real parts, from the environment."""
-    settings = Settings.from_env(os.environ)
+    async with open_with(await read_settings()) as deps:
+        yield deps
+
+
+@asynccontextmanager
+async def open_with(settings: Settings) -> AsyncIterator[IngestDependencies]:
+    """The real parts, as the settings shape them."""
     logger.setLevel(settings.log_level)
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(wiring.open_redis(settings))
@@ -59,7 +71,7 @@ def recipe_of(settings: Settings) -> str:
     return ", ".join([PIPELINE_VERSION, *parser, *contexts])
 
 
-handler_loop = HandlerLoop(open_dependencies)
+handler_loop = HandlerLoop(Renewing(read_settings, open_with))
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:

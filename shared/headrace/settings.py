@@ -32,7 +32,7 @@ class Settings:
     auth_tenant: str = "default"
     auth_groups: str = ""
     auth_role: str = "admin"
-    api_keys: str = ""
+    api_keys: str = field(default="", repr=False)
     iam_principals: str = ""
     jwt_issuer: str = ""
     jwt_audience: str = ""
@@ -47,25 +47,27 @@ class Settings:
     daily_token_limit: int = 0
     most_open_requests: int = 128
     bucket: str = "headrace-documents"
-    redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_url: str = field(default="redis://127.0.0.1:6379/0", repr=False)
     redis_mode: str = "standalone"
+    redis_cache_name: str = ""
+    redis_user: str = "default.iam-user"
     vector_store: str = "qdrant"
     qdrant_url: str = "http://127.0.0.1:6333"
-    qdrant_api_key: str = ""
-    pinecone_api_key: str = ""
+    qdrant_api_key: str = field(default="", repr=False)
+    pinecone_api_key: str = field(default="", repr=False)
     pinecone_url: str = "https://api.pinecone.io"
     pinecone_cloud: str = "aws"
     pinecone_region: str = "us-east-1"
-    vector_redis_url: str = ""
+    vector_redis_url: str = field(default="", repr=False)
     embedded_folder: str = ".headrace/engine"
     collection_prefix: str = "headrace"
-    openai_api_key: str = ""
+    openai_api_key: str = field(default="", repr=False)
     openai_base_url: str = ""
     openai_provider: str = "auto"
     chat_model: str = EXTRACTIVE_MODEL
     fallback_models: str = ""
     fallback_base_url: str = ""
-    fallback_api_key: str = ""
+    fallback_api_key: str = field(default="", repr=False)
     fallback_provider: str = "auto"
     model_idle_timeout_seconds: float = 60.0
     embedding_model: str = LOCAL_EMBEDDING_MODEL
@@ -101,17 +103,24 @@ class Settings:
     retrieval_dense_weight: float = 0.6
     retrieval_context_tokens: int = 2_500
     rerank_url: str = ""
-    rerank_api_key: str = ""
+    rerank_api_key: str = field(default="", repr=False)
     rerank_model: str = ""
     max_document_bytes: int = 200 * 1024 * 1024
     parser: str = "unstructured"
     unstructured_api_url: str = "https://api.unstructuredapp.io/general/v0/general"
-    unstructured_api_key: str = ""
+    unstructured_api_key: str = field(default="", repr=False)
     ocr_languages: str = "eng"
     chunk_context_model: str = ""
     parse_timeout_seconds: float = 240.0
     parse_cpu_seconds: int = 120
     parse_memory_bytes: int = 2 * 1024 * 1024 * 1024
+    secret_arn: str = ""
+    aws_region: str = ""
+    aws_default_region: str = ""
+    aws_access_key_id: str = ""
+    aws_secret_access_key: str = field(default="", repr=False)
+    aws_session_token: str = field(default="", repr=False)
+    aws_endpoint_url: str = ""
     queue_url: str = ""
     dead_letters_arn: str = "none"
 

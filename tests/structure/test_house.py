@@ -23,9 +23,14 @@ FLOORS = {
 }  # fmt: skip
 # Who imports a vendor: modules, or whole packages (`name.`).
 VENDORS = {
-    "aiohttp": ("headrace.clients.http", "headrace.clients.openai_http", "headrace.clients.outbound"),
+    "aiohttp": (
+        "headrace.clients.aws",
+        "headrace.clients.http",
+        "headrace.clients.openai_http",
+        "headrace.clients.outbound",
+    ),
     "boto3": ("headrace.buckets.", "headrace.queues.sqs", "headrace.sockets.api_gateway"),
-    "botocore": ("headrace.buckets.", "headrace.queues.sqs", "headrace.sockets.api_gateway"),
+    "botocore": ("headrace.buckets.", "headrace.clients.aws", "headrace.queues.sqs", "headrace.sockets.api_gateway"),
     "guidance": ("headrace.constrained.guidance",),
     "jsonschema_rs": ("headrace.constrained.schemas",),
     "jwt": ("headrace.auth.jwt",),
@@ -47,7 +52,13 @@ VENDORS = {
     ),
     "pypdfium2": ("headrace.parsers.pdfium",),
     "qdrant_edge": ("headrace.stores.edge_engine", "headrace.stores.edge_requests"),
-    "redis": ("headrace.clients.redis", "headrace.redis_state.", "headrace.stores.redis", "headrace.wiring."),
+    "redis": (
+        "headrace.clients.elasticache",
+        "headrace.clients.redis",
+        "headrace.redis_state.",
+        "headrace.stores.redis",
+        "headrace.wiring.",
+    ),
     "simsimd": ("headrace.vectors",),
     "tokenizers": ("headrace.embedders.minilm",),
     "unstructured": ("headrace.parsers.unstructured",),

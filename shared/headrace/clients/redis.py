@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from redis.asyncio import Redis, RedisCluster
@@ -19,6 +19,9 @@ from redis.exceptions import OutOfMemoryError, RedisError
 
 from headrace.concurrency.deadlines import ServerDeadline
 from headrace.errors import RegistryUnavailableError
+
+if TYPE_CHECKING:
+    from redis.credentials import CredentialProvider
 
 CONNECT_TIMEOUT_SECONDS = 2.0
 READ_TIMEOUT_SECONDS = 5.0
@@ -30,10 +33,13 @@ REGISTRY = "The document registry (Redis)"
 
 
 @asynccontextmanager
-async def open_redis(url: str, *, protocol: int = 3, mode: str = "standalone") -> AsyncIterator[Redis]:
+async def open_redis(
+    url: str, *, protocol: int = 3, mode: str = "standalone", credentials: CredentialProvider | None = None
+) -> AsyncIterator[Redis]:
     """A pooled client for the server at `url`; connects at its first command, closes at the end.
 
-    In `cluster` mode the URL is that of any node; the client finds the others.
+    In `cluster` mode the URL is that of any node; the client finds the others. `credentials` are asked for user and
+    password at each new connection, in place of the URL's.
     """
     options: dict[str, Any] = {
         "protocol": protocol,
@@ -44,6 +50,8 @@ async def open_redis(url: str, *, protocol: int = 3, mode: str = "standalone") -
         "max_connections": MOST_CONNECTIONS,
         "retry": Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.02), retries=2),
     }
+    if credentials is not None:
+        options["credential_provider"] = credentials
     # The two have the commands that are used here in common, but no type.
     client: Redis = (RedisCluster if mode == "cluster" else Redis).from_url(url, **options)  # type: ignore[assignment]
     try:

@@ -1,27 +1,27 @@
 """One event loop and one set of open dependencies for the life of a Lambda execution environment.
 
 `asyncio.run` per event would close the loop under pooled connections; here the dependencies open at the first event and
-stay open.
+stay open, until their settings change.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+from headrace.concurrency.renewing import Renewing
 
 D = TypeVar("D")
 T = TypeVar("T")
 
 
 class HandlerLoop(Generic[D]):
-    """Runs coroutines for a synchronous handler, with dependencies that are opened once."""
+    """Runs coroutines for a synchronous handler, with dependencies that are opened once, and anew between events if need be."""
 
-    def __init__(self, open_dependencies: Callable[[], AbstractAsyncContextManager[D]]) -> None:
-        self._open_dependencies = open_dependencies
+    def __init__(self, dependencies: Renewing[Any, D]) -> None:
+        self._dependencies = dependencies
         self._runner = asyncio.Runner()
-        self._opened: tuple[AbstractAsyncContextManager[D], D] | None = None
 
     def run(self, task: Callable[[D], Awaitable[T]]) -> T:
         """Run `task` with the dependencies and return what it returns. A failed opening is tried again at the next call."""
@@ -29,24 +29,12 @@ class HandlerLoop(Generic[D]):
 
     def open(self) -> None:
         """Open the dependencies now, on a loop that stays the thread's current one."""
-        self._runner.run(self._open())
+        self._runner.run(self._dependencies.current())
 
     def close(self) -> None:
         """Close the dependencies and the loop."""
-        if self._opened is not None:
-            context, self._opened = self._opened[0], None
-            self._runner.run(_exit(context))
+        self._runner.run(self._dependencies.aclose())
         self._runner.close()
 
     async def _run(self, task: Callable[[D], Awaitable[T]]) -> T:
-        return await task(await self._open())
-
-    async def _open(self) -> D:
-        if self._opened is None:
-            context = self._open_dependencies()
-            self._opened = (context, await context.__aenter__())
-        return self._opened[1]
-
-
-async def _exit(context: AbstractAsyncContextManager[D]) -> None:
-    await context.__aexit__(None, None, None)
+        return await task(await self._dependencies.current())

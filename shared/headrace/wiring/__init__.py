@@ -11,6 +11,7 @@ from headrace.wiring.answering import (
 )
 from headrace.wiring.documents import open_bucket, open_parser, open_queue, uploads_to
 from headrace.wiring.door import api_keys_on, open_authenticator, rate_limiter_on
+from headrace.wiring.environment import read_settings
 from headrace.wiring.knowledge import collection_of, open_embedder, open_reranker, open_store, retriever_on
 from headrace.wiring.sockets import open_socket_sender
 from headrace.wiring.state import (
@@ -52,6 +53,7 @@ __all__ = [
     "open_store",
     "open_tool_sources",
     "rate_limiter_on",
+    "read_settings",
     "registry_on",
     "retriever_on",
     "single_flight_on",

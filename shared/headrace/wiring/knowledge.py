@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.settings import Settings
+from headrace.wiring.environment import aws_access
 
 if TYPE_CHECKING:
     from headrace.protocols import DocumentRegistry, Embedder, Reranker, VectorSearch, VectorStore
@@ -49,12 +50,16 @@ def open_store(settings: Settings) -> AbstractAsyncContextManager[VectorStore]:
 
 
 def open_embedder(settings: Settings) -> AbstractAsyncContextManager[Embedder]:
-    """The embedder: MiniLM on this machine, or any behind OpenAI's API."""
+    """The embedder: MiniLM on this machine, one of Bedrock's, or any behind OpenAI's API."""
     match settings.embedding_model:
         case "all-MiniLM-L6-v2":
             from headrace.embedders.minilm import open_minilm_embedder
 
             return open_minilm_embedder(settings.embedding_model)
+        case model if settings.openai_provider == "bedrock":
+            from headrace.embedders.bedrock import open_bedrock_embedder
+
+            return open_bedrock_embedder(aws_access(settings), model=model)
         case model:
             from headrace.embedders.openai import open_openai_embedder
 

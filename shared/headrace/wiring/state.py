@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING
 
 from headrace.settings import Settings
+from headrace.wiring.environment import aws_access
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis  # noqa: TID251 - the type only
@@ -27,7 +28,12 @@ def open_redis(settings: Settings) -> AbstractAsyncContextManager[Redis]:
     """The connection that registry, cache and conversations share."""
     from headrace.clients.redis import open_redis
 
-    return open_redis(settings.redis_url, mode=settings.redis_mode)
+    credentials = None
+    if settings.redis_cache_name:
+        from headrace.clients.elasticache import IamPassword
+
+        credentials = IamPassword(aws_access(settings), cache_name=settings.redis_cache_name, user=settings.redis_user)
+    return open_redis(settings.redis_url, mode=settings.redis_mode, credentials=credentials)
 
 
 def registry_on(client: Redis, listening: Redis | None = None) -> DocumentRegistry:
