@@ -41,6 +41,12 @@ def quantise(vector: Sequence[float]) -> Quantised:
     return Quantised(shifted.translate(_SHIFTED_BACK), scale)
 
 
+def unit(vector: Sequence[float]) -> Sequence[float]:
+    """The vector with length one; nothing of one that has no length."""
+    length = math.sqrt(math.fsum(x * x for x in vector))
+    return [x / length for x in vector] if length else ()
+
+
 def floats(vector: Sequence[float]) -> bytes:
     """The vector as 32-bit floats of this machine."""
     # Three times as fast as an array of them.

@@ -9,10 +9,15 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from headrace.clients.aws import AwsAccess
+from headrace.clients.sigv4 import AwsKeys
+from headrace.embedders.bedrock import open_bedrock_embedder
 from headrace.embedders.minilm import MiniLM, MiniLMEmbedder, open_minilm_embedder
 from headrace.embedders.openai import OpenAIEmbedder, open_openai_embedder
 from headrace.errors import ConfigurationError, EmbedderUnavailableError, RefusedError
 from headrace.protocols import Embedder
+from tests.support.bedrock_server import COHERE, KEY_ID, SECRET, TITAN, BedrockScript, bedrock_app
+from tests.support.http import served
 from tests.support.openai_server import Script
 
 TEXTS = ["the pump takes oil", "parents may take leave", "oil for the pump", "x" * 4000, "", "déjà vu 你好 🙂"] * 4
@@ -24,10 +29,29 @@ async def openai_embedder(openai_url: str, stack: AsyncExitStack) -> OpenAIEmbed
     return await stack.enter_async_context(opening)
 
 
-@pytest.fixture(params=["minilm", "openai"])
-def any_embedder(request: pytest.FixtureRequest, embedder: MiniLMEmbedder, openai_embedder: OpenAIEmbedder) -> Embedder:
+@pytest.fixture
+def bedrock_script() -> BedrockScript:
+    return BedrockScript()
+
+
+@pytest.fixture
+async def bedrock_access(bedrock_script: BedrockScript, stack: AsyncExitStack) -> AwsAccess:
+    url = await stack.enter_async_context(served(bedrock_app(bedrock_script)))
+    return AwsAccess("us-west-2", AwsKeys(KEY_ID, SECRET), url)
+
+
+@pytest.fixture(params=["minilm", "openai", TITAN, COHERE])
+async def any_embedder(
+    request: pytest.FixtureRequest,
+    embedder: MiniLMEmbedder,
+    openai_embedder: OpenAIEmbedder,
+    bedrock_access: AwsAccess,
+    stack: AsyncExitStack,
+) -> Embedder:
     embedders: dict[str, Embedder] = {"minilm": embedder, "openai": openai_embedder}
-    return embedders[request.param]
+    if request.param in embedders:
+        return embedders[request.param]
+    return await stack.enter_async_context(open_bedrock_embedder(bedrock_access, model=request.param))
 
 
 def cosine(a: Sequence[float], b: Sequence[float]) -> float:
@@ -132,3 +156,23 @@ async def test_who_asks_at_the_same_time_is_embedded_together(minilm: MiniLM, mo
     assert questions[3] not in {text for texts in calls for text in texts}, "who leaves is not waited for"
     for vector, other in zip(alone, expected, strict=True):
         assert cosine(vector, other) > 0.9999
+
+
+@pytest.mark.parametrize("model", [TITAN, COHERE])
+async def test_bedrock_is_asked_again_when_it_has_too_much_to_do(
+    bedrock_access: AwsAccess, bedrock_script: BedrockScript, model: str
+) -> None:
+    bedrock_script.fail = [429, 503]
+    async with open_bedrock_embedder(bedrock_access, model=model) as embedder:
+        assert len(await embedder.embed(["the pump"])) == 1
+    assert bedrock_script.calls == 3
+
+
+async def test_bedrock_says_what_the_role_lacks(bedrock_access: AwsAccess, bedrock_script: BedrockScript) -> None:
+    async with open_bedrock_embedder(bedrock_access, model="amazon.titan-embed-text-v9:0") as embedder:
+        with pytest.raises(ConfigurationError, match=r"bedrock:InvokeModel on amazon\.titan-embed-text-v9:0"):
+            await embedder.check()
+    bedrock_script.fail = [503] * 9
+    async with open_bedrock_embedder(bedrock_access, model=TITAN) as embedder:
+        with pytest.raises(EmbedderUnavailableError):
+            await embedder.check()

@@ -190,13 +190,13 @@ async def _redis(folder: Path, port: int, *, announced: int) -> AsyncIterator[No
         async with Redis(port=port, decode_responses=True) as node, asyncio.timeout(30):
             while True:
                 with contextlib.suppress(Exception):
-                    await node.execute_command("CLUSTER ADDSLOTSRANGE", 0, LAST_SLOT)
+                    await node.execute_command("CLUSTER ADDSLOTSRANGE", 0, LAST_SLOT)  # type: ignore[no-untyped-call]
                     break
                 await asyncio.sleep(0.02)
-            while (await node.execute_command("CLUSTER INFO")).get("cluster_state") != "ok":
+            while (await node.execute_command("CLUSTER INFO")).get("cluster_state") != "ok":  # type: ignore[no-untyped-call]
                 await asyncio.sleep(0.02)
             allowed = ("+cluster|slots", "+cluster|shards", "+cluster|info", "+cluster|nodes", "+info", "+client")
-            await node.execute_command("ACL SETUSER", "default", *REFUSED_COMMANDS, *allowed)
+            await node.execute_command("ACL SETUSER", "default", *REFUSED_COMMANDS, *allowed)  # type: ignore[no-untyped-call]
         yield
     finally:
         process.terminate()

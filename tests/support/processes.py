@@ -94,7 +94,7 @@ def aws_emulator(folder: Path) -> Iterator[str]:
     """MiniStack with S3 and SQS; gives its URL."""
     port = free_port()
     environment = {
-        "GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "SERVICES": "s3,sqs", "IOT_MTLS_ENABLED": "0",
+        "GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "SERVICES": "s3,sqs,secretsmanager", "IOT_MTLS_ENABLED": "0",
         "MINISTACK_HOST": "127.0.0.1",
     }  # fmt: skip
     with running([sys.executable, "-m", "ministack"], port, folder / "aws.log", environment):

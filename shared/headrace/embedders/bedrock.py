@@ -18,6 +18,7 @@ from headrace.clients.aws import AwsAccess, AwsApi, AwsReply, open_aws_api
 from headrace.concurrency.gather import gather_all
 from headrace.concurrency.retries import read_retry_after, with_retries
 from headrace.errors import ConfigurationError, EmbedderUnavailableError, HeadraceError, RefusedError, UnavailableError
+from headrace.vectors import unit
 
 CONCURRENT_CALLS = 8
 ATTEMPTS = 4
@@ -67,12 +68,17 @@ class BedrockEmbedder:
                 f"Amazon Bedrock did not answer within {DEADLINE_SECONDS:g} seconds. Try again."
             ),
         )
-        vectors: list[Sequence[float]] = answer["embeddings"] if self._is_cohere else [answer["embedding"]]
-        if len(vectors) != len(batch):
-            raise EmbedderUnavailableError(f"Amazon Bedrock gave {len(vectors)} vectors for {len(batch)} texts.")
+        found: list[Sequence[float]] = answer["embeddings"] if self._is_cohere else [answer["embedding"]]
+        vectors = [unit(vector) for vector in found]
+        if len(vectors) != len(batch) or not all(vectors):
+            raise EmbedderUnavailableError(
+                f"{self.model} gave {len(vectors)} vectors for {len(batch)} texts, or empty ones."
+            )
         return vectors
 
     def _body(self, batch: Sequence[str]) -> bytes:
+        # No model takes a text of nothing.
+        batch = [text or " " for text in batch]
         if self._is_cohere:
             # Questions and passages are embedded alike: one collection serves both.
             return json.dumps({"texts": batch, "input_type": "search_document", "truncate": "END"}).encode()

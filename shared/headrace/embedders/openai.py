@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -12,6 +11,7 @@ from headrace.clients.openai import open_openai
 from headrace.clients.openai_api import OpenAI, openai_faults
 from headrace.concurrency.gather import gather_all
 from headrace.errors import EmbedderUnavailableError, RefusedError
+from headrace.vectors import unit
 
 CONCURRENT_BATCHES = 4
 # What OpenAI's models read. No tokenizer makes more tokens of a text than it has bytes.
@@ -63,7 +63,7 @@ class OpenAIEmbedder:
             found = await self._openai.embed(self.model, batch)
         if len(found) != len(batch):
             raise EmbedderUnavailableError(f"{what} returned {len(found)} vectors for {len(batch)} texts.")
-        vectors = [_unit(vector) for vector in found]
+        vectors = [unit(vector) for vector in found]
         if not all(vectors) or len({len(vector) for vector in vectors}) > 1:
             raise EmbedderUnavailableError(f"{what} returned vectors of no length, or of several.")
         return vectors
@@ -76,8 +76,3 @@ async def open_openai_embedder(
     """The embedder; makes no connection before its first call."""
     async with open_openai(api_key=api_key, base_url=base_url, dialect=dialect_of(provider, base_url)) as openai:
         yield OpenAIEmbedder(openai, model=model, batch=batch)
-
-
-def _unit(vector: Sequence[float]) -> Sequence[float]:
-    length = math.sqrt(math.fsum(x * x for x in vector))
-    return [x / length for x in vector] if length else ()
