@@ -7,12 +7,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from aws_lambda_powertools import Logger
 
 from functions.cache_maintenance.documents import DocumentDependencies, maintain_documents
-from functions.cache_maintenance.sweep import CacheDependencies, Pass, act, report, sweep, warm
+from functions.cache_maintenance.sweep import CacheDependencies, Pass, Report, act, report, sweep, warm
 from headrace import wiring
 from headrace.concurrency.handler_loop import HandlerLoop
 from headrace.concurrency.renewing import Renewing
@@ -61,7 +62,7 @@ async def open_with(settings: Settings) -> AsyncIterator[MaintenanceDependencies
             open_answering=lambda: wiring.open_answering(settings, redis),
             warm_answers=settings.cache_warm_answers,
             token_price=settings.token_price_per_million / 1_000_000,
-            report=report_to_cloudwatch if "AWS_LAMBDA_FUNCTION_NAME" in os.environ else None,
+            report=_report(settings) if "AWS_LAMBDA_FUNCTION_NAME" in os.environ else None,
         )
         yield MaintenanceDependencies(DocumentDependencies(registry, bucket, queue), cache)
 
@@ -101,13 +102,26 @@ async def maintain(deps: MaintenanceDependencies, *, deadline: float) -> dict[st
     return {**documents, **done}
 
 
-def report_to_cloudwatch(tenant: str, since: CacheStats, dollars: float) -> None:
-    """Print one line that CloudWatch makes metrics of."""
+def _report(settings: Settings) -> Report:
+    by_tenant = settings.tenant_metrics == "on"
+    return partial(report_to_cloudwatch, namespace=settings.metrics_namespace, by_tenant=by_tenant)
+
+
+def report_to_cloudwatch(
+    tenant: str, since: CacheStats, dollars: float, *, namespace: str, by_tenant: bool = False
+) -> None:
+    """Print one line that CloudWatch makes metrics of: sums over all tenants, or each tenant's own, which cost by the tenant.
+
+    Where nobody has asked and nothing was invalidated there is nothing to tell: a metric costs in the hours in which it is told.
+    """
+    if not (since.lookups or any(since.invalidated.values())):
+        return
     # A cold start has no need of it.
     from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-    metrics = EphemeralMetrics(namespace="Headrace", service="cache_maintenance")
-    metrics.add_dimension(name="tenant", value=tenant)
+    metrics = EphemeralMetrics(namespace=namespace, service="cache_maintenance")
+    if by_tenant:
+        metrics.add_dimension(name="tenant", value=tenant)
     counts = {
         "CacheLookups": since.lookups,
         "CacheExactHits": since.exact_hits,

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from functions.chat.lean_imports import lean_imports
@@ -75,7 +76,7 @@ async def open_with(settings: Settings) -> AsyncIterator[ChatDependencies]:
             uploads=wiring.uploads_to(settings),
             max_document_bytes=settings.max_document_bytes,
             citations=settings.openai_citations,
-            report=report_to_cloudwatch if is_lambda else None,
+            report=partial(report_to_cloudwatch, namespace=settings.metrics_namespace) if is_lambda else None,
         )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from headrace.types import (
     AnswerEvent,
@@ -18,7 +19,6 @@ from headrace.types import (
 
 # A rule of thumb, for what a model has not counted.
 CHARACTERS_PER_TOKEN = 4
-NAMESPACE = "Headrace"
 METRICS = {
     CacheVerdict.HIT: "CacheHits", CacheVerdict.SHARED: "CacheShared", CacheVerdict.MISS: "CacheMisses",
     CacheVerdict.BYPASS: "CacheBypasses", CacheVerdict.UNAVAILABLE: "CacheUnavailable",
@@ -33,7 +33,8 @@ REFUSALS = {
 class AnswerMetrics:
     """Figures of one answer, collected from its events: the cache's verdict, and tokens of model and judge.
 
-    Of a request that was not let in, `refused_for` is the error's code.
+    Of a request that was not let in, `refused_for` is the error's code. `first_token_seconds` is from the request to the
+    answer's first word.
     """
 
     verdict: CacheVerdict | None = None
@@ -43,11 +44,15 @@ class AnswerMetrics:
     characters: int = 0
     refused_for: str = ""
     is_measured: bool = False
+    began_at: float = field(default_factory=time.monotonic)
+    first_token_seconds: float | None = None
 
     def observe(self, event: AnswerEvent) -> None:
         """Take note of the answer's next event."""
         if isinstance(event, TokenEvent):
             self.characters += len(event.text)
+            if self.first_token_seconds is None:
+                self.first_token_seconds = time.monotonic() - self.began_at
         elif isinstance(event, StatusEvent):
             self.verdict = self.verdict or event.cache
             self.judge_tokens += event.judge_tokens + event.reading_tokens
@@ -89,14 +94,14 @@ def verdict_header(first: AnswerEvent) -> dict[str, str]:
     return {"X-Cache": first.cache, **age}
 
 
-def report_to_cloudwatch(answer: AnswerMetrics) -> None:
-    """Print one line that CloudWatch makes metrics of."""
+def report_to_cloudwatch(answer: AnswerMetrics, *, namespace: str) -> None:
+    """Print one line that CloudWatch makes metrics of, in the deployment's own namespace."""
     # A cold start has no need of it.
     from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
     if answer.verdict is None and answer.refused_for not in REFUSALS:
         return
-    metrics = EphemeralMetrics(namespace=NAMESPACE, service="chat")
+    metrics = EphemeralMetrics(namespace=namespace, service="chat")
     if answer.verdict is None:
         metrics.add_metric(name=REFUSALS[answer.refused_for], unit=MetricUnit.Count, value=1)
         metrics.flush_metrics()
@@ -104,5 +109,8 @@ def report_to_cloudwatch(answer: AnswerMetrics) -> None:
     metrics.add_metric(name=METRICS[answer.verdict], unit=MetricUnit.Count, value=1)
     metrics.add_metric(name="TokensSpent", unit=MetricUnit.Count, value=answer.tokens_spent)
     metrics.add_metric(name="TokensSaved", unit=MetricUnit.Count, value=answer.tokens_saved)
+    if answer.first_token_seconds is not None:
+        milliseconds = answer.first_token_seconds * 1000
+        metrics.add_metric(name="TimeToFirstToken", unit=MetricUnit.Milliseconds, value=milliseconds)
     metrics.add_metric(name="JudgeTokens", unit=MetricUnit.Count, value=answer.judge_tokens)
     metrics.flush_metrics()

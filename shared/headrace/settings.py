@@ -20,6 +20,7 @@ CHOICES = {
     "auth_role": ("reader", "writer", "admin"),
     "openai_citations": ("none", "footer", "inline"),
     "agent_private_hosts": ("refused", "allowed"),
+    "tenant_metrics": ("on", "off"),
 }
 AUTHENTICATORS = ("none", "iam", "api_keys", "jwt")
 
@@ -123,6 +124,8 @@ class Settings:
     aws_endpoint_url: str = ""
     queue_url: str = ""
     dead_letters_arn: str = "none"
+    metrics_namespace: str = "Headrace"
+    tenant_metrics: str = "off"
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:

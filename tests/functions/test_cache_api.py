@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -200,7 +201,8 @@ async def test_each_answer_is_reported_with_its_verdict(
     await library.put("handbook.docx", LEAVE)
     script.choose = lambda _: "A"
     near = "For how many weeks may parents take parental leave?"
-    async with served(chat_app(model, judge=model, report=report_to_cloudwatch)) as url:
+    report = partial(report_to_cloudwatch, namespace="Headrace")
+    async with served(chat_app(model, judge=model, report=report)) as url:
         for question in (QUESTION, QUESTION, near):
             _, answer, _ = await posted(url, "/chat", {"question": question})
         await posted(url, "/chat", {"question": QUESTION, "conversation_id": answer["conversation_id"]})
@@ -210,3 +212,4 @@ async def test_each_answer_is_reported_with_its_verdict(
     ]  # fmt: skip
     assert [line["TokensSaved"][0] > 0 for line in lines] == [False, True, True, False]
     assert [line["JudgeTokens"][0] > 0 for line in lines] == [False, False, True, False]
+    assert all(0 < line["TimeToFirstToken"][0] < 60_000 for line in lines), "milliseconds, hits among them"

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -324,15 +325,24 @@ async def test_a_scheduled_run_reports_what_came_since_the_last_one(
     assert (second["lookups"], second["tokens_saved"], second["entries"]) == (0, 0, 1)
 
 
+@pytest.mark.parametrize("by_tenant", [False, True])
 async def test_the_report_is_a_line_of_embedded_metrics(
-    deps: MaintenanceDependencies, cache: RedisCache, key: CacheKey, tenant: str, capsys: pytest.CaptureFixture[str]
+    deps: MaintenanceDependencies,
+    cache: RedisCache,
+    key: CacheKey,
+    tenant: str,
+    capsys: pytest.CaptureFixture[str],
+    by_tenant: bool,
 ) -> None:
     await cache.remember(key, cached())
     await cache.find(key)
-    told = replace(deps, cache=replace(deps.cache, report=report_to_cloudwatch))
+    report = partial(report_to_cloudwatch, namespace="Headrace/dev", by_tenant=by_tenant)
+    told = replace(deps, cache=replace(deps.cache, report=report))
     await handle({}, told, deadline=SOON)
     (line,) = [text for text in capsys.readouterr().out.splitlines() if '"CacheLookups"' in text]
     metrics = json.loads(line)
-    assert metrics["tenant"] == tenant
+    assert metrics.get("tenant") == (tenant if by_tenant else None), "a dimension costs by its values"
     assert (metrics["CacheLookups"], metrics["CacheHitRate"], metrics["CacheTokensSaved"]) == ([1.0], [100.0], [16.0])
-    assert metrics["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Headrace"
+    assert metrics["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Headrace/dev"
+    await handle({}, told, deadline=SOON)
+    assert '"CacheLookups"' not in capsys.readouterr().out, "nobody asked since: nothing is told, which would cost"

@@ -249,10 +249,13 @@ async def test_whoever_is_not_let_in_is_counted_by_reason(
 
 def test_metrics_say_what_was_spent_and_who_was_not_let_in(capsys: pytest.CaptureFixture[str]) -> None:
     for code, name in (("rate_limit_exceeded", "RequestsLimited"), ("insufficient_quota", "RequestsOverQuota"), ("overloaded", "RequestsShed")):  # fmt: skip
-        report_to_cloudwatch(AnswerMetrics(refused_for=code))
+        report_to_cloudwatch(AnswerMetrics(refused_for=code), namespace="Headrace/dev")
         assert json.loads(capsys.readouterr().out)[name] == [1.0]
-    report_to_cloudwatch(AnswerMetrics(CacheVerdict.MISS, tokens=70, judge_tokens=5, is_measured=True))
-    assert json.loads(capsys.readouterr().out)["TokensSpent"] == [75.0]
+    spent = AnswerMetrics(CacheVerdict.MISS, tokens=70, judge_tokens=5, is_measured=True)
+    report_to_cloudwatch(spent, namespace="Headrace/dev")
+    told = json.loads(capsys.readouterr().out)
+    assert told["TokensSpent"] == [75.0]
+    assert told["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Headrace/dev"
 
 
 async def test_as_many_searches_are_let_in_as_are_done_in_time_and_more_again_when_they_are() -> None:
