@@ -65,14 +65,17 @@ class Processes:
         for child in reversed(self._children):
             await child.stop()
 
-    async def start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> Child:
-        """Start a child whose output goes to `<log folder>/<name>.log`."""
+    async def start(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], *, cwd: Path | None = None
+    ) -> Child:
+        """Start a child whose output goes to `<log folder>/<name>.log`; it works in `cwd`, or where this process does."""
         log = self._log_folder / f"{name}.log" if self._log_folder else Path(os.devnull)
         with contextlib.ExitStack() as stack:
             output = stack.enter_context(log.open("wb")) if self._log_folder else None
             process = await asyncio.create_subprocess_exec(
                 *command,
                 env=dict(environment),
+                cwd=cwd,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

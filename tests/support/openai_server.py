@@ -48,6 +48,7 @@ class Script:
     finish_reason: str = "stop"
     token_limit_field: str | None = None
     refused_text: str | None = None
+    broken_text: str | None = None
     uneven: bool = False
     authorizations: list[str] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
@@ -112,6 +113,8 @@ def openai_app(script: Script) -> Starlette:
         refused = _refused(script, request) or _failed(failure)
         if script.refused_text is not None and script.refused_text in body["input"]:
             refused = _error(400, "This input can't be embedded.", "invalid_input", "input")
+        if script.broken_text is not None and script.broken_text in str(body["input"]):
+            refused = _error(503, "The model is overloaded.", "overloaded")
         return refused or JSONResponse(_embeddings(script, body))
 
     routes = [
@@ -277,3 +280,14 @@ def bag_of_words(text: str, dimensions: int) -> list[float]:
         total = [x + direction.gauss(0, 1) for x in total]
     length = math.sqrt(sum(x * x for x in total))
     return [3.0 * x / length for x in total]
+
+
+def slow_app() -> Starlette:
+    """A server that writes a word every 50 ms, and has no embedding for a text with the word `unembeddable` in it."""
+    return openai_app(
+        Script(
+            reply=lambda _: "It is as the document says, in one or two words more [1].",
+            token_gap_seconds=0.05,
+            broken_text="unembeddable",
+        )
+    )

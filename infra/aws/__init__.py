@@ -1,0 +1,1 @@
+"""The deployment, from a terminal: build, deploy, try it out, count its cost, take it down (`make deploy` and the others)."""

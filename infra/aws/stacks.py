@@ -1,0 +1,52 @@
+"""A deployed stack: its parameters and outputs, and what became of its last deployment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """What CloudFormation says of a stack."""
+
+    name: str
+    status: str
+    outputs: Mapping[str, str]
+    parameters: Mapping[str, str]
+
+
+def name_of(stage: str) -> str:
+    """The name of a stage's stack."""
+    return f"headrace-{stage}"
+
+
+def find_stack(name: str) -> Stack | None:
+    """The stack, or None where there is none."""
+    try:
+        (found,) = boto3.client("cloudformation").describe_stacks(StackName=name)["Stacks"]
+    except ClientError as error:
+        if "does not exist" in str(error):
+            return None
+        raise
+    return Stack(
+        name,
+        found["StackStatus"],
+        {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])},
+        {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in found.get("Parameters", [])},
+    )
+
+
+def why_it_failed(name: str) -> list[str]:
+    """The first faults of the last deployment, newest deployment alone: what to mend, not what was taken back for it."""
+    events: list[dict[str, Any]] = boto3.client("cloudformation").describe_stack_events(StackName=name)["StackEvents"]
+    faults = [
+        f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}"
+        for event in events
+        if event["ResourceStatus"].endswith("FAILED") and "cancelled" not in event.get("ResourceStatusReason", "")
+    ]
+    return faults[::-1][:5]
