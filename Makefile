@@ -54,7 +54,7 @@ calibrate: $(READY) ## How often the cache's judge is right with near questions 
 cache: $(READY) ## Look into the running stack's answer cache: ACTION=stats, sweep, invalidate, warm or flush (ARGS='{…}')
 	@$(PYTHON) -m infra.local.operate cache $(or $(ACTION),stats) $(if $(ARGS),--args '$(ARGS)')
 
-key: $(READY) ## API keys: ACTION=create, list or revoke (ARGS='--tenant acme --groups hr --role writer --days 90', or the key's id)
+key: $(READY) ## API keys, of STAGE=… too: ACTION=create, list or revoke (ARGS='--tenant acme --groups hr --role writer --days 90', or the key's id)
 	@$(PYTHON) -m infra.local.operate key $(or $(ACTION),list) $(ARGS)
 
 grammar: $(READY) ## Compile a program of guidance to what structured_outputs takes (PROGRAM=my_programs.py:verdict)

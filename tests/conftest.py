@@ -20,8 +20,8 @@ from tests.support.loop_guard import guarded_loop
 from tests.support.openai_server import Script, openai_app
 from tests.support.processes import aws_emulator, qdrant_server, redis_server
 
-# Clients in environments of their own take minutes: `make test-all` asks for them.
-collect_ignore = [] if os.environ.get("HEADRACE_TEST_ALL") else ["clients"]
+# Clients in environments of their own, and a deployment, take minutes: `make test-all` asks for them.
+collect_ignore = [] if os.environ.get("HEADRACE_TEST_ALL") else ["clients", "cloud"]
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,7 @@ INPUT_TOKENS = 2_800.0
 OUTPUT_TOKENS = 300.0
 # The stack's alarms and metrics; a metric costs in the hours in which somebody asks.
 ALARMS = 7
-METRICS = 17
+METRICS = 19
 SWEEPS_A_MONTH = 4 * HOURS
 SWEEP_GB_SECONDS = 0.5 * 0.4
 # Two event sources, each with five pollers that wait for 20 seconds.

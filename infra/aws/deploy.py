@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -29,6 +30,7 @@ def deploy(stage: str, parameters: Mapping[str, str], *, report: Report, is_buil
         )
     kept = {} if before is None else dict(before.parameters)
     given = {**kept, "Stage": stage, **parameters}
+    given["Release"] = _release({name: value for name, value in given.items() if name != "Release"})
     report(f"deploying {name} to account {account} in {region}")
     if not is_built:
         build(given.get("Architecture", "arm64"))
@@ -53,6 +55,11 @@ def _sam_deploy(name: str, region: str, overrides: Sequence[str]) -> None:
     if done.returncode:
         faults = why_it_failed(name) if find_stack(name) else []
         raise ToolchainError("\n  ".join([f"The deployment of {name} failed.", *faults]))
+
+
+def _release(parameters: Mapping[str, str]) -> str:
+    """A name for these parameters: another one publishes the functions anew."""
+    return hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _quoted(value: str) -> str:

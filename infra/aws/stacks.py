@@ -41,6 +41,21 @@ def find_stack(name: str) -> Stack | None:
     )
 
 
+def settings_of(name: str) -> Mapping[str, str] | None:
+    """The settings that the stack's functions have, for commands that do what they do; None where there is no stack.
+
+    No secret is among them: the secret's ARN is.
+    """
+    if find_stack(name) is None:
+        return None
+    found = boto3.client("cloudformation").describe_stack_resource(StackName=name, LogicalResourceId="IngestFunction")
+    function = found["StackResourceDetail"]["PhysicalResourceId"]
+    settings: Mapping[str, str] = boto3.client("lambda").get_function_configuration(FunctionName=function)[
+        "Environment"
+    ]["Variables"]
+    return {name: value for name, value in settings.items() if value}
+
+
 def why_it_failed(name: str) -> list[str]:
     """The first faults of the last deployment, newest deployment alone: what to mend, not what was taken back for it."""
     events: list[dict[str, Any]] = boto3.client("cloudformation").describe_stack_events(StackName=name)["StackEvents"]

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -19,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tests.support.openai_server import bag_of_words
+from tests.support.signatures import is_signed
 
 KEY_ID, SECRET = "AKIDBEDROCK", "bedrock/secret"
 TITAN = "amazon.titan-embed-text-v2:0"
@@ -42,7 +41,9 @@ def bedrock_app(script: BedrockScript) -> Starlette:
         script.calls += 1
         body = await request.body()
         path = request.scope["raw_path"].decode().partition("?")[0]
-        if not _is_signed(request, path, body):
+        if not is_signed(
+            "POST", path, request.headers, body, credentials=Credentials(KEY_ID, SECRET), scope=("us-west-2", "bedrock")
+        ):
             return _refused(403, "The request signature we calculated does not match the signature you provided.")
         if script.fail:
             return _refused(script.fail.pop(0), "Too many requests, please wait before trying again.")
@@ -65,18 +66,6 @@ def bedrock_app(script: BedrockScript) -> Starlette:
         return JSONResponse({"embeddings": vectors, "id": "x", "response_type": "embeddings_floats", "texts": texts})
 
     return Starlette(routes=[Route("/model/{model}/invoke", invoke, methods=["POST"])])
-
-
-def _is_signed(request: Request, path: str, body: bytes) -> bool:
-    """Whether botocore makes the same signature of the request as it came."""
-    given = request.headers.get("authorization", "")
-    names = given.partition("SignedHeaders=")[2].partition(",")[0].split(";")
-    headers = {name: request.headers[name] for name in names if name in request.headers}
-    signed = AWSRequest("POST", f"http://{request.headers['host']}{path}", headers=headers, data=body)
-    signed.context["timestamp"] = request.headers.get("x-amz-date", "")
-    signer = SigV4Auth(Credentials(KEY_ID, SECRET), "bedrock", "us-west-2")
-    right = signer.signature(signer.string_to_sign(signed, signer.canonical_request(signed)), signed)
-    return given.endswith(f"Signature={right}") and f"Credential={KEY_ID}/" in given
 
 
 def _refused(status: int, message: str) -> JSONResponse:

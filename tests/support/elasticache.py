@@ -59,8 +59,11 @@ class ServerlessCache:
 async def serverless_cache(
     folder: Path, *, name: str, secrets: Secrets, may_connect: Callable[[str], bool] = lambda _: True
 ) -> AsyncIterator[ServerlessCache]:
-    """A cache of this name. `may_connect` says whether an access key's identity has `elasticache:Connect`."""
-    certificate, key = _make_certificate(folder)
+    """A cache of this name; those below one folder have one certificate.
+
+    `may_connect` says whether an access key's identity has `elasticache:Connect`.
+    """
+    certificate, key = _certificate(folder.parent)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(certificate, key)
@@ -203,8 +206,11 @@ async def _redis(folder: Path, port: int, *, announced: int) -> AsyncIterator[No
         await process.wait()
 
 
-def _make_certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate of its own for this machine, and its key."""
+def _certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for this machine that a client can trust, and its key; made once for a folder."""
+    paths = folder / "cache.pem", folder / "cache.key"
+    if paths[0].exists():
+        return paths
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = dt.datetime.now(dt.UTC)
@@ -221,7 +227,6 @@ def _make_certificate(folder: Path) -> tuple[Path, Path]:
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
-    paths = folder / "cache.pem", folder / "cache.key"
     paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     paths[1].write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import OutOfMemoryError, RedisError
+from redis.exceptions import OutOfMemoryError, RedisClusterException, RedisError
 
 from headrace.concurrency.deadlines import ServerDeadline
 from headrace.errors import RegistryUnavailableError
@@ -29,6 +29,8 @@ MOST_CONNECTIONS = 1000
 # What somebody waits for: a few fields of a hash. What writes, or reads all of a tenant's documents, may take longer.
 READ_SECONDS = 2.0
 WRITE_SECONDS = 15.0
+# What the client raises when the server does not do what it should; in cluster mode some of it is no RedisError.
+REDIS_FAULTS = (RedisError, RedisClusterException, OSError, TimeoutError)
 REGISTRY = "The document registry (Redis)"
 
 
@@ -79,7 +81,7 @@ def registry_faults(what: str = REGISTRY) -> Iterator[None]:
         raise RegistryUnavailableError(
             f"{what} has no memory left for more. Raise its `maxmemory`, or take a larger server."
         ) from error
-    except (RedisError, OSError, TimeoutError) as error:
+    except REDIS_FAULTS as error:
         raise RegistryUnavailableError(
             f"{what} does not answer ({type(error).__name__}). Check REDIS_URL and that the server runs, then try again."
         ) from error

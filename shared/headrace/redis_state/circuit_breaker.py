@@ -7,8 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from redis.exceptions import RedisError
-
+from headrace.clients.redis import REDIS_FAULTS
 from headrace.concurrency.deadlines import ServerDeadline
 
 T = TypeVar("T")
@@ -46,7 +45,7 @@ class CircuitBreaker:
             else:
                 async with ServerDeadline(self._timeout_seconds):
                     answer = await command()
-        except (RedisError, OSError, TimeoutError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (*REDIS_FAULTS, ValueError, KeyError, TypeError, AttributeError) as error:
             self._failures += 1
             if self._failures >= FAILURES:
                 self._open_until = time.monotonic() + self._pause_seconds

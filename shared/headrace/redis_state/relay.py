@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
-from headrace.clients.redis import tenant_key
+from headrace.clients.redis import REDIS_FAULTS, tenant_key
 from headrace.concurrency.deadlines import ServerDeadline
 from headrace.errors import RelayUnavailableError
 from headrace.redis_state.scripts import script
@@ -88,7 +87,7 @@ async def _in_time(seconds: float) -> AsyncIterator[None]:
     try:
         async with ServerDeadline(seconds):
             yield
-    except (RedisError, OSError, TimeoutError) as error:
+    except REDIS_FAULTS as error:
         raise RelayUnavailableError(
             f"The relay of answers (Redis) does not answer ({type(error).__name__})."
         ) from error

@@ -19,9 +19,13 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
+
+from botocore.credentials import Credentials
 
 from infra.local.processes import Processes
 from infra.local.runtime_api import RuntimeApiServer
+from tests.support.signatures import is_signed
 
 MARK = "x-streams"
 DELIMITER = bytes(8)
@@ -30,6 +34,7 @@ OPEN_URL = {
     ("lambda:InvokeFunctionUrl", "lambda:FunctionUrlAuthType", "NONE"),
     ("lambda:InvokeFunction", "lambda:InvokedViaFunctionUrl", "true"),
 }
+FORBIDDEN = (403, {"content-type": "application/json"}, b'{"Message":"Forbidden"}')
 logger = logging.getLogger(__name__)
 Handle = Callable[..., Awaitable[tuple[int, dict[str, str], bytes]]]
 
@@ -74,21 +79,19 @@ class StreamingUrls:
                 f"{name}:{qualifier}" if qualifier else name, account_id=account, region=region
             )
             variables = (config or {}).get("Environment", {}).get("Variables", {})
-            signed = functions._function_url_is_signed(headers, query)
-            if "AWS_LAMBDA_EXEC_WRAPPER" not in variables or (url["AuthType"] == "AWS_IAM" and not signed):
+            if "AWS_LAMBDA_EXEC_WRAPPER" not in variables:
                 return await original(
                     url_id, method, path, headers, body, query, resolved=resolved, source_ip=source_ip
                 )
-            if url["AuthType"] == "NONE" and not _is_open(functions._functions[name]["policy"], f":{qualifier}"):
-                return (
-                    403,
-                    {"content-type": "application/json"},
-                    b'{"Message":"Forbidden. For troubleshooting see urls-auth"}',
-                )
+            is_open = url["AuthType"] == "NONE"
+            if is_open and not _is_open(functions._functions[name]["policy"], f":{qualifier}"):
+                return FORBIDDEN
+            if not is_open and not _is_signed(method, path, headers, body, query):
+                return FORBIDDEN
             event = functions._build_function_url_event(
-                url_id, account, region, method, path, headers, body, query, anonymous=url["AuthType"] == "NONE"
+                url_id, account, region, method, path, headers, body, query, anonymous=is_open
             )
-            if url["AuthType"] == "AWS_IAM":
+            if not is_open:
                 arn = import_module("ministack.core.iam_evaluator").request_caller_arn(headers, query)
                 event["requestContext"]["authorizer"] = {"iam": {"userArn": arn, "accountId": account}}
             environment = await self._lease(config, functions._execution_record_for_config(record, config))
@@ -190,6 +193,20 @@ def _extract(content: bytes, folder: Path) -> None:
             path = Path(archive.extract(member, folder))
             if not member.is_dir():
                 path.chmod(member.external_attr >> 16 or 0o644)
+
+
+def _is_signed(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, list[str]]) -> bool:
+    """Whether a key that this cloud knows has signed the request, for Lambda."""
+    given = {name.lower(): value for name, value in headers.items()}
+    key_id = given.get("authorization", "").partition("Credential=")[2].partition("/")[0]
+    found = import_module("ministack.core.iam_evaluator").resolve_credential(key_id) if key_id else None
+    secret = getattr(found, "secret_access_key", None)
+    if not secret:
+        return False
+    return is_signed(
+        method, quote(path, safe="/~"), given, body, query=urlencode(query, doseq=True),
+        credentials=Credentials(key_id, secret), scope=("us-east-1", "lambda"),
+    )  # fmt: skip
 
 
 def _is_open(policy: dict[str, Any], qualifier: str) -> bool:

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
+from headrace.clients.redis import REDIS_FAULTS
 from headrace.filters import fields_of, matches, parse_filter
 from headrace.redis_state.answer_cache.local_index import LocalIndex
 from headrace.redis_state.answer_cache.question_index import LocalQuestionIndex
@@ -59,7 +59,7 @@ class RedisInvalidationPlanner:
         try:
             async with self._busy:
                 return await self._plan(tenant, chunks, embedding_model)
-        except (RedisError, OSError, TimeoutError, ValueError, KeyError) as error:
+        except (*REDIS_FAULTS, ValueError, KeyError) as error:
             logger.warning(
                 "No invalidation could be planned (%s): each cached answer is revalidated when it is asked for.", error
             )
