@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 
 import boto3
+import yaml
 
 from infra.aws.stacks import Stack, find_stack, name_of, why_it_failed
 from infra.aws.toolchain import ROOT, SAM_COMMAND, ToolchainError, build, check_account
@@ -29,7 +30,13 @@ def deploy(stage: str, parameters: Mapping[str, str], *, report: Report, is_buil
             f"The first deployment of {name} failed and was taken back. Take its rest down, then deploy again: make destroy STAGE={stage}"
         )
     kept = {} if before is None else dict(before.parameters)
-    given = {**kept, "Stage": stage, **parameters}
+    defaults = read_defaults()
+    if strange := set(parameters) - set(defaults):
+        raise ToolchainError(
+            f"The template has no parameter {', '.join(sorted(strange))}; it has {', '.join(sorted(defaults))}."
+        )
+    # What the template has no longer is left behind; what is new in it begins with its default.
+    given = {**defaults, **{name: kept[name] for name in kept.keys() & defaults.keys()}, "Stage": stage, **parameters}
     given["Release"] = _release({name: value for name, value in given.items() if name != "Release"})
     report(f"deploying {name} to account {account} in {region}")
     if not is_built:
@@ -55,6 +62,19 @@ def _sam_deploy(name: str, region: str, overrides: Sequence[str]) -> None:
     if done.returncode:
         faults = why_it_failed(name) if find_stack(name) else []
         raise ToolchainError("\n  ".join([f"The deployment of {name} failed.", *faults]))
+
+
+def read_defaults() -> dict[str, str]:
+    """The template's parameters with their defaults."""
+    template = yaml.load((ROOT / "template.yaml").read_text(), _Loader)  # noqa: S506 - a SafeLoader
+    return {name: str(parameter.get("Default", "")) for name, parameter in template["Parameters"].items()}
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc] # untyped
+    """Reads CloudFormation's short functions as nothing: the parameters have none."""
+
+
+_Loader.add_multi_constructor("!", lambda _loader, _suffix, _node: None)
 
 
 def _release(parameters: Mapping[str, str]) -> str:

@@ -205,16 +205,15 @@ def test_a_changed_parameter_reaches_the_function_and_the_others_stay(cloud: Clo
 def test_a_broken_update_is_taken_back_and_the_old_one_answers_on(cloud: Cloud, stage: str) -> None:
     place = ROOT / ".aws-sam" / "build"
     template = yaml.safe_load((place / "template.yaml").read_text())
-    template["Resources"]["BrokenPermission"] = {
-        "Type": "AWS::Lambda::Permission",
-        "DependsOn": "IngestFunction",
-        "Properties": {
-            "FunctionName": "no-such-function",
-            "Action": "lambda:InvokeFunction",
-            "Principal": "s3.amazonaws.com",
-        },
+    nobody = "arn:aws:sqs:us-east-1:000000000000:no-such-queue"
+    told = {"QueueConfigurations": [{"Event": "s3:ObjectCreated:*", "Queue": nobody}]}
+    template["Resources"]["BrokenBucket"] = {
+        "Type": "AWS::S3::Bucket",
+        "DependsOn": ["ChatFunction", "IngestFunction"],
+        "Properties": {"NotificationConfiguration": told},
     }
-    template["Globals"]["Function"]["Environment"]["Variables"]["CHAT_MODEL"] = "a-model-that-never-comes"
+    variables = template["Globals"]["Function"]["Environment"]["Variables"]
+    variables |= {"CHAT_MODEL": "a-model-that-never-comes", "RELEASE": "broken"}
     (place / "broken.yaml").write_text(yaml.safe_dump(template))
     stack = stack_of(stage)
     overrides = [f'{name}="{value}"' for name, value in stack.parameters.items()]

@@ -1,16 +1,13 @@
-"""The template says what the design asks, and the layers fit Lambda, carry fresh bytecode and import by themselves."""
+"""The layers fit Lambda, carry fresh bytecode and import by themselves; template.py has the rules of the template itself."""
 
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from tests.support.files import of_every_format
 
@@ -19,104 +16,6 @@ LAMBDA_LIMIT_BYTES = 262_144_000
 ROOM_BYTES = 10_000_000
 LAYERS_BYTES = 200_000_000
 UNCHECKED_HASH = 0b01
-
-
-class _Loader(yaml.SafeLoader):  # type: ignore[misc] # untyped
-    """Reads CloudFormation's short functions as `{"Fn": value}`."""
-
-
-_Loader.add_multi_constructor(
-    "!",
-    lambda loader, suffix, node: {
-        suffix: loader.construct_scalar(node)
-        if isinstance(node, yaml.ScalarNode)
-        else loader.construct_sequence(node, deep=True)
-    },
-)
-
-
-@pytest.fixture(scope="module")
-def template() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.load((ROOT / "template.yaml").read_text(), _Loader)  # noqa: S506 - a SafeLoader
-    return loaded
-
-
-def of_type(template: dict[str, Any], kind: str) -> dict[str, Any]:
-    return {name: r["Properties"] for name, r in template["Resources"].items() if r["Type"] == kind}
-
-
-def test_every_function_begins_in_a_main_that_exists(template: dict[str, Any]) -> None:
-    functions = of_type(template, "AWS::Serverless::Function")
-    assert sorted(f["Handler"] for f in functions.values()) == [
-        "functions.cache_maintenance.main.handler", "functions.chat.main.app", "functions.ingest.main.handler",
-    ]  # fmt: skip
-    for function in functions.values():
-        module, _, name = function["Handler"].rpartition(".")
-        source = (ROOT / f"{module.replace('.', '/')}.py").read_text()
-        assert f"def {name}(" in source or f"{name} = create_app(" in source
-
-
-def test_chat_streams_and_is_not_public(template: dict[str, Any]) -> None:
-    url = of_type(template, "AWS::Serverless::Function")["ChatFunction"]["FunctionUrlConfig"]
-    assert url == {"AuthType": {"If": ["UsesIam", "AWS_IAM", "NONE"]}, "InvokeMode": "RESPONSE_STREAM"}
-    assert template["Parameters"]["Auth"]["Default"] == "iam"
-
-
-def test_an_open_url_has_both_permissions_and_only_then(template: dict[str, Any]) -> None:
-    permissions = {n: r for n, r in template["Resources"].items() if r["Type"] == "AWS::Lambda::Permission"}
-    assert permissions.pop("SocketPermission")["Properties"]["Principal"] == "apigateway.amazonaws.com"
-    assert {r["Condition"] for r in permissions.values()} == {"IsOpenUrl"}
-    said = {r["Properties"]["Action"] for r in permissions.values()}
-    assert said == {"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"}
-
-
-def test_a_websocket_api_is_there_only_for_who_asks_for_it_and_lets_nobody_unknown_in(template: dict[str, Any]) -> None:
-    assert template["Parameters"]["WebSocket"]["Default"] == "false"
-    parts = {n: r for n, r in template["Resources"].items() if n.startswith("Socket") or n.endswith("Route")}
-    assert {r.get("Condition") for r in parts.values()} == {"HasSockets"}
-    routes = {r["RouteKey"]: r for r in of_type(template, "AWS::ApiGatewayV2::Route").values()}
-    assert set(routes) == {"$connect", "$default", "$disconnect"}
-    assert routes["$connect"]["AuthorizationType"] == {"If": ["UsesIam", "AWS_IAM", "NONE"]}
-    (stage,) = (r for r in parts.values() if r["Type"] == "AWS::ApiGatewayV2::Stage")
-    assert set(stage["DependsOn"]) == {n for n in parts if n.endswith("Route")}, (
-        "a stage without routes is deployed empty"
-    )
-
-
-@pytest.mark.parametrize("auth", ["none", "", "iam,jwt", "none,jwt", "open"])
-def test_no_parameter_opens_the_url_to_everybody(template: dict[str, Any], auth: str) -> None:
-    assert not re.fullmatch(template["Parameters"]["Auth"]["AllowedPattern"], auth)
-    for known in ("iam", "jwt", "api_keys", "api_keys,jwt"):
-        assert re.fullmatch(template["Parameters"]["Auth"]["AllowedPattern"], known)
-
-
-def test_a_message_outlives_its_function_and_ends_in_the_dead_letters(template: dict[str, Any]) -> None:
-    from functions.ingest.main import MAX_RECEIVES
-
-    queue = of_type(template, "AWS::SQS::Queue")["IngestQueue"]
-    timeout = of_type(template, "AWS::Serverless::Function")["IngestFunction"]["Timeout"]
-    assert queue["VisibilityTimeout"] >= 6 * timeout
-    assert queue["RedrivePolicy"]["maxReceiveCount"] == MAX_RECEIVES
-    source = of_type(template, "AWS::Serverless::Function")["IngestFunction"]["Events"]["Documents"]["Properties"]
-    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-
-
-def test_the_bucket_is_private_versioned_and_tells_of_every_change(template: dict[str, Any]) -> None:
-    bucket = of_type(template, "AWS::S3::Bucket")["Documents"]
-    assert all(bucket["PublicAccessBlockConfiguration"].values())
-    assert bucket["VersioningConfiguration"]["Status"] == "Enabled"
-    events = {q["Event"] for q in bucket["NotificationConfiguration"]["QueueConfigurations"]}
-    assert events == {"s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:LifecycleExpiration:*"}
-
-
-def test_settings_in_the_template_are_settings_of_the_code(template: dict[str, Any]) -> None:
-    from headrace.settings import Settings
-
-    variables = set(template["Globals"]["Function"]["Environment"]["Variables"])
-    for function in of_type(template, "AWS::Serverless::Function").values():
-        variables |= set(function.get("Environment", {}).get("Variables", {}))
-    known = {name.upper() for name in Settings.__dataclass_fields__}
-    assert variables - known == {"POWERTOOLS_SERVICE_NAME", "AWS_LAMBDA_EXEC_WRAPPER"}
 
 
 @pytest.mark.parametrize(
