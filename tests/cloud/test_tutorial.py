@@ -81,14 +81,11 @@ def local(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Ter
     given = {"PORT": str(port), "S3_PORT": str(s3_port), "HEADRACE_FOLDER": str(folder / "state")}
     # Whatever the deployment's tests have set is nothing to the local stack, which is on its own.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    process = subprocess.Popen(
-        ["/usr/bin/env", "make", "run"],
-        cwd=ROOT,
-        env={**environment, **given},
-        stdout=log.open("w"),
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            ["/usr/bin/env", "make", "run"], cwd=ROOT, env={**environment, **given}, stdout=output, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
     try:
         _until_filled(f"http://127.0.0.1:{port}/documents?limit=0", process, log)
         replaced = {"127.0.0.1:8000": f"127.0.0.1:{port}", "127.0.0.1:4566": f"127.0.0.1:{s3_port}"}
