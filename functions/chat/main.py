@@ -13,7 +13,7 @@ from typing import Any
 from functions.chat.lean_imports import lean_imports
 from headrace import wiring
 from headrace.concurrency.handler_loop import HandlerLoop
-from headrace.concurrency.renewing import Renewing
+from headrace.concurrency.renewing import LOOK_SECONDS, Renewing
 from headrace.errors import ConfigurationError
 from headrace.settings import Settings
 
@@ -37,7 +37,7 @@ async def read_settings() -> Settings:
 @asynccontextmanager
 async def open_dependencies() -> AsyncIterator[ChatDependencies]:
     """The real parts, from the environment; when the secret has changed, the application gets others."""
-    parts = Renewing(read_settings, open_with, linger_seconds=LINGER_SECONDS)
+    parts = Renewing(read_settings, open_with, look_seconds=LOOK_SECONDS, linger_seconds=LINGER_SECONDS)
     async with parts.watched(use_instead) as deps:
         freeze_heap()
         yield deps

@@ -278,7 +278,8 @@ def test_commands_work_on_the_deployment(cloud: Cloud, stage: str) -> None:
 
 
 def test_two_stages_stand_side_by_side_and_one_goes_and_comes_back_with_its_bucket(cloud: Cloud, stage: str) -> None:
-    cloud.deploy("two")
+    cloud.deploy("two", "WebSocket=true")
+    assert stack_of("two").outputs["SocketUrl"].startswith("wss://")
     fill_secret(stack_of("two"), cloud, COLLECTION_PREFIX="two")
     cloud.smoke("two")
     bucket = stack_of("two").outputs["Bucket"]
