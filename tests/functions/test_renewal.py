@@ -50,14 +50,14 @@ async def test_a_rotated_key_is_taken_up_and_no_answer_is_cut(
     script.reply, script.token_gap_seconds = lambda _: "word " * 40, 0.05
     async with served(main.app) as url, aiohttp.ClientSession() as session:
 
-        async def ask(said: list[str]) -> None:
+        async def ask(question: str, said: list[str]) -> None:
             stream = {"accept": "text/event-stream"}
-            async with session.post(f"{url}/chat", json={"question": "Thank you!"}, headers=stream) as response:
+            async with session.post(f"{url}/chat", json={"question": question}, headers=stream) as response:
                 async for event in sse_events(response):
                     said.append(event.name)  # noqa: PERF401 - looked at while it grows
 
         first: list[str] = []
-        asking = asyncio.create_task(ask(first))
+        asking = asyncio.create_task(ask("Thank you!", first))
         async with asyncio.timeout(10):
             while "token" not in first:
                 await asyncio.sleep(0.02)
@@ -70,7 +70,7 @@ async def test_a_rotated_key_is_taken_up_and_no_answer_is_cut(
         assert main.app.state.dependencies.load is before.load
         script.reply = lambda _: "You are welcome."
         second: list[str] = []
-        await ask(second)
+        await ask("Hello there!", second)
         assert second[-1] == "done", script.authorizations
         await asking
         assert first[-1] == "done"
