@@ -82,7 +82,7 @@ build: $(READY) ## Build the Lambda artifacts into .aws-sam (ARCHITECTURE=x86_64
 	@$(PYTHON) -m infra.aws build $(if $(ARCHITECTURE),--architecture $(ARCHITECTURE))
 
 deploy: $(READY) ## Build, and deploy a stage to your AWS account (STAGE=dev PARAMETERS='Auth=api_keys AlarmEmail=you@…')
-	@$(PYTHON) -m infra.aws deploy --stage $(or $(STAGE),dev) $(if $(BUILT),--built) $(PARAMETERS)
+	@$(PYTHON) -m infra.aws deploy --stage $(or $(STAGE),dev) $(if $(BUILT),--built)
 
 smoke: $(READY) ## Try a deployment out: upload, ask, remove (STAGE=dev, or URL=https://…)
 	@$(PYTHON) -m infra.aws smoke $(if $(URL),--url $(URL),--stage $(or $(STAGE),dev))

@@ -39,6 +39,11 @@ async def open_dependencies() -> AsyncIterator[ChatDependencies]:
     """The real parts, from the environment; when the secret has changed, the application gets others."""
     parts = Renewing(read_settings, open_with, look_seconds=LOOK_SECONDS, linger_seconds=LINGER_SECONDS)
     async with parts.watched(use_instead) as deps:
+        if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+            # A snapshot may be weeks old, and its secret with it.
+            from headrace.lambda_runtime import after_restore
+
+            after_restore(lambda: parts.look_now(use_instead))
         freeze_heap()
         yield deps
 

@@ -13,20 +13,23 @@ import argparse
 import os
 import sys
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from infra.aws.cost import add_cost_arguments, print_cost
-from infra.aws.deploy import deploy, next_steps
+from infra.aws.deploy import deploy, next_steps, read_parameters
 from infra.aws.destroy import destroy
 from infra.aws.smoke import Door, SmokeError, smoke
 from infra.aws.stacks import find_stack, name_of
-from infra.aws.toolchain import ToolchainError, build
+from infra.aws.toolchain import ToolchainError, build, settle_region
 
 
 def main() -> int:
     """Do what the command line says; what goes wrong is a sentence."""
     given = _parser().parse_args()
+    settle_region(os.environ)
     try:
         given.run(given)
-    except (ToolchainError, SmokeError) as error:
+    except (ToolchainError, SmokeError, ClientError, BotoCoreError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
@@ -61,10 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _deploy(given: argparse.Namespace) -> None:
-    strange = [text for text in given.parameters if "=" not in text]
-    if strange:
-        raise ToolchainError(f"{strange[0]!r} is no Parameter=value.")
-    parameters = dict(text.split("=", 1) for text in given.parameters)
+    parameters = read_parameters(" ".join(given.parameters) or os.environ.get("PARAMETERS", ""))
     stack = deploy(given.stage, parameters, report=print, is_built=given.built)
     print("", *next_steps(stack), sep="\n")
 

@@ -19,10 +19,12 @@ LOG_KB_A_CHAT = 2.0
 INPUT_TOKENS = 2_800.0
 OUTPUT_TOKENS = 300.0
 # The stack's alarms and metrics; a metric costs in the hours in which somebody asks.
-ALARMS = 7
+ALARMS = 9
 METRICS = 19
 SWEEPS_A_MONTH = 4 * HOURS
 SWEEP_GB_SECONDS = 0.5 * 0.4
+# One a sweep, and every five minutes of an environment that is always in use.
+SECRET_CALLS = SWEEPS_A_MONTH + 12 * HOURS
 # Two event sources, each with five pollers that wait for 20 seconds.
 QUEUE_REQUESTS = 2 * 5 * 3 * 60 * HOURS
 
@@ -57,8 +59,9 @@ def monthly_cost(usage: Usage, prices: dict[str, Any]) -> dict[str, float]:
         + (usage.memory_gb * compute["snapstart_gb_month"] if usage.snap_start else 0.0),
         "cache": max(usage.cached_gb, cache["least_gb"]) * cache["gb_hour"] * HOURS
         + usage.chats * UNITS_A_CHAT / 1e6 * cache["million_units"] if brings_cache else 0.0,
-        "alarms and metrics": alarms * other["alarm_month"] + (METRICS * other["metric_month"] if usage.chats else 0.0),
-        "secret, queues, logs, bucket": other["secret_month"] + queue + usage.chats * LOG_KB_A_CHAT / 1e6 * other["log_gb"]
+        "alarms, dashboard, metrics": alarms * other["alarm_month"] + other["dashboard_month"]
+        + (METRICS * other["metric_month"] if usage.chats else 0.0),
+        "secret, queues, logs, bucket": other["secret_month"] + SECRET_CALLS * other["secret_call"] + queue + usage.chats * LOG_KB_A_CHAT / 1e6 * other["log_gb"]
         + usage.documents_gb * other["bucket_gb_month"],
         "model": misses * (INPUT_TOKENS * tokens["million_input"] + OUTPUT_TOKENS * tokens["million_output"]) / 1e6,
     }  # fmt: skip

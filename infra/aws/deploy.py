@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 
 import boto3
 import yaml
+from botocore.exceptions import ClientError
 
 from infra.aws.stacks import Stack, find_stack, name_of, why_it_failed
 from infra.aws.toolchain import ROOT, SAM_COMMAND, ToolchainError, build, check_account
@@ -17,6 +19,11 @@ from infra.aws.toolchain import ROOT, SAM_COMMAND, ToolchainError, build, check_
 EVENTS = ("s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:LifecycleExpiration:*")
 SHOWN = ("ChatUrl", "SignedCall", "KeyCall", "OpenAIClient", "SocketUrl", "Bucket")
 
+STUCK = {
+    "ROLLBACK_COMPLETE": "The first deployment of {name} failed and was taken back. Take its rest down, then deploy again: make destroy STAGE={stage}",
+    "UPDATE_ROLLBACK_FAILED": "An update of {name} could not be taken back. Mend what its events name, then: aws cloudformation continue-update-rollback --stack-name {name}",
+    "DELETE_FAILED": "{name} could not be taken down. Mend what its events name, then: make destroy STAGE={stage}",
+}
 Report = Callable[[str], None]
 
 
@@ -25,26 +32,25 @@ def deploy(stage: str, parameters: Mapping[str, str], *, report: Report, is_buil
     account, region = check_account()
     name = name_of(stage)
     before = find_stack(name)
-    if before is not None and before.status == "ROLLBACK_COMPLETE":
-        raise ToolchainError(
-            f"The first deployment of {name} failed and was taken back. Take its rest down, then deploy again: make destroy STAGE={stage}"
-        )
-    kept = {} if before is None else dict(before.parameters)
+    if before is not None and before.status in STUCK:
+        raise ToolchainError(STUCK[before.status].format(name=name, stage=stage))
     defaults = read_defaults()
     if strange := set(parameters) - set(defaults):
         raise ToolchainError(
             f"The template has no parameter {', '.join(sorted(strange))}; it has {', '.join(sorted(defaults))}."
         )
-    # What the template has no longer is left behind; what is new in it begins with its default.
-    given = {**defaults, **{name: kept[name] for name in kept.keys() & defaults.keys()}, "Stage": stage, **parameters}
-    given["Release"] = _release({name: value for name, value in given.items() if name != "Release"})
+    # What is not given stays as it is: CloudFormation keeps it.
+    kept = {} if before is None else before.parameters
+    wanted = {**defaults, **{name: kept[name] for name in kept.keys() & defaults.keys()}, "Stage": stage, **parameters}
+    release = _release({name: value for name, value in wanted.items() if name != "Release"})
+    given = {"Stage": stage, **parameters, "Release": release}
     report(f"deploying {name} to account {account} in {region}")
     if not is_built:
-        build(given.get("Architecture", "arm64"))
-    overrides = [f"{key}={_quoted(value)}" for key, value in given.items()]
-    _sam_deploy(name, region, overrides)
+        build(wanted["Architecture"])
+    _sam_deploy(name, region, [f"{key}={_quoted(key, value)}" for key, value in given.items()])
     stack = find_stack(name)
-    if stack is None or not stack.status.endswith("_COMPLETE") or "ROLLBACK" in stack.status:
+    has_changed = before is None or stack is None or stack.updated_at != before.updated_at
+    if stack is None or (has_changed and (not stack.status.endswith("_COMPLETE") or "ROLLBACK" in stack.status)):
         raise ToolchainError("\n  ".join([f"The deployment of {name} failed:", *why_it_failed(name)]))
     if stack.parameters.get("ExistingBucket"):
         _attach(stack)
@@ -82,26 +88,64 @@ def _release(parameters: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(parameters, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _quoted(value: str) -> str:
-    """A parameter's value as sam reads it: in quotes, for spaces, commas and nothing at all."""
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+def read_parameters(text: str) -> dict[str, str]:
+    """`Name=value Name=value`, each value up to the next name: JSON needs no quoting. Raises ToolchainError."""
+    names = list(re.finditer(r"(?:^|\s)([A-Z][A-Za-z0-9]*)=", text))
+    if not text.strip():
+        return {}
+    if not names or text[: names[0].start()].strip():
+        raise ToolchainError(f"{text!r} is no Parameter=value.")
+    ends = [*(following.start() for following in names[1:]), len(text)]
+    values = [text[found.end() : end].strip() for found, end in zip(names, ends, strict=True)]
+    return {found[1]: _unwrapped(value) for found, value in zip(names, values, strict=True)}
+
+
+def _unwrapped(value: str) -> str:
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" else value
+
+
+def _quoted(name: str, value: str) -> str:
+    """A parameter's value as sam reads it: in quotes, for spaces, commas and nothing at all. Raises ToolchainError."""
+    if "\\" in value:
+        raise ToolchainError(
+            f"sam can't be given {name} with a backslash in it. Put it into the secret, under its setting's name (docs/deploy.md)."
+        )
+    escaped = value.replace('"', '\\"')
     return f'"{escaped}"'
 
 
 def _attach(stack: Stack) -> None:
-    """What the output AttachBucket says, keeping the notifications that the bucket has for others."""
+    """What the output AttachBucket says, keeping the notifications that the bucket has for others. Raises ToolchainError."""
     s3 = boto3.client("s3")
     bucket = stack.parameters["ExistingBucket"]
     queue = boto3.client("sqs").get_queue_attributes(QueueUrl=stack.outputs["Queue"], AttributeNames=["QueueArn"])
     arn = queue["Attributes"]["QueueArn"]
     now = s3.get_bucket_notification_configuration(Bucket=bucket)
     now.pop("ResponseMetadata", None)
-    others = [each for each in now.get("QueueConfigurations", []) if each["QueueArn"] != arn]
+    others = [
+        each
+        for each in now.get("QueueConfigurations", [])
+        if each["QueueArn"] != arn and _queue_exists(each["QueueArn"])
+    ]
     rules = {"Key": {"FilterRules": [{"Name": "prefix", "Value": "documents/"}]}}
     ours = {"QueueArn": arn, "Events": list(EVENTS), "Filter": rules}
-    s3.put_bucket_notification_configuration(
-        Bucket=bucket, NotificationConfiguration={**now, "QueueConfigurations": [*others, ours]}
-    )
+    try:
+        s3.put_bucket_notification_configuration(
+            Bucket=bucket, NotificationConfiguration={**now, "QueueConfigurations": [*others, ours]}
+        )
+    except ClientError as error:
+        raise ToolchainError(
+            f"{stack.name} is deployed, but {bucket} can't tell it of its changes: {error}. Is another stack told of documents/ already?"
+        ) from error
+
+
+def _queue_exists(arn: str) -> bool:
+    """Whether a queue that a bucket tells of changes is still there: of one that is not, S3 refuses to keep the notification."""
+    try:
+        boto3.client("sqs").get_queue_url(QueueName=arn.rsplit(":", 1)[1], QueueOwnerAWSAccountId=arn.split(":")[4])
+    except ClientError as error:
+        return "NonExistentQueue" not in str(error.response.get("Error", {}).get("Code", ""))
+    return True
 
 
 def next_steps(stack: Stack) -> list[str]:

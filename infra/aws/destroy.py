@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import boto3
-from botocore.exceptions import WaiterError
+from botocore.exceptions import ClientError, WaiterError
 
 from infra.aws.stacks import find_stack, name_of, why_it_failed
 from infra.aws.toolchain import ToolchainError, check_account
@@ -20,6 +20,9 @@ def destroy(stage: str, *, report: Report) -> None:
     stack = find_stack(name)
     if stack is None:
         raise ToolchainError(f"There is no stack {name} in account {account}, {region}.")
+    bucket = stack.outputs.get("Bucket")
+    if bucket:
+        _detach(bucket, name)
     client = boto3.client("cloudformation")
     client.delete_stack(StackName=name)
     try:
@@ -32,12 +35,25 @@ def destroy(stage: str, *, report: Report) -> None:
         report(
             f"Kept: the bucket {bucket} with its documents. A new stack takes it up: make deploy STAGE={stage} PARAMETERS='ExistingBucket={bucket}'"
         )
-        report(
-            f"To delete it with everything in it: aws s3 rb --force s3://{bucket} (old versions first: docs/deploy.md)"
-        )
+        report('To delete it, old versions and all: docs/deploy.md, "Down, for good".')
     if "SetSecret" in stack.outputs:
         report(
             f"The secret can be restored for 30 days: aws secretsmanager restore-secret --secret-id {stack.outputs['SecretArn']}"
         )
     if stack.parameters.get("VectorStore") in {"qdrant", "pinecone"}:
         report("Kept: the collection in your vector store, which this stack has never owned.")
+
+
+def _detach(bucket: str, name: str) -> None:
+    """The bucket tells the stack's queues nothing any more: S3 keeps no notification for a queue that is gone."""
+    s3 = boto3.client("s3")
+    try:
+        now = s3.get_bucket_notification_configuration(Bucket=bucket)
+        now.pop("ResponseMetadata", None)
+        others = [each for each in now.get("QueueConfigurations", []) if f":{name}-" not in each["QueueArn"]]
+        if len(others) < len(now.get("QueueConfigurations", [])):
+            s3.put_bucket_notification_configuration(
+                Bucket=bucket, NotificationConfiguration={**now, "QueueConfigurations": others}
+            )
+    except ClientError as error:
+        raise ToolchainError(f"{bucket} still tells {name} of its changes: {error}. Nothing was taken down.") from error

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import boto3
 from botocore.exceptions import ClientError
+
+BEGINNINGS = frozenset({"CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,7 @@ class Stack:
 
     name: str
     status: str
+    updated_at: str
     outputs: Mapping[str, str]
     parameters: Mapping[str, str]
 
@@ -36,6 +38,7 @@ def find_stack(name: str) -> Stack | None:
     return Stack(
         name,
         found["StackStatus"],
+        str(found.get("LastUpdatedTime", found["CreationTime"])),
         {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])},
         {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in found.get("Parameters", [])},
     )
@@ -57,11 +60,14 @@ def settings_of(name: str) -> Mapping[str, str] | None:
 
 
 def why_it_failed(name: str) -> list[str]:
-    """The first faults of the last deployment, newest deployment alone: what to mend, not what was taken back for it."""
-    events: list[dict[str, Any]] = boto3.client("cloudformation").describe_stack_events(StackName=name)["StackEvents"]
-    faults = [
-        f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}"
-        for event in events
-        if event["ResourceStatus"].endswith("FAILED") and "cancelled" not in event.get("ResourceStatusReason", "")
-    ]
+    """The first faults of the newest operation: what to mend, not what was taken back for it."""
+    faults: list[str] = []
+    pages = boto3.client("cloudformation").get_paginator("describe_stack_events").paginate(StackName=name)
+    # The newest event comes first.
+    for event in (event for page in pages for event in page["StackEvents"]):
+        status, reason = event["ResourceStatus"], event.get("ResourceStatusReason", "")
+        if status.endswith("FAILED") and "cancelled" not in reason:
+            faults.append(f"{event['LogicalResourceId']}: {reason}")
+        if event["LogicalResourceId"] == name and status in BEGINNINGS:
+            break
     return faults[::-1][:5]

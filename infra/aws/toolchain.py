@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,6 +66,12 @@ def _is_lambda_python(candidate: str) -> bool:
     except (OSError, subprocess.SubprocessError):
         return False
     return said.stdout.strip() == LAMBDA_PYTHON
+
+
+def settle_region(environ: MutableMapping[str, str]) -> None:
+    """Have boto3 mean the region that AWS's command line means: it reads AWS_REGION, boto3 AWS_DEFAULT_REGION alone."""
+    if region := environ.get("AWS_REGION"):
+        environ["AWS_DEFAULT_REGION"] = region
 
 
 def check_account() -> tuple[str, str]:

@@ -40,7 +40,9 @@ def _addresses() -> Mapping[str, str]:
     """Of the deployment that STAGE names, else of the stack that runs here. Raises LookupError with a sentence."""
     if stage := os.environ.get("STAGE"):
         from infra.aws.stacks import name_of, settings_of
+        from infra.aws.toolchain import settle_region
 
+        settle_region(os.environ)
         found = settings_of(name_of(stage))
         if found is None:
             raise LookupError(

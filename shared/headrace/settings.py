@@ -11,6 +11,7 @@ from headrace.errors import ConfigurationError
 LOCAL_EMBEDDING_MODEL = "all-MiniLM-L6-v2"
 EXTRACTIVE_MODEL = "extractive"
 DEFAULT_OPENAI_MODEL = "gpt-4.1-mini"
+PUBLIC_CACHE_TIMEOUT_SECONDS = 0.25
 CHOICES = {
     "vector_store": ("qdrant", "pinecone", "redis", "embedded"),
     "parser": ("unstructured", "unstructured-api"),
@@ -137,6 +138,9 @@ class Settings:
             given.get(f"openai_{name}") not in {None, "auto"} for name in ("api_key", "base_url", "provider")
         ):
             given["chat_model"] = DEFAULT_OPENAI_MODEL
+        if "redis_cache_name" in given:
+            # A public endpoint with TLS takes longer than a server next door.
+            given.setdefault("cache_timeout_seconds", PUBLIC_CACHE_TIMEOUT_SECONDS)
         settings = cls(**given)
         settings._check()
         return settings

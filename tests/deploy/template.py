@@ -37,6 +37,7 @@ ALLOWED = {
         ("secretsmanager:GetSecretValue", "Secret"), ("elasticache:Connect", "serverlesscache:${Cache}"), ("elasticache:Connect", "user:default.iam-user"),
         ("bedrock:InvokeModel", "foundation-model/*"), ("bedrock:InvokeModel", "inference-profile/*"),
         ("bedrock:InvokeModelWithResponseStream", "foundation-model/*"), ("bedrock:InvokeModelWithResponseStream", "inference-profile/*"),
+        ("kms:Decrypt", "KmsKeyArn"), ("kms:GenerateDataKey", "KmsKeyArn"),
     },
     "ChatRole": {
         ("logs:CreateLogStream", "${ChatLogs.Arn}"), ("logs:PutLogEvents", "${ChatLogs.Arn}"), ("s3:PutObject", "${Bucket}/documents/*"),
@@ -50,10 +51,12 @@ ALLOWED = {
     "CacheMaintenanceRole": {
         ("logs:CreateLogStream", "${CacheMaintenanceLogs.Arn}"), ("logs:PutLogEvents", "${CacheMaintenanceLogs.Arn}"),
         ("s3:GetObject", "${Bucket}/documents/*"), ("s3:ListBucket", ":::${Bucket}"), ("sqs:SendMessage", "IngestQueue.Arn"),
+        ("sqs:SendMessage", "LastLetters.Arn"),
     },
 }  # fmt: skip
 ALARMS = {
-    "ChatErrorsAlarm": ("AWS/Lambda", "Errors"), "ChatThrottlesAlarm": ("AWS/Lambda", "Throttles"),
+    "ChatErrorsAlarm": ("AWS/Lambda", "Errors"), "IngestErrorsAlarm": ("AWS/Lambda", "Errors"), "MaintenanceErrorsAlarm": ("AWS/Lambda", "Errors"),
+    "ChatThrottlesAlarm": ("AWS/Lambda", "Throttles"),
     "SlowFirstTokenAlarm": ("Headrace/", "TimeToFirstToken"), "DeadLettersAlarm": ("AWS/SQS", "NumberOfMessagesReceived"),
     "LastLettersAlarm": ("AWS/SQS", "ApproximateNumberOfMessagesVisible"), "OldestMessageAlarm": ("AWS/SQS", "ApproximateAgeOfOldestMessage"),
     "CacheStorageAlarm": ("AWS/ElastiCache", "BytesUsedForCache"),
@@ -188,6 +191,15 @@ def chat_streams_and_is_open_to_nobody_unknown(template: Template) -> Iterator[s
     for auth in ("iam", "jwt", "api_keys", "api_keys,jwt"):
         if not re.fullmatch(parameter["AllowedPattern"], auth):
             yield f"Auth={auth!r} can't be chosen"
+    rules = template["Rules"]
+    if rules["SnapshotsNeedAFilledSecret"]["RuleCondition"] != {
+        "Equals": [{"Ref": "ChatSnapStart"}, "PublishedVersions"]
+    }:
+        yield "a version is published that can't start"
+    if "JwtIssuer" not in spelled(rules["TokensNeedTheirIssuer"]) or "jwt" not in spelled(
+        rules["TokensNeedTheirIssuer"]["RuleCondition"]
+    ):
+        yield "jwt can be chosen without an issuer"
     conditions = template["Conditions"]
     if conditions["UsesIam"] != {"Equals": [{"Ref": "Auth"}, "iam"]} or conditions["IsOpenUrl"] != {
         "Not": [{"Condition": "UsesIam"}]
@@ -378,8 +390,8 @@ def the_cache_is_private_to_who_signs_and_has_a_limit(template: Template) -> Ite
         or shared["REDIS_MODE"]["If"][1] != "cluster"
     ):
         yield "the functions do not sign in to it"
-    if float(shared["CACHE_TIMEOUT_SECONDS"]["If"][1]) < 0.15:
-        yield "a public endpoint is given too little time"
+    if "CACHE_TIMEOUT_SECONDS" in shared:
+        yield "the time that a cache is given can't be chosen in the secret"
     thresholds = template["Mappings"]["StorageAlarm"]
     for size in template["Parameters"]["CacheStorageGB"]["AllowedValues"]:
         if thresholds[size]["Bytes"] != int(size) * 800_000_000:
@@ -447,6 +459,11 @@ def queues_and_bucket_speak_tls_alone_and_only_s3_of_this_account_writes(templat
     for name, count in denied.items():
         if count < (2 if name == "Documents" else 1):
             yield f"{name} is spoken to without TLS"
+    for name, policy in of_type(template, "AWS::SQS::QueuePolicy").items():
+        # SQS refuses a policy that speaks of another queue than its own.
+        (queue,) = policy["Queues"]
+        if any(each["Resource"] != {"GetAtt": f"{queue['Ref']}.Arn"} for each in policy["PolicyDocument"]["Statement"]):
+            yield f"{name} speaks of another queue than its own"
     covered = {
         each["Ref"] for policy in of_type(template, "AWS::SQS::QueuePolicy").values() for each in policy["Queues"]
     }
@@ -458,6 +475,9 @@ def queues_and_bucket_speak_tls_alone_and_only_s3_of_this_account_writes(templat
 def the_bucket_is_private_versioned_kept_and_tells_of_every_change(template: Template) -> Iterator[str]:
     resource = template["Resources"]["Documents"]
     bucket = resource["Properties"]
+    policy = template["Resources"]["DocumentsPolicy"]
+    if policy["DeletionPolicy"] != "RetainExceptOnCreate" or policy["UpdateReplacePolicy"] != "Retain":
+        yield "a bucket that stays loses its policy"
     if resource["DeletionPolicy"] != "RetainExceptOnCreate" or resource["UpdateReplacePolicy"] != "Retain":
         yield "documents go with the stack"
     if "BucketName" in bucket:
@@ -509,6 +529,12 @@ def logs_and_names_do_not_outlive_or_collide(template: Template) -> Iterator[str
         "Arn": {"GetAtt": "LastLetters.Arn"}
     }:
         yield "maintenance runs at other times, or fails unseen"
+    failing = template["Resources"]["CacheMaintenanceFunction"]["Properties"]["EventInvokeConfig"]
+    if (
+        failing["DestinationConfig"]["OnFailure"]["Destination"] != {"GetAtt": "LastLetters.Arn"}
+        or failing["MaximumRetryAttempts"] != 0
+    ):
+        yield "a sweep that fails is told to nobody, or runs again beside the next one"
     for name, resource in template["Resources"].items():
         for key, value in resource["Properties"].items():
             if (

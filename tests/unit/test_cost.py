@@ -23,9 +23,7 @@ def test_idle_is_under_twelve_dollars_and_the_cache_s_least_is_most_of_it() -> N
     assert aws() < 12
     assert monthly_cost(Usage(), PRICE)["cache"] == pytest.approx(0.1 * 0.084 * 730)
     assert monthly_cost(Usage(), PRICE)["model"] == 0
-    assert aws(cache="external-url") < 1.5
-    # Even if every metric were told in every hour.
-    assert aws() + 19 * 0.30 < 13.5
+    assert aws() - aws(cache="external-url") > 6
 
 
 def test_a_miss_is_billed_to_its_last_token_and_a_hit_is_not() -> None:

@@ -125,3 +125,15 @@ def test_a_handler_gets_them_between_its_events_and_a_failed_opening_is_tried_ag
     assert loop.run(tell) == "opened with second"
     loop.close()
     assert place.open == []
+
+
+async def test_a_process_that_was_restored_looks_at_once(place: Place) -> None:
+    parts = Renewing(place.read, place.open_with, look_seconds=300, clock=lambda: place.now)
+    await parts.current()
+    used: list[str] = []
+    await parts.look_now(used.append)
+    assert used == [], "nothing has changed"
+    place.value = "second"
+    await parts.look_now(used.append)
+    assert used == ["opened with second"]
+    await parts.aclose()

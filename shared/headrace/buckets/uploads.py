@@ -17,10 +17,15 @@ FORM_SECONDS = 900
 
 
 class S3Uploads:
-    """An Uploads for one bucket. Signing asks nobody; what the form allows, S3 holds it to."""
+    """An Uploads for one bucket. Signing asks nobody; what the form allows, S3 holds it to.
 
-    def __init__(self, bucket: str) -> None:
+    `endpoint_url` is that of an emulator; S3 itself is named with its region: at the name without one, a new bucket
+    is not to be found for hours.
+    """
+
+    def __init__(self, bucket: str, *, endpoint_url: str = "") -> None:
         self._bucket = bucket
+        self._style = "path" if endpoint_url else "virtual"
         self._client: Any = None
 
     async def form(
@@ -46,7 +51,9 @@ class S3Uploads:
             raise InvalidInputError("S3 would put the file under another name: leave out ${filename}.", param="name")
         try:
             if self._client is None:
-                self._client = boto3.client("s3", config=Config(signature_version="s3v4"))
+                self._client = boto3.client(
+                    "s3", config=Config(signature_version="s3v4", s3={"addressing_style": self._style})
+                )
             signed = self._client.generate_presigned_post(
                 self._bucket, key, Fields=fields, Conditions=conditions, ExpiresIn=FORM_SECONDS
             )

@@ -91,7 +91,7 @@ async def read_secret(access: AwsAccess, arn: str) -> Mapping[str, str]:
     if reply.status >= 400:
         raise ConfigurationError(
             f"The secret {arn} can't be read ({_kind(reply)}). Check SECRET_ARN, and that the role may call "
-            "secretsmanager:GetSecretValue."
+            "secretsmanager:GetSecretValue, and kms:Decrypt where it has a key of its own."
         )
     return _values(arn, reply.text)
 

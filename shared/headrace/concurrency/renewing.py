@@ -65,6 +65,14 @@ class Renewing(Generic[S, D]):
         finally:
             await self.aclose()
 
+    async def look_now(self, use: Callable[[D], None]) -> None:
+        """Look at once, and have `use` called if something else is open now: a process that was restored has slept for long."""
+        before = self._opened
+        self._looked_at = float("-inf")
+        now = await self.current()
+        if before is not None and now is not before[2]:
+            use(now)
+
     async def aclose(self) -> None:
         """Close what is open, and what lingers."""
         opened, self._opened = self._opened, None

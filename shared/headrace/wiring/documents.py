@@ -22,7 +22,7 @@ def uploads_to(settings: Settings) -> Uploads:
     """Forms to upload into the bucket with."""
     from headrace.buckets.uploads import S3Uploads
 
-    return S3Uploads(settings.bucket)
+    return S3Uploads(settings.bucket, endpoint_url=settings.aws_endpoint_url)
 
 
 def open_queue(settings: Settings) -> AbstractAsyncContextManager[Queue | None]:
