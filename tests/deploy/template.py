@@ -63,7 +63,7 @@ ALARMS = {
 }  # fmt: skip
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc] # untyped
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # untyped
     """Reads CloudFormation's short functions as `{"Fn": value}`."""
 
 

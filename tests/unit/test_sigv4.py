@@ -30,7 +30,8 @@ class _At(SigV4Auth):  # type: ignore[misc] # untyped
         super()._modify_request_before_signing(request)
 
 
-@given(path=words, body=st.binary(max_size=50), token=tokens, now=times)
+# `.` and `..` are no names of anything; botocore would take them out of the path.
+@given(path=words.filter(lambda word: word not in {".", ".."}), body=st.binary(max_size=50), token=tokens, now=times)
 def test_headers(path: str, body: bytes, token: str, now: datetime) -> None:
     url = f"https://bedrock-runtime.eu-central-1.amazonaws.com/model/{quote(path, safe='')}/invoke"
     given_headers = {"Content-Type": "application/json", "X-Amz-Target": "secretsmanager.GetSecretValue"}

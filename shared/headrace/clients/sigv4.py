@@ -37,7 +37,10 @@ class Signer:
     def headers(
         self, method: str, url: str, body: bytes, headers: Mapping[str, str], *, now: datetime
     ) -> dict[str, str]:
-        """All headers of a signed request: `headers`, and those of the signature. `now` is in UTC."""
+        """All headers of a signed request: `headers`, and those of the signature. `now` is in UTC.
+
+        The URL's path is percent-encoded, and has no `.` and `..` in it.
+        """
         parts = urlsplit(url)
         stamp = f"{now:%Y%m%dT%H%M%SZ}"
         given = {**headers, "X-Amz-Date": stamp}
