@@ -25,6 +25,8 @@ from headrace.settings import Settings
 # The queue's redrive policy in template.yaml: at this receipt a message goes to the dead-letter queue.
 MAX_RECEIVES = 5
 CONCURRENT_DOCUMENTS = 4
+# What may pass is tried again in so many seconds, by the try that failed. The queue alone would wait for half an hour each time.
+PAUSES_SECONDS = (15, 60, 300, 900)
 # Time to write down that a document takes too long, before Lambda ends the invocation.
 DEADLINE_MARGIN_SECONDS = 10.0
 
@@ -124,11 +126,27 @@ async def _handle_record(record: dict[str, Any], deps: IngestDependencies, deadl
         logger.warning("ignored a message", reason=str(error))
     except UnavailableError as error:
         logger.warning("will be tried again", reason=str(error), last_try=last_try)
+        await _come_again(record, deps)
         return False
     except Exception:
         logger.exception("failed unexpectedly; will be tried again", last_try=last_try)
+        await _come_again(record, deps)
         return False
     return fresh
+
+
+async def _come_again(record: dict[str, Any], deps: IngestDependencies) -> None:
+    """Have the message come again soon, later with each try; the last one goes where the queue sends it."""
+    tries = int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
+    receipt = record.get("receiptHandle")
+    if deps.queue is None or receipt is None or tries > len(PAUSES_SECONDS):
+        return
+    if record.get("eventSourceARN") == deps.dead_letters_arn:
+        return
+    try:
+        await deps.queue.show_again(receipt, seconds=PAUSES_SECONDS[tries - 1])
+    except UnavailableError as error:
+        logger.warning("comes again later than it could", reason=str(error))
 
 
 async def _rebuild(tenant: str, deps: IngestDependencies, deadline_seconds: float | None) -> None:

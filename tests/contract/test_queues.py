@@ -39,6 +39,18 @@ async def test_every_message_arrives_as_it_was_sent(queue_url: str) -> None:
     assert received == set(sent)
 
 
+async def test_a_message_comes_again_when_it_is_told_to(queue_url: str) -> None:
+    sqs = boto3.client("sqs")
+    async with open_sqs_queue(queue_url) as queue:
+        await queue.send(["x"])
+        received = await asyncio.to_thread(lambda: sqs.receive_message(QueueUrl=queue_url, VisibilityTimeout=600))
+        await queue.show_again(received["Messages"][0]["ReceiptHandle"], seconds=0)
+        again = await asyncio.to_thread(lambda: sqs.receive_message(QueueUrl=queue_url, WaitTimeSeconds=2))
+        assert [message["Body"] for message in again["Messages"]] == ["x"]
+        with pytest.raises(QueueUnavailableError, match="by itself later"):
+            await queue.show_again("no receipt", seconds=0)
+
+
 async def test_a_queue_that_is_gone_is_unavailable(queue_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     async with open_sqs_queue(queue_url) as queue:

@@ -45,7 +45,7 @@ ALLOWED = {
     },
     "IngestRole": {
         ("logs:CreateLogStream", "${IngestLogs.Arn}"), ("logs:PutLogEvents", "${IngestLogs.Arn}"), ("s3:GetObject", "${Bucket}/documents/*"),
-        ("s3:ListBucket", ":::${Bucket}"), ("sqs:SendMessage", "IngestQueue.Arn"),
+        ("s3:ListBucket", ":::${Bucket}"), ("sqs:SendMessage", "IngestQueue.Arn"), ("sqs:ChangeMessageVisibility", "IngestQueue.Arn"),
         *((f"sqs:{action}", queue) for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes") for queue in ("IngestQueue.Arn", "DeadLetters.Arn")),
     },
     "CacheMaintenanceRole": {

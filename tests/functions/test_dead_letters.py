@@ -16,6 +16,7 @@ from headrace.queues.messages import object_changed
 from headrace.types import Chunk, Document, DocumentKey, DocumentState, EmbeddedChunk
 from tests.support.embedders import HashEmbedder
 from tests.support.ingest import FolderBucket
+from tests.support.list_queue import ListQueue
 
 ARN = "arn:aws:sqs:us-east-1:000000000000:dead"
 
@@ -87,16 +88,11 @@ async def test_what_is_done_failed_or_gone_is_left_as_it_is(
 async def test_redriving_goes_through_the_queue_where_there_is_one(
     bucket: FolderBucket, deps: IngestDependencies, key: DocumentKey
 ) -> None:
-    sent: list[str] = []
-
-    class ListQueue:
-        async def send(self, bodies: Any) -> None:
-            sent.extend(bodies)
-
+    queue = ListQueue()
     bucket.put(key.key, b"text")
     await handle_batch(dead(key), deps)
-    assert await redrive(key.tenant, replace(deps, queue=ListQueue())) == 1
-    assert [json.loads(body) for body in sent] == [json.loads(object_changed(key.key))]
+    assert await redrive(key.tenant, replace(deps, queue=queue)) == 1
+    assert [json.loads(body) for body in queue.bodies] == [json.loads(object_changed(key.key))]
 
 
 async def test_what_a_killed_try_left_behind_goes_though_the_document_is_done(

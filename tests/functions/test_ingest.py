@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote_plus
@@ -18,7 +19,9 @@ from functions.ingest.main import handle_batch
 from functions.ingest.pipeline import synchronise
 from headrace.errors import BucketUnavailableError, EmbedderUnavailableError, InvalidInputError
 from headrace.types import Document, DocumentKey, DocumentState, create_only_mark
+from tests.support.embedders import HashEmbedder
 from tests.support.ingest import FolderBucket
+from tests.support.list_queue import ListQueue
 
 
 @pytest.fixture
@@ -40,6 +43,7 @@ def batch(*keys: DocumentKey, receives: int = 1) -> dict[str, Any]:
                 "messageId": f"m{i}",
                 "body": json.dumps({"Records": [{"s3": {"object": {"key": quote_plus(key.key)}}}]}),
                 "attributes": {"ApproximateReceiveCount": str(receives)},
+                "receiptHandle": f"receipt of m{i}",
             }
             for i, key in enumerate(keys)
         ]
@@ -306,3 +310,27 @@ async def test_whatever_order_events_come_in_the_end_is_what_the_bucket_holds(
         else:
             assert document is not None
             assert (document.state, stored) == (DocumentState.READY, document.chunks)
+
+
+@pytest.mark.parametrize(("receives", "seconds"), [(1, 15), (2, 60), (3, 300), (4, 900), (5, None)])
+async def test_what_may_pass_comes_again_soon_and_later_with_each_try(
+    bucket: FolderBucket, ingest_deps: IngestDependencies, key: DocumentKey, receives: int, seconds: int | None
+) -> None:
+    class AwayEmbedder(HashEmbedder):
+        async def embed(self, texts: Sequence[str]) -> list[Sequence[float]]:
+            raise EmbedderUnavailableError("The embedding model does not answer.")
+
+    bucket.put(key.key, b"text")
+    queue = ListQueue()
+    deps = replace(ingest_deps, embedder=AwayEmbedder(), queue=queue)
+    assert await handle_batch(batch(key, receives=receives), deps) == {"batchItemFailures": [{"itemIdentifier": "m0"}]}
+    assert queue.shown_again == ([] if seconds is None else [("receipt of m0", seconds)])
+
+
+async def test_what_is_done_is_not_shown_again(
+    bucket: FolderBucket, ingest_deps: IngestDependencies, key: DocumentKey
+) -> None:
+    bucket.put(key.key, b"text")
+    queue = ListQueue()
+    await handle_batch(batch(key), replace(ingest_deps, queue=queue))
+    assert queue.shown_again == []

@@ -32,20 +32,7 @@ from headrace.types import (
 )
 from tests.support.embedders import HashEmbedder
 from tests.support.ingest import FolderBucket
-
-
-class ListQueue:
-    """A queue whose messages the test delivers itself."""
-
-    def __init__(self) -> None:
-        self.bodies: list[str] = []
-
-    async def send(self, bodies: Sequence[str]) -> None:
-        self.bodies += bodies
-
-    def batch(self) -> dict[str, object]:
-        taken, self.bodies = self.bodies, []
-        return {"Records": [{"messageId": str(i), "body": body, "attributes": {}} for i, body in enumerate(taken)]}
+from tests.support.list_queue import ListQueue
 
 
 @pytest.fixture
@@ -325,13 +312,9 @@ async def test_maintenance_has_abandoned_documents_looked_at_again(
         updated_at = time.time() - (ABANDONED_SECONDS + 60 if key != young else 60)
         attempt = await deps.registry.begin(key, embedding_model="hash")
         await deps.registry.save(Document(key.key, state, chunks=1, updated_at=updated_at), attempt)
-    sent: list[str] = []
-
-    class ListQueue:
-        async def send(self, bodies: Sequence[str]) -> None:
-            sent.extend(bodies)
-
-    report = await maintain_documents(DocumentDependencies(deps.registry, bucket, ListQueue()))
+    queue = ListQueue()
+    report = await maintain_documents(DocumentDependencies(deps.registry, bucket, queue))
+    sent = queue.bodies
     assert [key for key in report["abandoned"] if tenant in key] == [abandoned.key]
     assert [body for body in sent if tenant in body and "headrace" not in body] == [object_changed(abandoned.key)]
 

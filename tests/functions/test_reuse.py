@@ -16,17 +16,8 @@ from functions.ingest.pipeline import synchronise
 from headrace.types import Document, DocumentKey, DocumentState, FinishReason, Message, ModelChunk, Principal, Usage
 from tests.support.embedders import HashEmbedder
 from tests.support.ingest import FolderBucket, LineParser
+from tests.support.list_queue import ListQueue
 from tests.support.prompts import framed
-
-
-class Letters:
-    """A Queue that keeps what is sent."""
-
-    def __init__(self) -> None:
-        self.bodies: list[str] = []
-
-    async def send(self, bodies: Sequence[str]) -> None:
-        self.bodies += bodies
 
 
 class CountingParser(LineParser):
@@ -51,7 +42,9 @@ def embedder_() -> HashEmbedder:
 
 @pytest.fixture
 def deps(ingest_deps: IngestDependencies, embedder_: HashEmbedder) -> IngestDependencies:
-    return replace(ingest_deps, embedder=embedder_, parser=CountingParser(), queue=Letters(), max_document_bytes=10**7)
+    return replace(
+        ingest_deps, embedder=embedder_, parser=CountingParser(), queue=ListQueue(), max_document_bytes=10**7
+    )
 
 
 def text(*titles: object) -> bytes:
@@ -159,7 +152,7 @@ async def test_a_document_too_long_for_one_invocation_goes_on_in_the_next(
 ) -> None:
     bucket.put(key.key, text(*range(20)))
     moments = iter([0.0] * 3 + [1e9] * 1000)
-    letters = Letters()
+    letters = ListQueue()
     late = replace(deps, queue=letters, window=4, clock=lambda: next(moments))
     assert await synchronise(key, late, deadline_seconds=60)
     document = await record(key, deps)

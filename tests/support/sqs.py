@@ -41,6 +41,9 @@ class ChaoticQueue:
                 held = Held(next(self._numbers), body, self._now + self._generator.choice((0, 0, 1, 3, 9)))
                 self.messages[held.number] = held
 
+    async def show_again(self, receipt: str, *, seconds: int) -> None:
+        """Its messages have no receipts, and come again when it likes."""
+
     @property
     def is_empty(self) -> bool:
         return not self.messages and not self.dead

@@ -141,3 +141,6 @@ class Queue(Protocol):
 
     async def send(self, bodies: Sequence[str]) -> None:
         """Put messages into the queue; they may be delivered more than once, and in any order."""
+
+    async def show_again(self, receipt: str, *, seconds: int) -> None:
+        """Have a message that was received, and could not be dealt with, come again in so many seconds."""

@@ -32,6 +32,17 @@ class SqsQueue:
             batch = bodies[start : start + BATCH]
             await asyncio.get_running_loop().run_in_executor(self._executor, self._send, batch)
 
+    async def show_again(self, receipt: str, *, seconds: int) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._executor, self._show_again, receipt, seconds)
+
+    def _show_again(self, receipt: str, seconds: int) -> None:
+        try:
+            self._client.change_message_visibility(QueueUrl=self._url, ReceiptHandle=receipt, VisibilityTimeout=seconds)
+        except (ClientError, BotoCoreError, OSError) as error:
+            raise QueueUnavailableError(
+                f"The queue does not show a message again ({type(error).__name__}); it does so by itself later."
+            ) from error
+
     def _send(self, bodies: Sequence[str]) -> None:
         entries = [{"Id": str(place), "MessageBody": body} for place, body in enumerate(bodies)]
         try:
