@@ -37,9 +37,11 @@ def test_what_is_no_parameter_is_said(typed: str) -> None:
 
 def test_make_hands_json_over_as_it_was_typed() -> None:
     show = "import os; print(os.environ['PARAMETERS'])"
+    # Not as a part of the make that runs the tests, which would say where it is.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
     makefile = f'all:\n\t@python3 -c "{show}"\n'
     done = subprocess.run(
-        ["/usr/bin/env", "make", "-f", "-", f"PARAMETERS=IamPrincipals={PRINCIPALS}"], input=makefile, cwd=ROOT,
+        ["/usr/bin/env", "make", "-f", "-", f"PARAMETERS=IamPrincipals={PRINCIPALS}"], input=makefile, cwd=ROOT, env=environment,
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert read_parameters(done.stdout) == {"IamPrincipals": PRINCIPALS}
