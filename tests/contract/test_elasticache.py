@@ -11,9 +11,11 @@ import pytest
 from botocore.credentials import Credentials
 
 from headrace import wiring
+from headrace.errors import RegistryUnavailableError
 from headrace.redis_state.registry import RedisRegistry
 from headrace.settings import Settings
 from headrace.types import Document, DocumentKey, DocumentState
+from infra.local.processes import free_port
 from tests.support.elasticache import ServerlessCache, serverless_cache
 
 KEYS = {"AKIDCHAT": Credentials("AKIDCHAT", "chat/secret+", "session=="), "AKIDOTHER": Credentials("AKIDOTHER", "s")}
@@ -49,24 +51,31 @@ async def test_what_redis_does_works_behind_iam(cache: ServerlessCache) -> None:
     assert cache.passwords
 
 
-@pytest.mark.parametrize(
-    ("changes", "why"),
-    [
-        ({"redis_cache_name": "another"}, "signed for 'another'"),
-        ({"aws_secret_access_key": "wrong"}, "signature"),
-        ({"aws_session_token": ""}, "token"),
-        ({"redis_user": "default"}, "user"),
-        ({"aws_access_key_id": "AKIDOTHER", "aws_secret_access_key": "s", "aws_session_token": ""}, "may not connect"),
-    ],
-)
-async def test_who_does_not_sign_rightly_is_not_let_in(
-    cache: ServerlessCache, changes: dict[str, str], why: str
-) -> None:
-    async with wiring.open_redis(settings_for(cache, **changes)) as redis:
-        with pytest.raises(Exception, match=r"(?i)wrongpass|cluster|password"):
-            await redis.ping()
-    assert any(why in refusal for refusal in cache.refusals), cache.refusals
+NOT_LET_IN: list[tuple[dict[str, str], str]] = [
+    ({"redis_cache_name": "another"}, "signed for 'another'"),
+    ({"aws_secret_access_key": "wrong"}, "signature"),
+    ({"aws_session_token": ""}, "token"),
+    ({"redis_user": "default"}, "user"),
+    ({"aws_access_key_id": "AKIDOTHER", "aws_secret_access_key": "s", "aws_session_token": ""}, "may not connect"),
+]
+
+
+async def test_who_does_not_sign_rightly_is_not_let_in(cache: ServerlessCache) -> None:
+    # One server for all: a cluster takes two seconds to start.
+    for changes, why in NOT_LET_IN:
+        cache.refusals.clear()
+        async with wiring.open_redis(settings_for(cache, **changes)) as redis:
+            with pytest.raises(Exception, match=r"(?i)wrongpass|cluster|password"):
+                await redis.ping()
+        assert any(why in refusal for refusal in cache.refusals), (changes, cache.refusals)
     assert cache.passwords == []
+
+
+async def test_a_cache_that_is_away_is_said_in_a_sentence(cache: ServerlessCache) -> None:
+    away = settings_for(cache, redis_url=f"rediss://localhost:{free_port()}")
+    async with wiring.open_redis(away) as redis:
+        with pytest.raises(RegistryUnavailableError, match="does not answer"):
+            await RedisRegistry(redis).documents("default")
 
 
 async def test_a_connection_that_the_server_ends_is_replaced_and_no_command_fails(cache: ServerlessCache) -> None:
