@@ -30,7 +30,6 @@ def destroy(stage: str, *, report: Report) -> None:
     except WaiterError as error:
         raise ToolchainError("\n  ".join([f"{name} could not be taken down:", *why_it_failed(name)])) from error
     report(f"{name} is gone: functions, queues, cache (registry, cached answers, conversations), roles, logs, alarms.")
-    bucket = stack.outputs.get("Bucket")
     if bucket:
         report(
             f"Kept: the bucket {bucket} with its documents. A new stack takes it up: make deploy STAGE={stage} PARAMETERS='ExistingBucket={bucket}'"
