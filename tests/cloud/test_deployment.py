@@ -50,7 +50,8 @@ def record(at: Door, name: str, state: str, seconds: float) -> dict[str, Any]:
                 raise
         if found.get("state") == state:
             return found
-        time.sleep(0.3)
+        # A principal has sixty requests a minute.
+        time.sleep(1.2)
     raise AssertionError(f"{name} is not {state} after {seconds} s: {found}")
 
 
@@ -173,7 +174,7 @@ def test_what_can_not_be_ingested_ends_as_failed_with_a_reason(cloud: Cloud, sta
         Body=b"The unembeddable word is what no model takes.",
     )
     found = record(door(cloud, stage), "poison.txt", "failed", GIVEN_UP_SECONDS)
-    assert found["reason"].startswith("Given up after several tries"), found
+    assert found["reason"].startswith("Given up"), found
     left = sqs.get_queue_attributes(
         QueueUrl=resource(stack, "LastLetters"), AttributeNames=["ApproximateNumberOfMessages"]
     )
