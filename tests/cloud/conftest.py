@@ -16,7 +16,7 @@ import boto3
 import pytest
 
 from infra.aws.stacks import Stack, find_stack
-from infra.aws.toolchain import LAMBDA_PYTHON, ToolchainError, find_python
+from infra.aws.toolchain import LAMBDA_PYTHON, SAM_COMMAND, ToolchainError, find_python
 from infra.local.processes import free_port
 from tests.support.processes import ROOT, qdrant_server, running
 
@@ -139,17 +139,22 @@ def cloud(tmp_path_factory: pytest.TempPathFactory, python: str) -> Iterator[Clo
         yield Cloud(url, folder, f"http://127.0.0.1:{openai_port}/v1", qdrant_url)
 
 
+def build_for(cloud: Cloud, architecture: str, python: str) -> None:
+    """The artifacts for a processor, by `make build`; without Lambda's Python by its steps, with the bytecode of this one."""
+    if python != sys.executable or LAMBDA_PYTHON in python:
+        cloud.make("build", f"ARCHITECTURE={architecture}", variables={"PYTHON313": python})
+        return
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    environment = {**os.environ, "COMPILER": python, "PYTHON_VERSION": version, "ARCHITECTURE": architecture}
+    command = [*SAM_COMMAND, "build", "--parameter-overrides", f"Architecture={architecture}"]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+
+
 @pytest.fixture(scope="session")
 def built(cloud: Cloud, python: str) -> str:
-    """The artifacts for this machine's processor, by `make build`."""
-    if LAMBDA_PYTHON in python:
-        return cloud.make("build", f"ARCHITECTURE={ARCHITECTURE}", variables={"PYTHON313": python})
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    from infra.aws.toolchain import SAM_COMMAND
-
-    environment = {**os.environ, "COMPILER": python, "PYTHON_VERSION": version, "ARCHITECTURE": ARCHITECTURE}
-    subprocess.run([*SAM_COMMAND, "build"], cwd=ROOT, env=environment, check=True, capture_output=True)
-    return "built"
+    """The artifacts for this machine's processor."""
+    build_for(cloud, ARCHITECTURE, python)
+    return ARCHITECTURE
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ import yaml
 from infra.aws.smoke import Door, SmokeError
 from infra.aws.stacks import Stack
 from infra.aws.toolchain import SAM_COMMAND
-from tests.cloud.conftest import ARCHITECTURE, KEYS, Cloud, fill_secret, host_of, stack_of, through
+from tests.cloud.conftest import ARCHITECTURE, KEYS, Cloud, build_for, fill_secret, host_of, stack_of, through
 from tests.support.processes import ROOT
 
 ELF = {"arm64": 183, "x86_64": 62}
@@ -62,7 +62,7 @@ def processors(folder: Path) -> set[int]:
 
 def test_artifacts_for_the_other_processor_are_for_it(cloud: Cloud, python: str) -> None:
     other = "arm64" if ARCHITECTURE == "x86_64" else "x86_64"
-    cloud.make("build", f"ARCHITECTURE={other}", variables={"PYTHON313": python})
+    build_for(cloud, other, python)
     for artifact in ("RuntimeLayer", "ParsingLayer", "ChatFunction"):
         assert processors(ROOT / ".aws-sam" / "build" / artifact) == {ELF[other]}, artifact
 
