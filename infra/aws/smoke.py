@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,7 +26,11 @@ Report = Callable[[str], None]
 
 
 class SmokeError(Exception):
-    """A step did not do what it should; the message says which, and where to look."""
+    """A step did not do what it should; the message says which, and where to look. `status` is that of a refusal."""
+
+    def __init__(self, message: str, *, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +56,20 @@ class Door:
         )  # fmt: skip
         if response.status >= 300:
             text = response.read(300).decode(errors="replace")
-            raise SmokeError(f"{method} {path} answered {response.status}: {text}{_hint(response.status)}")
+            raise SmokeError(
+                f"{method} {path} answered {response.status}: {text}{_hint(response.status)}", status=response.status
+            )
         return response
+
+    def document(self, name: str) -> dict[str, Any] | None:
+        """The document's record; None where there is none. Raises SmokeError."""
+        try:
+            record: dict[str, Any] = self.call("GET", f"/documents/{name}").json()
+        except SmokeError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+        return record
 
     def _signed(self, method: str, path: str, content: bytes, headers: Mapping[str, str]) -> dict[str, str]:
         named = {**headers, "Host": self.host or urlsplit(self.url).netloc}
@@ -109,11 +126,7 @@ def _await_state(door: Door, name: str) -> None:
     deadline = time.monotonic() + READY_SECONDS
     record: dict[str, Any] = {}
     while time.monotonic() < deadline:
-        try:
-            record = door.call("GET", f"/documents/{name}").json()
-        except SmokeError as error:
-            if "answered 404" not in str(error):
-                raise
+        record = door.document(name) or {}
         if record.get("state") == "ready":
             return
         if record.get("state") == "failed":
@@ -164,12 +177,8 @@ def _remove(key: str) -> None:
 def _await_gone(door: Door, name: str) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
-        try:
-            door.call("GET", f"/documents/{name}")
-        except SmokeError as error:
-            if "answered 404" in str(error):
-                return
-            raise
+        if door.document(name) is None:
+            return
         time.sleep(LOOK_SECONDS)
     raise SmokeError(
         f"{name} is still there {READY_SECONDS:g} seconds after it was removed. Look at ingest's log group."

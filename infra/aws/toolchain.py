@@ -11,6 +11,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 LAMBDA_PYTHON = "3.13"
+# The variable that names one.
+PYTHON_VARIABLE = f"PYTHON{LAMBDA_PYTHON.replace('.', '')}"
 SAM = "aws-sam-cli==1.170.0"
 UV = ROOT / ".uv" / "bin" / "uv"
 SAM_COMMAND = [str(UV), "tool", "run", "--quiet", "--python", sys.executable, "--from", SAM, "sam"]
@@ -38,12 +40,12 @@ def find_python(environ: Mapping[str, str] = os.environ) -> str:
             return str(path)
     raise ToolchainError(
         f"Building for Lambda takes Python {LAMBDA_PYTHON}, which compiles the bytecode, and uv could not fetch one. Install it, or name "
-        f"one: PYTHON{LAMBDA_PYTHON.replace('.', '')}=/path/to/python{LAMBDA_PYTHON}"
+        f"one: {PYTHON_VARIABLE}=/path/to/python{LAMBDA_PYTHON}"
     )
 
 
 def _candidates(environ: Mapping[str, str]) -> Iterator[str]:
-    if given := environ.get(f"PYTHON{LAMBDA_PYTHON.replace('.', '')}"):
+    if given := environ.get(PYTHON_VARIABLE):
         yield given
     if sys.version_info[:2] == tuple(map(int, LAMBDA_PYTHON.split("."))):
         yield sys.executable

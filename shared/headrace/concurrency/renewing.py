@@ -60,18 +60,15 @@ class Renewing(Generic[S, D]):
         """What is open; `use` is called with each that takes its place."""
         try:
             opened = await self.current()
-            async with running(self._watch(opened, use)):
+            async with running(self._watch(use)):
                 yield opened
         finally:
             await self.aclose()
 
     async def look_now(self, use: Callable[[D], None]) -> None:
         """Look at once, and have `use` called if something else is open now: a process that was restored has slept for long."""
-        before = self._opened
         self._looked_at = float("-inf")
-        now = await self.current()
-        if before is not None and now is not before[2]:
-            use(now)
+        await self._look(use)
 
     async def aclose(self) -> None:
         """Close what is open, and what lingers."""
@@ -80,14 +77,17 @@ class Renewing(Generic[S, D]):
             await stack.aclose()
         self._retired.clear()
 
-    async def _watch(self, opened: D, use: Callable[[D], None]) -> None:
+    async def _watch(self, use: Callable[[D], None]) -> None:
         while True:
             await asyncio.sleep(self._look_seconds)
-            now = await self.current()
-            if now is not opened:
-                opened = now
-                use(now)
+            await self._look(use)
             await self._retire()
+
+    async def _look(self, use: Callable[[D], None]) -> None:
+        before = self._opened
+        now = await self.current()
+        if before is not None and now is not before[2]:
+            use(now)
 
     async def _retire(self) -> None:
         """Let those who work with what was replaced finish, then close it."""

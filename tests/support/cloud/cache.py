@@ -68,7 +68,9 @@ class Caches:
             f"arn:aws:elasticache:us-east-1:000000000000:{thing}"
             for thing in (f"serverlesscache:{name}", f"user:{CACHE_USER}")
         ]
-        context = serverless_cache(folder, name=name, secrets=_secrets, may_connect=lambda key: _may_connect(key, arns))
+        context = serverless_cache(
+            folder, name=name, secrets=credentials_of, may_connect=lambda key: _may_connect(key, arns)
+        )
         self._open[name] = (await context.__aenter__(), context)
         return self._open[name][0]
 
@@ -77,8 +79,8 @@ async def _leave(context: AbstractAsyncContextManager[ServerlessCache]) -> None:
     await context.__aexit__(None, None, None)
 
 
-def _secrets(key_id: str) -> Credentials | None:
-    """The secret key of a key that this cloud has given out."""
+def credentials_of(key_id: str) -> Credentials | None:
+    """The keys that this cloud has given out under that id; None for none."""
     found = import_module("ministack.core.iam_evaluator").resolve_credential(key_id)
     secret = getattr(found, "secret_access_key", None)
     return Credentials(key_id, secret, found.session_token) if secret else None

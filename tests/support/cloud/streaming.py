@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from botocore.credentials import Credentials
-
 from infra.local.processes import Processes
 from infra.local.runtime_api import RuntimeApiServer
+from tests.support.cloud.cache import credentials_of
 from tests.support.signatures import is_signed
 
 MARK = "x-streams"
@@ -199,13 +198,12 @@ def _is_signed(method: str, path: str, headers: dict[str, str], body: bytes, que
     """Whether a key that this cloud knows has signed the request, for Lambda."""
     given = {name.lower(): value for name, value in headers.items()}
     key_id = given.get("authorization", "").partition("Credential=")[2].partition("/")[0]
-    found = import_module("ministack.core.iam_evaluator").resolve_credential(key_id) if key_id else None
-    secret = getattr(found, "secret_access_key", None)
-    if not secret:
+    credentials = credentials_of(key_id) if key_id else None
+    if credentials is None:
         return False
     return is_signed(
         method, quote(path, safe="/~"), given, body, query=urlencode(query, doseq=True),
-        credentials=Credentials(key_id, secret), scope=("us-east-1", "lambda"),
+        credentials=credentials, scope=("us-east-1", "lambda"),
     )  # fmt: skip
 
 
