@@ -8,7 +8,6 @@ PYTHON := .venv/bin/python
 READY := .venv/.ready
 PEERS := .venv-peers/.ready
 CLOUD := .venv-cloud/.ready
-SAM := $(UV) tool run --quiet --python .venv/bin/python --from aws-sam-cli==1.170.0 sam
 
 export PYTHONPATH := $(CURDIR):$(CURDIR)/shared
 export UV_PROJECT_ENVIRONMENT := $(CURDIR)/.venv
@@ -76,7 +75,7 @@ redrive: $(READY) ## Try once more every document that was given up
 	@$(PYTHON) -m infra.local.operate redrive
 
 validate: $(READY) ## Check template.yaml with sam
-	@$(SAM) validate --lint
+	@$(PYTHON) -m infra.aws validate
 
 build: $(READY) ## Build the Lambda artifacts into .aws-sam (ARCHITECTURE=x86_64)
 	@$(PYTHON) -m infra.aws build $(if $(ARCHITECTURE),--architecture $(ARCHITECTURE))

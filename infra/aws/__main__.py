@@ -1,5 +1,6 @@
-"""`make build`, `make deploy`, `make smoke`, `make destroy`, `make cost`.
+"""`make validate`, `make build`, `make deploy`, `make smoke`, `make destroy`, `make cost`.
 
+python -m infra.aws validate
 python -m infra.aws build [--architecture arm64]
 python -m infra.aws deploy --stage dev [Auth=api_keys ChatModel=gpt-4.1 …]
 python -m infra.aws smoke [--stage dev | --url https://….lambda-url.….on.aws]
@@ -20,7 +21,7 @@ from infra.aws.deploy import deploy, next_steps, read_parameters
 from infra.aws.destroy import destroy
 from infra.aws.smoke import Door, SmokeError, smoke
 from infra.aws.stacks import find_stack, name_of
-from infra.aws.toolchain import ToolchainError, build, settle_region
+from infra.aws.toolchain import ToolchainError, build, settle_region, validate
 
 
 def main() -> int:
@@ -40,6 +41,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m infra.aws", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(required=True)
+    validating = commands.add_parser("validate", help="check template.yaml with sam")
+    validating.set_defaults(run=lambda _: validate())
     building = commands.add_parser("build", help="build the artifacts into .aws-sam")
     building.add_argument("--architecture", default="arm64", choices=["arm64", "x86_64"])
     building.set_defaults(run=lambda given: build(given.architecture))

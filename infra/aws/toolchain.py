@@ -92,14 +92,20 @@ def check_account() -> tuple[str, str]:
         ) from error
 
 
+def validate() -> None:
+    """`sam validate --lint`. Raises ToolchainError."""
+    _sam("validate", "--lint", failure="The template has faults, which are above.")
+
+
 def build(architecture: str) -> None:
     """`sam build` into .aws-sam, for the architecture. Raises ToolchainError."""
-    environment = {**os.environ, "COMPILER": find_python(), "ARCHITECTURE": architecture, "SAM_CLI_TELEMETRY": "0"}
-    done = subprocess.run(
-        [*SAM_COMMAND, "build", "--parameter-overrides", f"Architecture={architecture}"],
-        cwd=ROOT,
-        env=environment,
-        check=False,
-    )
-    if done.returncode:
-        raise ToolchainError("The build failed; what it said last is above.")
+    _sam(
+        "build", "--parameter-overrides", f"Architecture={architecture}", COMPILER=find_python(), ARCHITECTURE=architecture,
+        failure="The build failed; what it said last is above.",
+    )  # fmt: skip
+
+
+def _sam(*words: str, failure: str, **variables: str) -> None:
+    environment = {**os.environ, "SAM_CLI_TELEMETRY": "0", **variables}
+    if subprocess.run([*SAM_COMMAND, *words], cwd=ROOT, env=environment, check=False).returncode:
+        raise ToolchainError(failure)
