@@ -13,7 +13,7 @@ EXTRACTIVE_MODEL = "extractive"
 DEFAULT_OPENAI_MODEL = "gpt-4.1-mini"
 PUBLIC_CACHE_TIMEOUT_SECONDS = 0.25
 CHOICES = {
-    "vector_store": ("qdrant", "pinecone", "redis", "embedded"),
+    "vector_store": ("qdrant", "pinecone", "s3vectors", "redis", "embedded"),
     "parser": ("unstructured", "unstructured-api"),
     "cache_index": ("local", "server"),
     "cache_judge": ("on", "off"),
@@ -60,6 +60,7 @@ class Settings:
     pinecone_url: str = "https://api.pinecone.io"
     pinecone_cloud: str = "aws"
     pinecone_region: str = "us-east-1"
+    vector_bucket: str = ""
     vector_redis_url: str = field(default="", repr=False)
     embedded_folder: str = ".headrace/engine"
     collection_prefix: str = "headrace"

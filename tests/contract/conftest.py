@@ -10,22 +10,28 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from botocore.credentials import Credentials
 
+from headrace.clients.aws import AwsAccess
+from headrace.clients.sigv4 import AwsKeys
 from headrace.protocols import VectorStore
 from headrace.stores.edge import open_embedded_store
 from headrace.stores.pinecone import PineconeRegion, open_pinecone_store
 from headrace.stores.qdrant import open_qdrant_store
 from headrace.stores.redis import open_redis_store
+from headrace.stores.s3vectors import open_s3_vector_store
 from infra.local.qdrant_server import QdrantServer
 from tests.support.faults import CUTS, Faults, cutting_proxy, faulty
 from tests.support.http import served
 from tests.support.pinecone_server import Knobs, pinecone_double
 from tests.support.processes import search_redis_server
+from tests.support.s3vectors_server import REGION, S3Vectors, s3vectors_app
 
-STORES = ("qdrant", "pinecone", "redis", "embedded")
+STORES = ("qdrant", "pinecone", "s3vectors", "redis", "embedded")
 # The embedded engine has no way on which anything could go wrong.
 STORMS = tuple(f"{name}-storm" for name in STORES if name != "embedded")
 FAULT_RATE = 0.12
+KEYS = AwsKeys("AKIDVECTORS", "vectors/secret")
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +84,15 @@ async def open_store(
             double = await stack.enter_async_context(pinecone_double(knobs))
             opening = open_pinecone_store(double.url, api_key="key", collection=collection, region=PineconeRegion())
             return await stack.enter_async_context(opening)
+        case "s3vectors":
+            service = S3Vectors()
+            service.answer("CreateVectorBucket", {"vectorBucketName": "vectors"})
+            app = s3vectors_app(service, lambda _key: Credentials(KEYS.access_key_id, KEYS.secret_access_key))
+            url = await stack.enter_async_context(served(faulty(app, faults)))
+            access = AwsAccess(REGION, KEYS, url)
+            return await stack.enter_async_context(
+                open_s3_vector_store(access, bucket="vectors", collection=collection)
+            )
         case "redis":
             faults.kinds = (*CUTS, "slow")
             port = urlsplit(redis_url).port

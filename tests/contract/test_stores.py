@@ -235,7 +235,7 @@ async def test_a_collection_that_somebody_else_dropped_is_made_again_by_the_next
 
 
 @pytest.mark.parametrize("fault", ["overloaded", "cut_before", "garbage"])
-@pytest.mark.parametrize("calm_store", ["qdrant", "pinecone"], indirect=True)
+@pytest.mark.parametrize("calm_store", ["qdrant", "pinecone", "s3vectors"], indirect=True)
 async def test_a_server_that_keeps_failing_is_unavailable(calm_store: VectorStore, faults: Faults, fault: str) -> None:
     faults.next = [fault] * 50
     with pytest.raises(StoreUnavailableError):

@@ -24,6 +24,7 @@ from starlette.routing import Route
 
 from tests.support.faults import Faults, faulty
 from tests.support.http import served
+from tests.support.metadata_filters import metadata_filter
 
 MAX_REQUEST_BYTES = 2 * 1024 * 1024
 MAX_METADATA_BYTES = 40 * 1024
@@ -195,7 +196,7 @@ class Index:
             question = body["vector"]
             _demand(len(question) == self.dimension, f"Vector dimension does not match {self.dimension}")
         wanted = body.get("filter")
-        is_wanted = _filter(wanted) if wanted is not None else lambda _metadata: True
+        is_wanted = metadata_filter(wanted) if wanted is not None else lambda _metadata: True
         kept = [record for record in records.values() if question is not None and is_wanted(record["metadata"])]
         matches = self._ranked(kept, question, body.get("sparseVector"))[: body["topK"]]
         return {"matches": [_match(r, score, body) for r, score in matches], **_usage(body.get("namespace"))}, headers
@@ -355,53 +356,3 @@ def _match(record: Mapping[str, Any], score: float, body: Mapping[str, Any]) -> 
 def _demand(condition: bool, what: str) -> None:
     if not condition:
         raise ApiError(400, what)
-
-
-def _filter(body: Any) -> Callable[[Mapping[str, Any]], bool]:
-    """A metadata filter. A comparison never matches a record without the field, a negative one no more than others."""
-    _demand(isinstance(body, dict) and bool(body), "a filter that is not empty")
-    parts = [_clause(name, value) for name, value in body.items()]
-    return lambda metadata: all(part(metadata) for part in parts)
-
-
-def _clause(name: str, value: Any) -> Callable[[Mapping[str, Any]], bool]:
-    if name in {"$and", "$or"}:
-        _demand(isinstance(value, list) and bool(value), f"{name} with a list of filters")
-        parts = [_filter(part) for part in value]
-        join = all if name == "$and" else any
-        return lambda metadata: join(part(metadata) for part in parts)
-    _demand(not name.startswith("$"), f"no operator {name} at this place")
-    tests = value if isinstance(value, dict) else {"$eq": value}
-    checks = [_check(operator, operand) for operator, operand in tests.items()]
-    return lambda metadata: all(check(metadata.get(name)) for check in checks)
-
-
-def _check(operator: str, operand: Any) -> Callable[[Any], bool]:
-    if operator == "$exists":
-        _demand(isinstance(operand, bool), "$exists with a boolean")
-        return lambda held: (held is not None) is operand
-    if operator in {"$in", "$nin"}:
-        _demand(isinstance(operand, list) and bool(operand), f"{operator} with a list")
-    elif operator in {"$gt", "$gte", "$lt", "$lte"}:
-        _demand(isinstance(operand, int | float), f"{operator} with a number")
-    comparisons: dict[str, Callable[[Any], bool]] = {
-        "$eq": lambda held: _has(held, [operand]),
-        "$ne": lambda held: not _has(held, [operand]),
-        "$in": lambda held: _has(held, operand),
-        "$nin": lambda held: not _has(held, operand),
-        "$gt": lambda held: _is_number(held) and held > operand,
-        "$gte": lambda held: _is_number(held) and held >= operand,
-        "$lt": lambda held: _is_number(held) and held < operand,
-        "$lte": lambda held: _is_number(held) and held <= operand,
-    }
-    _demand(operator in comparisons, f"no operator {operator}")
-    return lambda held: held is not None and comparisons[operator](held)
-
-
-def _has(held: Any, wanted: list[Any]) -> bool:
-    values = held if isinstance(held, list) else [held]
-    return any(value == one and isinstance(value, str) == isinstance(one, str) for value in values for one in wanted)
-
-
-def _is_number(held: Any) -> bool:
-    return isinstance(held, int | float) and not isinstance(held, bool)

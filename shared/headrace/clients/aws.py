@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import aiohttp
 from yarl import URL
 
+from headrace.clients.http import JSON_HEADERS, Api, JsonApi, open_json_api
 from headrace.clients.sigv4 import AwsKeys, Signer
 from headrace.errors import ConfigurationError, UnavailableError
 
@@ -72,9 +73,22 @@ class AwsApi:
 @asynccontextmanager
 async def open_aws_api(access: AwsAccess, service: str, *, host: str) -> AsyncIterator[AwsApi]:
     """A service of the region: `<host>.<region>.amazonaws.com`. Connects at its first call, closes its connections at the end."""
-    url = access.endpoint_url or f"https://{host}.{access.region}.{_domain(access.region)}"
+    url = access.endpoint_url or _url(host, access.region)
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CALL_SECONDS)) as session:
         yield AwsApi(session, access, service, url)
+
+
+@asynccontextmanager
+async def open_signed_api(access: AwsAccess, service: str, api: Api) -> AsyncIterator[JsonApi]:
+    """A service of the region that speaks JSON: `<service>.<region>.amazonaws.com`. Each request is signed with the keys of then."""
+
+    async def sign(method: str, url: str, content: bytes) -> Mapping[str, str]:
+        signer = Signer(await access.keys(), access.region, service)
+        return signer.headers(method, url, content, JSON_HEADERS, now=datetime.now(UTC))
+
+    url = access.endpoint_url or _url(service, access.region)
+    async with open_json_api(url, api, headers={}, sign=sign) as opened:
+        yield opened
 
 
 async def read_secret(access: AwsAccess, arn: str) -> Mapping[str, str]:
@@ -115,8 +129,8 @@ def _values(arn: str, text: str) -> Mapping[str, str]:
     return given
 
 
-def _domain(region: str) -> str:
-    return "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+def _url(host: str, region: str) -> str:
+    return f"https://{host}.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
 
 
 def _found_keys() -> AwsKeys:

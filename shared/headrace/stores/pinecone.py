@@ -20,16 +20,8 @@ from headrace.concurrency.retries import READ_DEADLINE_SECONDS, WRITE_DEADLINE_S
 from headrace.errors import ConfigurationError, StoreUnavailableError
 from headrace.ranking import best_of
 from headrace.stores.payloads import chunk_of
-from headrace.stores.pinecone_wire import (
-    document_prefix,
-    generation_of,
-    index_name,
-    namespace_of,
-    passage_of,
-    query_body,
-    record,
-    record_id,
-)
+from headrace.stores.pinecone_wire import index_name, namespace_of, passage_of, query_body, record
+from headrace.stores.record_ids import document_prefix, generation_of, record_id
 from headrace.types import Chunk, ChunkId, DocumentKey, EmbeddedChunk, Query, SearchRequest, SearchResult
 
 T = TypeVar("T")

@@ -13,8 +13,9 @@ from urllib.parse import quote
 from headrace.filters import AllOf, AnyOf, Condition, Filter, parse_filter
 from headrace.ranking import by_score, words_of
 from headrace.stores.payloads import chunk_of, payload_of
+from headrace.stores.record_ids import record_id
 from headrace.text.lexical import chunk_weights
-from headrace.types import ChunkId, EmbeddedChunk, Passage, Query, SearchRequest
+from headrace.types import EmbeddedChunk, Passage, Query, SearchRequest
 
 MAX_NAME_CHARACTERS = 45
 
@@ -30,21 +31,6 @@ def index_name(collection: str) -> str:
 def namespace_of(tenant: str) -> str:
     """A tenant's namespace."""
     return quote(tenant, safe="")
-
-
-def document_prefix(document_key: str) -> str:
-    """What the ids of all of a document's records begin with."""
-    return f"{hashlib.sha256(document_key.encode()).hexdigest()[:32]}#"
-
-
-def record_id(identity: ChunkId) -> str:
-    """`document#generation#index`: ids can be listed by prefix, and tell the generation."""
-    return f"{document_prefix(identity.document_key)}{identity.generation}#{identity.position}"
-
-
-def generation_of(record: str) -> int:
-    """The generation that a record's id tells."""
-    return int(record.split("#")[1])
 
 
 def record(embedded: EmbeddedChunk) -> dict[str, Any]:

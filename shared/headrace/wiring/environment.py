@@ -58,5 +58,7 @@ def _needed(settings: Settings) -> list[str]:
     uses_model = {settings.chat_model, settings.embedding_model} - {EXTRACTIVE_MODEL, LOCAL_EMBEDDING_MODEL}
     if uses_model and settings.openai_provider != "bedrock" and not settings.openai_base_url:
         needed.append("OPENAI_API_KEY")
-    needed += {"qdrant": ["QDRANT_URL"], "pinecone": ["PINECONE_API_KEY"]}.get(settings.vector_store, [])
+    needed += {"qdrant": ["QDRANT_URL"], "pinecone": ["PINECONE_API_KEY"], "s3vectors": ["VECTOR_BUCKET"]}.get(
+        settings.vector_store, []
+    )
     return needed

@@ -35,6 +35,10 @@ def open_store(settings: Settings) -> AbstractAsyncContextManager[VectorStore]:
             return open_pinecone_store(
                 settings.pinecone_url, api_key=settings.pinecone_api_key, collection=collection, region=region
             )
+        case "s3vectors":
+            from headrace.stores.s3vectors import open_s3_vector_store
+
+            return open_s3_vector_store(aws_access(settings), bucket=settings.vector_bucket, collection=collection)
         case "redis":
             from headrace.stores.redis import open_redis_store
 
