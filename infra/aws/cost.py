@@ -18,6 +18,8 @@ UNITS_A_CHAT = 60.0
 LOG_KB_A_CHAT = 2.0
 INPUT_TOKENS = 2_800.0
 OUTPUT_TOKENS = 300.0
+# Nearest by embedding, and by the rarest words.
+QUERIES_A_SEARCH = 2.0
 # The stack's alarms and metrics; a metric costs in the hours in which somebody asks.
 ALARMS = 9
 METRICS = 19
@@ -40,13 +42,16 @@ class Usage:
     documents_gb: float = 1.0
     architecture: str = "arm64"
     cache: str = "serverless-public"
+    vector_store: str = "s3vectors"
+    # Some ten thousand chunks of 1,536 dimensions.
+    vectors_gb: float = 0.1
     snap_start: bool = False
     model: str = "gpt-4_1-mini"
 
 
 def monthly_cost(usage: Usage, prices: dict[str, Any]) -> dict[str, float]:
     """Dollars a month by what they are for; `model` is the language model's, the rest AWS's."""
-    compute, cache, other = prices["lambda"], prices["elasticache"], prices["other"]
+    compute, cache, vectors, other = prices["lambda"], prices["elasticache"], prices["s3vectors"], prices["other"]
     misses, hits = usage.chats * (1 - usage.hit_rate), usage.chats * usage.hit_rate
     gb_seconds = usage.memory_gb * (misses * MISS_SECONDS + hits * HIT_SECONDS) + SWEEPS_A_MONTH * SWEEP_GB_SECONDS
     requests = usage.chats + SWEEPS_A_MONTH
@@ -59,6 +64,9 @@ def monthly_cost(usage: Usage, prices: dict[str, Any]) -> dict[str, float]:
         + (usage.memory_gb * compute["snapstart_gb_month"] if usage.snap_start else 0.0),
         "cache": max(usage.cached_gb, cache["least_gb"]) * cache["gb_hour"] * HOURS
         + usage.chats * UNITS_A_CHAT / 1e6 * cache["million_units"] if brings_cache else 0.0,
+        "vectors": usage.vectors_gb * vectors["gb_month"]
+        + misses * QUERIES_A_SEARCH * (vectors["million_queries"] / 1e6 + usage.vectors_gb / 1e3 * vectors["tb_processed"])
+        if usage.vector_store == "s3vectors" else 0.0,
         "alarms, dashboard, metrics": alarms * other["alarm_month"] + other["dashboard_month"]
         + (METRICS * other["metric_month"] if usage.chats else 0.0),
         "secret, queues, logs, bucket": other["secret_month"] + SECRET_CALLS * other["secret_call"] + queue + usage.chats * LOG_KB_A_CHAT / 1e6 * other["log_gb"]
@@ -80,6 +88,8 @@ def add_cost_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cached-gb", type=float, default=0.0, help="what the cache stores (100 MB are billed at least)"
     )
+    parser.add_argument("--vector-store", default="s3vectors", choices=["s3vectors", "another"])
+    parser.add_argument("--vectors-gb", type=float, default=0.1, help="chunks with their vectors (10,000 are 0.1)")
     parser.add_argument("--documents-gb", type=float, default=1.0)
     parser.add_argument("--memory-gb", type=float, default=1.0, help="of the chat function (default 1)")
     parser.add_argument("--architecture", default="arm64", choices=["arm64", "x86_64"])
@@ -90,10 +100,21 @@ def add_cost_arguments(parser: argparse.ArgumentParser) -> None:
 def print_cost(given: argparse.Namespace) -> None:
     """The parts of one month; or a table of many: idle, by chats and hit rates, and a thousand chats."""
     prices = read_prices()
-    names = ("hit_rate", "cache", "cached_gb", "documents_gb", "memory_gb", "architecture", "snap_start", "model")
+    names = (
+        "hit_rate",
+        "cache",
+        "cached_gb",
+        "vector_store",
+        "vectors_gb",
+        "documents_gb",
+        "memory_gb",
+        "architecture",
+        "snap_start",
+        "model",
+    )
     chosen = {name: getattr(given, name) for name in names}
     print(
-        f"Dollars a month, {prices['region']}, prices of {prices['as_of']}. Without the vector store, free tiers and tax.\n"
+        f"Dollars a month, {prices['region']}, prices of {prices['as_of']}. Without another vector store, free tiers and tax.\n"
     )
     if given.chats is not None:
         parts = monthly_cost(Usage(chats=given.chats, **chosen), prices)

@@ -39,8 +39,27 @@ def destroy(stage: str, *, report: Report) -> None:
         report(
             f"The secret can be restored for 30 days: aws secretsmanager restore-secret --secret-id {stack.outputs['SecretArn']}"
         )
-    if stack.parameters.get("VectorStore") in {"qdrant", "pinecone"}:
+    if "VectorBucket" in stack.outputs:
+        _delete_vectors(stack.outputs["VectorBucket"])
+        report(
+            "The vector bucket is gone with its chunks: they are made of the documents, and are made again by `make backfill`."
+        )
+    else:
         report("Kept: the collection in your vector store, which this stack has never owned.")
+
+
+def _delete_vectors(bucket: str) -> None:
+    """The indexes, then the bucket: one that holds something can't be deleted."""
+    s3vectors = boto3.client("s3vectors")
+    try:
+        for page in s3vectors.get_paginator("list_indexes").paginate(vectorBucketName=bucket):
+            for index in page["indexes"]:
+                s3vectors.delete_index(vectorBucketName=bucket, indexName=index["indexName"])
+        s3vectors.delete_vector_bucket(vectorBucketName=bucket)
+    except ClientError as error:
+        raise ToolchainError(
+            f"The vector bucket {bucket} could not be deleted: {error}. Delete it with `aws s3vectors`; the rest of the stack is gone."
+        ) from error
 
 
 def _detach(bucket: str, name: str) -> None:

@@ -18,7 +18,7 @@ import pytest
 from infra.aws.stacks import Stack, find_stack
 from infra.aws.toolchain import LAMBDA_PYTHON, SAM_COMMAND, ToolchainError, find_python
 from infra.local.processes import free_port
-from tests.support.processes import ROOT, qdrant_server, running
+from tests.support.processes import ROOT, running
 
 ARCHITECTURE = "x86_64" if platform.machine() == "x86_64" else "arm64"
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIAHEADRACEROOT", "AWS_SECRET_ACCESS_KEY": "root/secret"}
@@ -32,7 +32,6 @@ class Cloud:
     url: str
     folder: Path
     openai_url: str
-    qdrant_url: str
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -128,7 +127,6 @@ def cloud(tmp_path_factory: pytest.TempPathFactory, python: str) -> Iterator[Clo
     with (
         running(command, port, folder / "cloud.log", environment),
         running(serve, openai_port, folder / "openai.log"),
-        qdrant_server(folder) as qdrant_url,
         pytest.MonkeyPatch.context() as patch,
     ):
         url = f"http://127.0.0.1:{port}"
@@ -136,7 +134,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory, python: str) -> Iterator[Clo
         for name, value in {**access, "AWS_EC2_METADATA_DISABLED": "true"}.items():
             patch.setenv(name, value)
         patch.delenv("AWS_PROFILE", raising=False)
-        yield Cloud(url, folder, f"http://127.0.0.1:{openai_port}/v1", qdrant_url)
+        yield Cloud(url, folder, f"http://127.0.0.1:{openai_port}/v1")
 
 
 def build_for(cloud: Cloud, architecture: str, python: str) -> None:
@@ -162,13 +160,13 @@ def stage(cloud: Cloud, built: str) -> Iterator[str]:
     """A deployed stage whose secret is filled."""
     said = cloud.deploy("ci")
     assert "The secret is still empty" in said
-    fill_secret(stack_of("ci"), cloud)
+    fill_secret(stack_of("ci"))
     yield "ci"
     print("\nseconds:", {name: round(seconds, 1) for name, seconds in cloud.seconds.items()})  # noqa: T201 - for the log of CI
 
 
-def fill_secret(stack: Stack, cloud: Cloud, **more: str) -> None:
+def fill_secret(stack: Stack, **more: str) -> None:
     import json
 
-    given: Mapping[str, str] = {"OPENAI_API_KEY": "sk-test", "QDRANT_URL": cloud.qdrant_url, **more}
+    given: Mapping[str, str] = {"OPENAI_API_KEY": "sk-test", **more}
     boto3.client("secretsmanager").put_secret_value(SecretId=stack.outputs["SecretArn"], SecretString=json.dumps(given))

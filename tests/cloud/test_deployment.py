@@ -16,6 +16,7 @@ import boto3
 import openai
 import pytest
 import yaml
+from botocore.exceptions import ClientError
 
 from infra.aws.smoke import Door, SmokeError
 from infra.aws.stacks import Stack
@@ -109,12 +110,14 @@ def test_a_role_can_do_what_its_function_does_and_no_more(stage: str) -> None:
         "document": f"arn:aws:s3:::{bucket}/documents/a.txt", "other": f"arn:aws:s3:::{bucket}/private/a.txt",
         "bucket": f"arn:aws:s3:::{bucket}", "secret": stack.outputs["SecretArn"],
         "cache": f"arn:aws:elasticache:us-east-1:000000000000:serverlesscache:{stack.outputs['CacheName']}",
+        "vectors": f"arn:aws:s3vectors:us-east-1:000000000000:bucket/{stack.outputs['VectorBucket']}/index/some",
         "stranger": "arn:aws:secretsmanager:us-east-1:000000000000:secret:another-AbCdEf", "queue": f"{queue}-x",
     }  # fmt: skip
     asked = {
         "s3:GetObject": ("document", "other"), "s3:PutObject": ("document", "other"), "s3:DeleteObject": ("document",),
         "s3:ListBucket": ("bucket",), "secretsmanager:GetSecretValue": ("secret", "stranger"),
         "secretsmanager:PutSecretValue": ("secret",), "elasticache:Connect": ("cache",), "iam:PassRole": ("bucket",),
+        "s3vectors:QueryVectors": ("vectors", "bucket"), "s3vectors:PutVectors": ("vectors",), "s3vectors:DeleteIndex": ("vectors",),
         "bedrock:InvokeModel": ("bucket",), "sqs:PurgeQueue": ("queue",), "lambda:InvokeFunction": ("queue",),
     }  # fmt: skip
 
@@ -131,9 +134,10 @@ def test_a_role_can_do_what_its_function_does_and_no_more(stage: str) -> None:
         return found
 
     common = {("secretsmanager:GetSecretValue", "secret"), ("elasticache:Connect", "cache")}
-    assert allowed("ChatRole") == common | {("s3:PutObject", "document")}
+    searching = {("s3vectors:QueryVectors", "vectors")}
+    assert allowed("ChatRole") == common | searching | {("s3:PutObject", "document")}
     reading = {("s3:GetObject", "document"), ("s3:ListBucket", "bucket")}
-    assert allowed("IngestRole") == common | reading
+    assert allowed("IngestRole") == common | reading | searching | {("s3vectors:PutVectors", "vectors")}
     assert allowed("CacheMaintenanceRole") == common | reading
 
 
@@ -233,7 +237,7 @@ def test_a_broken_update_is_taken_back_and_the_old_one_answers_on(cloud: Cloud, 
 
 
 def test_a_rotated_secret_is_taken_up_by_the_next_start(cloud: Cloud, stage: str) -> None:
-    fill_secret(stack_of(stage), cloud, OPENAI_CITATIONS="footer")
+    fill_secret(stack_of(stage), OPENAI_CITATIONS="footer")
     cloud.make("deploy", f"STAGE={stage}", "BUILT=1", "PARAMETERS=RequestsPerMinute=78")
     cloud.smoke(stage)
 
@@ -280,20 +284,24 @@ def test_commands_work_on_the_deployment(cloud: Cloud, stage: str) -> None:
 def test_two_stages_stand_side_by_side_and_one_goes_and_comes_back_with_its_bucket(cloud: Cloud, stage: str) -> None:
     cloud.deploy("two", "WebSocket=true")
     assert stack_of("two").outputs["SocketUrl"].startswith("wss://")
-    fill_secret(stack_of("two"), cloud, COLLECTION_PREFIX="two")
+    fill_secret(stack_of("two"))
     cloud.smoke("two")
     bucket = stack_of("two").outputs["Bucket"]
     assert bucket != stack_of(stage).outputs["Bucket"]
     boto3.client("s3").put_object(Bucket=bucket, Key="documents/kept.txt", Body=b"The spillway opens at 412 metres.")
     record(door(cloud, "two"), "kept.txt", "ready", 60)
 
+    vectors = {"vectorBucketName": stack_of("two").outputs["VectorBucket"]}
+    assert boto3.client("s3vectors").list_indexes(**vectors)["indexes"], "the chunks are in the stack's own bucket"
     said = cloud.make("destroy", "STAGE=two")
+    with pytest.raises(ClientError, match="could not be found"):
+        boto3.client("s3vectors").list_indexes(**vectors)
     assert f"Kept: the bucket {bucket}" in said
     assert "headrace-two is gone" in said
     assert boto3.client("s3").get_object(Bucket=bucket, Key="documents/kept.txt")["Body"].read()
 
     cloud.deploy("two", f"ExistingBucket={bucket}")
-    fill_secret(stack_of("two"), cloud, COLLECTION_PREFIX="two")
+    fill_secret(stack_of("two"))
     # The registry went with its cache: what is in the bucket is read again.
     cloud.make("backfill", "STAGE=two", variables={"SSL_CERT_FILE": str(cloud.trusted)})
     record(door(cloud, "two"), "kept.txt", "ready", 60)

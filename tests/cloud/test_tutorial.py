@@ -135,7 +135,7 @@ def test_on_aws(cloud: Cloud, built: str, tools: Path, tmp_path: Path) -> None:
     said = root.type(deploy)
     assert "The secret is still empty" in said
     stack = stack_of("try")
-    given = json.dumps({"OPENAI_API_KEY": "sk-test", "QDRANT_URL": cloud.qdrant_url, "COLLECTION_PREFIX": "try"})
+    given = json.dumps({"OPENAI_API_KEY": "sk-test"})
     before = fill.split("--secret-string ")[0]
     Terminal(ROOT, tools, {}, {"SECRET_ARN": stack.outputs["SecretArn"]}).type(f"{before} --secret-string '{given}'")
 

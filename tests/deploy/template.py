@@ -40,10 +40,14 @@ ALLOWED = {
         ("kms:Decrypt", "KmsKeyArn"), ("kms:GenerateDataKey", "KmsKeyArn"),
     },
     "ChatRole": {
+        *((f"s3vectors:{action}", end) for action in ("GetVectorBucket", "QueryVectors", "GetVectors") for end in ("Vectors", "${Vectors}/index/*")),
         ("logs:CreateLogStream", "${ChatLogs.Arn}"), ("logs:PutLogEvents", "${ChatLogs.Arn}"), ("s3:PutObject", "${Bucket}/documents/*"),
         ("execute-api:ManageConnections", "/POST/@connections/*"),
     },
     "IngestRole": {
+        *((f"s3vectors:{action}", end) for action in (
+            "GetVectorBucket", "CreateIndex", "GetIndex", "PutVectors", "GetVectors", "ListVectors", "QueryVectors", "DeleteVectors",
+        ) for end in ("Vectors", "${Vectors}/index/*")),
         ("logs:CreateLogStream", "${IngestLogs.Arn}"), ("logs:PutLogEvents", "${IngestLogs.Arn}"), ("s3:GetObject", "${Bucket}/documents/*"),
         ("s3:ListBucket", ":::${Bucket}"), ("sqs:SendMessage", "IngestQueue.Arn"), ("sqs:ChangeMessageVisibility", "IngestQueue.Arn"),
         *((f"sqs:{action}", queue) for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes") for queue in ("IngestQueue.Arn", "DeadLetters.Arn")),
@@ -301,6 +305,29 @@ def _ends(resource: Any, end: str) -> bool:
         text = resource["Sub"] if isinstance(resource["Sub"], str) else resource["Sub"][0]
         return bool(text.endswith(end))
     return end in spelled(resource)
+
+
+@rule
+def the_vectors_come_with_the_stack_and_outlive_a_failed_deletion(template: Template) -> Iterator[str]:
+    vectors = template["Resources"]["Vectors"]
+    if vectors["Type"] != "AWS::S3Vectors::VectorBucket" or vectors["Condition"] != "BringsVectors":
+        yield "the stack does not bring its vector bucket"
+    if template["Conditions"]["BringsVectors"] != {"Equals": [{"Ref": "VectorStore"}, "s3vectors"]}:
+        yield "the bucket comes with another choice"
+    if template["Parameters"]["VectorStore"]["Default"] != "s3vectors":
+        yield "a vector store has to be made by hand"
+    # CloudFormation can't delete one that holds something, and the stack's deletion would fail.
+    if vectors["DeletionPolicy"] != "Retain" or vectors["UpdateReplacePolicy"] != "Retain":
+        yield "a bucket that holds vectors is to be deleted"
+    if "VectorBucketName" in vectors["Properties"]:
+        yield "two stacks would have one vector bucket"
+    if vectors["Properties"]["EncryptionConfiguration"]["If"] != [
+        "HasKey", {"SseType": "aws:kms", "KmsKeyArn": {"Ref": "KmsKeyArn"}}, {"SseType": "AES256"},
+    ]:  # fmt: skip
+        yield "the vectors are encrypted with another key"
+    name = {"If": ["BringsVectors", {"Select": [1, {"Split": [":bucket/", {"Ref": "Vectors"}]}]}, ""]}
+    if template["Globals"]["Function"]["Environment"]["Variables"]["VECTOR_BUCKET"] != name:
+        yield "the functions do not know the vector bucket"
 
 
 @rule

@@ -258,7 +258,13 @@ print(json.dumps({"modules": sorted(sys.modules)}))
 
 @pytest.mark.parametrize(
     ("store", "loads"),
-    [("qdrant", {"aiohttp"}), ("pinecone", {"aiohttp"}), ("redis", {"redis"}), ("embedded", {"qdrant_edge"})],
+    [
+        ("qdrant", {"aiohttp"}),
+        ("pinecone", {"aiohttp"}),
+        ("s3vectors", {"aiohttp"}),
+        ("redis", {"redis"}),
+        ("embedded", {"qdrant_edge"}),
+    ],
 )
 def test_a_store_loads_no_vendor_but_its_own(store: str, loads: set[str]) -> None:
     source = f"""
@@ -270,7 +276,7 @@ print(json.dumps({{"modules": sorted(sys.modules)}}))
 """
     loaded = {name.split(".")[0] for name in run(source)["modules"]}
     assert loads <= loaded
-    assert not loaded & {"qdrant_client", "pinecone", "grpc", "numpy", "pydantic", "httpx"}
+    assert not loaded & {"qdrant_client", "pinecone", "boto3", "botocore", "grpc", "numpy", "pydantic", "httpx"}
     assert store != "redis" or "aiohttp" not in loaded, "Redis is not asked over HTTP"
 
 

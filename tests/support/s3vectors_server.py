@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/s3-vectors-limitations.htm
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import struct
@@ -18,11 +19,6 @@ import botocore.session
 from botocore.credentials import Credentials
 from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
-from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from tests.support.metadata_filters import metadata_filter
 from tests.support.signatures import is_signed
@@ -182,34 +178,45 @@ class S3Vectors:
         return {"vectors": found, "distanceMetric": "cosine"}
 
 
-def s3vectors_app(vectors: S3Vectors, secrets: Secrets, may: May = lambda _key, _action, _arn: True) -> Starlette:
-    """The service over HTTP."""
+def s3vectors_app(vectors: S3Vectors, secrets: Secrets, may: May = lambda _key, _action, _arn: True) -> Any:
+    """The service over HTTP, as a plain ASGI application."""
 
-    async def call(request: Request) -> Response:
-        body = await request.body()
-        return await run_in_threadpool(respond, request, body)
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message.get("body", b""), message.get("more_body", False)
+        headers = {name.decode().lower(): value.decode() for name, value in scope["headers"]}
+        status, kind, answer = await asyncio.to_thread(_respond, vectors, scope["path"], headers, body, secrets, may)
+        told = [(b"content-type", b"application/json"), *([(b"x-amzn-errortype", kind.encode())] if kind else [])]
+        await send({"type": "http.response.start", "status": status, "headers": told})
+        await send({"type": "http.response.body", "body": json.dumps(answer).encode()})
 
-    def respond(request: Request, body: bytes) -> Response:
-        operation = request.path_params["operation"]
-        try:
-            _demand(len(body) <= MAX_REQUEST_BYTES, "a request of at most 20 MiB")
-            given = json.loads(body)
-            key_id = request.headers.get("authorization", "").partition("Credential=")[2].partition("/")[0]
-            credentials = secrets(key_id)
-            signed = credentials is not None and is_signed(
-                "POST", request.url.path, request.headers, body, credentials=credentials, scope=(REGION, "s3vectors")
-            )
-            if not signed or not may(key_id, f"s3vectors:{operation}", vectors.arn(given)):
-                raise ApiError(403, "AccessDeniedException", f"not authorized to perform: s3vectors:{operation}")
-            return JSONResponse(vectors.answer(operation, given))
-        except ApiError as error:
-            headers = {"x-amzn-ErrorType": error.kind}
-            return JSONResponse({"message": str(error)}, status_code=error.status, headers=headers)
-        except ValueError as error:
-            headers = {"x-amzn-ErrorType": "ValidationException"}
-            return JSONResponse({"message": str(error)}, status_code=400, headers=headers)
+    return app
 
-    return Starlette(routes=[Route("/{operation}", call, methods=["POST"])])
+
+def _respond(
+    vectors: S3Vectors, path: str, headers: Mapping[str, str], body: bytes, secrets: Secrets, may: May
+) -> tuple[int, str, Mapping[str, Any]]:
+    """Status, the fault's name and the answer."""
+    operation = path.strip("/")
+    try:
+        _demand(len(body) <= MAX_REQUEST_BYTES, "a request of at most 20 MiB")
+        key_id = headers.get("authorization", "").partition("Credential=")[2].partition("/")[0]
+        credentials = secrets(key_id)
+        signed = credentials is not None and is_signed(
+            "POST", path, headers, body, credentials=credentials, scope=(REGION, "s3vectors")
+        )
+        given = json.loads(body)
+        if not signed or not may(key_id, f"s3vectors:{operation}", vectors.arn(given)):
+            raise ApiError(403, "AccessDeniedException", f"not authorized to perform: s3vectors:{operation}")
+        return 200, "", vectors.answer(operation, given)
+    except ApiError as error:
+        return error.status, error.kind, {"message": str(error)}
+    except ValueError as error:
+        return 400, "ValidationException", {"message": str(error)}
 
 
 def _page(names: list[str], body: Mapping[str, Any], most: int) -> tuple[list[str], dict[str, str]]:

@@ -28,7 +28,9 @@ def test_idle_is_under_twelve_dollars_and_the_cache_s_least_is_most_of_it() -> N
 
 def test_a_miss_is_billed_to_its_last_token_and_a_hit_is_not() -> None:
     miss, hit = (aws(chats=1e6, hit_rate=rate) - aws(chats=1, hit_rate=rate) for rate in (0.0, 1.0))
-    assert miss - hit == pytest.approx(1e6 * (8.3 - 0.25) * 0.0000133334, rel=1e-3)
+    compute, searches = 1e6 * (8.3 - 0.25) * 0.0000133334, 2e6 * (2.5 / 1e6 + 0.0001 * 0.004)
+    assert miss - hit == pytest.approx(compute + searches, rel=1e-3)
+    assert aws(chats=1e6, vector_store="another") == pytest.approx(aws(chats=1e6) - searches - 0.1 * 0.06)
     assert monthly_cost(Usage(chats=1e6, hit_rate=1.0), PRICE)["model"] == 0
     assert aws(chats=1e6, architecture="x86_64") > aws(chats=1e6) * 1.15
     assert aws(snap_start=True) - aws() == pytest.approx(3.95)

@@ -13,6 +13,7 @@ from typing import Any
 from tests.support.cloud.cache import add_serverless_cache
 from tests.support.cloud.interpreter import lambda_python
 from tests.support.cloud.streaming import StreamingUrls
+from tests.support.cloud.vectors import add_vector_buckets
 
 
 def _stand_for_tls(iam: Any, emulator: Any) -> None:
@@ -42,7 +43,7 @@ def main() -> None:
     urls = StreamingUrls(given.folder / "environments", python)
     functions = import_module("ministack.services.lambda_svc")
     vars(functions)["handle_function_url_request"] = urls.wrapped(functions.handle_function_url_request)
-    vars(emulator)["app"] = urls.middleware(emulator.app)
+    vars(emulator)["app"] = add_vector_buckets()(urls.middleware(emulator.app))
     emulator.main()
 
 

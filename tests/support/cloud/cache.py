@@ -10,8 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from botocore.credentials import Credentials
-
+from tests.support.cloud.identities import credentials_of, may
 from tests.support.elasticache import CACHE_USER, ServerlessCache, serverless_cache
 
 KIND = "AWS::ElastiCache::ServerlessCache"
@@ -69,7 +68,7 @@ class Caches:
             for thing in (f"serverlesscache:{name}", f"user:{CACHE_USER}")
         ]
         context = serverless_cache(
-            folder, name=name, secrets=credentials_of, may_connect=lambda key: _may_connect(key, arns)
+            folder, name=name, secrets=credentials_of, may_connect=lambda key: may(key, "elasticache:Connect", arns)
         )
         self._open[name] = (await context.__aenter__(), context)
         return self._open[name][0]
@@ -77,32 +76,6 @@ class Caches:
 
 async def _leave(context: AbstractAsyncContextManager[ServerlessCache]) -> None:
     await context.__aexit__(None, None, None)
-
-
-def credentials_of(key_id: str) -> Credentials | None:
-    """The keys that this cloud has given out under that id; None for none."""
-    found = import_module("ministack.core.iam_evaluator").resolve_credential(key_id)
-    secret = getattr(found, "secret_access_key", None)
-    return Credentials(key_id, secret, found.session_token) if secret else None
-
-
-def _may_connect(key_id: str, arns: list[str]) -> bool:
-    """Whether the identity's policies allow `elasticache:Connect` on the cache and on the user."""
-    iam = import_module("ministack.core.iam_evaluator")
-    principal = iam.resolve_principal(key_id, "000000000000")
-    if getattr(principal, "policies", None) is None:
-        return bool(getattr(principal, "type", "") == "Root")
-    return all(
-        iam.evaluate(
-            iam.EvalContext(
-                principal_arn=principal.arn, principal_type=principal.type, principal_account=principal.account,
-                action="elasticache:Connect", resource_arn=arn, region="us-east-1",
-            ),
-            principal.policies,
-        ).decision
-        == "Allow"
-        for arn in arns
-    )  # fmt: skip
 
 
 def add_serverless_cache(folder: Path) -> None:

@@ -23,7 +23,7 @@ from urllib.parse import quote, urlencode
 
 from infra.local.processes import Processes
 from infra.local.runtime_api import RuntimeApiServer
-from tests.support.cloud.cache import credentials_of
+from tests.support.cloud.identities import credentials_of
 from tests.support.signatures import is_signed
 
 MARK = "x-streams"
