@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -325,3 +328,38 @@ def test_what_is_missing_is_said_before_anything_is_built(cloud: Cloud) -> None:
     assert "There is no stack headrace-three" in said
     said = cloud.make("destroy", "STAGE=three", fails=True)
     assert "There is no stack headrace-three" in said
+
+
+def test_sam_alone_asks_for_each_parameter_and_enter_is_an_answer(cloud: Cloud, stage: str, tmp_path: Path) -> None:
+    # What it keeps for the next time goes into a copy.
+    kept = shutil.copy(ROOT / "samconfig.toml", tmp_path)
+    questions = guided(["--stack-name", "headrace-guided", "--config-file", kept])
+    assert "Parameter VectorStore [s3vectors]" in questions
+    assert "Parameter Auth [iam]" in questions
+    stack = stack_of("guided")
+    assert stack.status == "CREATE_COMPLETE"
+    # Nothing but the model's key is asked of its owner.
+    fill_secret(stack, OPENAI_BASE_URL=cloud.openai_url)
+    assert stack.outputs["VectorBucket"]
+    cloud.make("destroy", "STAGE=guided")
+
+
+def guided(arguments: list[str]) -> str:
+    """`sam deploy --guided` in a terminal, where somebody presses Enter at each question, and at the last one says yes."""
+    terminal, slave = pty.openpty()
+    command = [*SAM_COMMAND, "deploy", "--guided", *arguments]
+    said = ""
+    with subprocess.Popen(command, cwd=ROOT, stdin=slave, stdout=slave, stderr=slave) as process:
+        os.close(slave)
+        while True:
+            try:
+                said += os.read(terminal, 65536).decode(errors="replace")
+            except OSError:
+                # The other end is closed.
+                break
+            if said.rstrip(" ").endswith(":"):
+                os.write(terminal, b"y\n" if "Deploy this changeset?" in said.splitlines()[-1] else b"\n")
+    os.close(terminal)
+    assert process.returncode == 0, said[-4000:]
+    # Without the colours.
+    return re.sub(r"\x1b\[[0-9;]*m", "", said)
