@@ -15,7 +15,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help run run-lambda test test-all soak lint format bench calibrate cache key grammar backfill verify rebuild reindex redrive validate build deploy smoke destroy cost clean
+.PHONY: help run run-lambda test test-all soak lint format bench calibrate cache key ledger grammar backfill verify rebuild reindex redrive validate build deploy smoke destroy cost clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -58,6 +58,9 @@ key: $(READY) ## API keys, of STAGE=… too: ACTION=create, list or revoke (ARGS
 
 grammar: $(READY) ## Compile a program of guidance to what structured_outputs takes (PROGRAM=my_programs.py:verdict)
 	@$(UV) run --quiet --no-project --isolated --python .venv/bin/python --with guidance==0.3.1 python -m headrace.constrained.guidance $(PROGRAM)
+
+ledger: $(READY) ## The answers' records, of STAGE=… too: ACTION=usage, write or forget (ARGS='{"tenant": "default", "principal": "…"}')
+	@$(PYTHON) -m infra.local.operate cache $(or $(ACTION),usage) $(if $(ARGS),--args '$(ARGS)')
 
 backfill: $(READY) ## Enqueue what lies in the bucket and was not read at its present version (PREFIX=documents/…)
 	@$(PYTHON) -m infra.local.operate backfill $(if $(PREFIX),--prefix "$(PREFIX)")

@@ -1,9 +1,9 @@
 """The cache maintenance function's actions, by hand.
 
-    python -m functions.cache_maintenance {stats,sweep,invalidate,warm,flush} [--args '{"dry_run": true}']
+    python -m functions.cache_maintenance {stats,sweep,invalidate,warm,flush,write,usage,forget} [--args '{"dry_run": true}']
 
 The arguments are those of the function's event: `tenant`, `dry_run`; `document`, `answer_id` or `question` for invalidate;
-`budget` for warm; `checkpoint` for sweep. The environment is the function's.
+`budget` for warm; `checkpoint` for sweep. Of the ledger, `write` takes nothing, `usage` `days` and `tenant`, `forget` `tenant` and `principal`. The environment is the function's.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import math
 import sys
 
+from functions.cache_maintenance.ledger import LEDGER_ACTIONS
 from functions.cache_maintenance.main import handle, open_dependencies
 from functions.cache_maintenance.sweep import ACTIONS
 from headrace.errors import HeadraceError
@@ -22,7 +23,7 @@ from headrace.errors import HeadraceError
 def main() -> int:
     """Read the command line, do it, print what was done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=list(ACTIONS))
+    parser.add_argument("action", choices=[*ACTIONS, *LEDGER_ACTIONS])
     parser.add_argument("--args", default="{}", help="the event's other fields, as JSON")
     given = parser.parse_args()
     try:

@@ -13,6 +13,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 
 from functions.cache_maintenance.documents import DocumentDependencies, maintain_documents
+from functions.cache_maintenance.ledger import LEDGER_ACTIONS, LedgerDependencies, keep_ledger, use_ledger
 from functions.cache_maintenance.sweep import CacheDependencies, Pass, Report, act, report, sweep, warm
 from headrace import wiring
 from headrace.concurrency.handler_loop import HandlerLoop
@@ -33,6 +34,7 @@ class MaintenanceDependencies:
 
     documents: DocumentDependencies
     cache: CacheDependencies
+    ledger: LedgerDependencies | None = None
 
 
 async def read_settings() -> Settings:
@@ -64,7 +66,11 @@ async def open_with(settings: Settings) -> AsyncIterator[MaintenanceDependencies
             token_price=settings.token_price_per_million / 1_000_000,
             report=_report(settings) if "AWS_LAMBDA_FUNCTION_NAME" in os.environ else None,
         )
-        yield MaintenanceDependencies(DocumentDependencies(registry, bucket, queue), cache)
+        records = wiring.ledger_queue_on(redis, settings) if settings.ledger_kind == "sql" else None
+        ledger = None
+        if records is not None:
+            ledger = LedgerDependencies(records, partial(wiring.open_ledger, settings), settings.ledger_days)
+        yield MaintenanceDependencies(DocumentDependencies(registry, bucket, queue), cache, ledger)
 
 
 handler_loop = HandlerLoop(Renewing(read_settings, open_with))
@@ -82,7 +88,12 @@ async def handle(event: dict[str, Any], deps: MaintenanceDependencies, *, deadli
     if "action" not in event:
         return await maintain(deps, deadline=deadline)
     try:
-        done = await act(event, deps.cache, deadline=deadline)
+        if event["action"] in LEDGER_ACTIONS:
+            if deps.ledger is None:
+                raise InvalidInputError("No ledger is kept here: LEDGER_URL is not set.", param="action")
+            done = await use_ledger(event, deps.ledger, deadline=deadline)
+        else:
+            done = await act(event, deps.cache, deadline=deadline)
     except InvalidInputError as error:
         return {"error": {"message": str(error), "param": error.param, "code": error.code}}
     logger.info("did by hand", action=event["action"], tenant=event.get("tenant"), done=done)
@@ -90,7 +101,8 @@ async def handle(event: dict[str, Any], deps: MaintenanceDependencies, *, deadli
 
 
 async def maintain(deps: MaintenanceDependencies, *, deadline: float) -> dict[str, Any]:
-    """Documents first, then the cache: sweep on from the last checkpoint, warm, report."""
+    """The ledger and the documents first, then the cache: sweep on from the last checkpoint, warm, report."""
+    kept = {} if deps.ledger is None else {"ledger": await keep_ledger(deps.ledger, deadline=deadline)}
     documents = await maintain_documents(deps.documents)
     sweeping = Pass.resumed(await deps.cache.maintenance.checkpoint(), deadline=deadline)
     await sweep(deps.cache, sweeping)
@@ -99,7 +111,7 @@ async def maintain(deps: MaintenanceDependencies, *, deadline: float) -> dict[st
     told = await report(deps.cache)
     done = {"swept": dict(sweeping.found), "checkpoint": sweeping.checkpoint, **warmed, "cache": told}
     logger.info("maintained the cache", **done)
-    return {**documents, **done}
+    return {**documents, **done, **kept}
 
 
 def _report(settings: Settings) -> Report:

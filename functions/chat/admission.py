@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -35,13 +36,19 @@ async def let_in(
             if deps.report is not None:
                 deps.report(AnswerMetrics(refused_for=error.code))
             raise
-        visit = Visit(principal, headers=admission.headers)
+        visit = Visit(principal)
+        visit.headers = {**admission.headers, "X-Request-Id": visit.id}
 
         async def count() -> None:
             visit.end()
             if visit.metrics.refused_for and deps.report is not None:
                 deps.report(visit.metrics)
-            await admission.release(tokens=visit.metrics.tokens_spent)
+            record = visit.record() if deps.ledger_queue is not None else None
+            if deps.ledger_queue is None or record is None:
+                await admission.release(tokens=visit.metrics.tokens_spent)
+                return
+            # Beside each other: who asks next waits for neither.
+            await asyncio.gather(admission.release(tokens=visit.metrics.tokens_spent), deps.ledger_queue.put(record))
 
         place.push_async_callback(count)
         try:

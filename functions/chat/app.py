@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from functions.chat.dependencies import OpenDependencies
 from functions.chat.door import Door
 from functions.chat.faults import error_response, validation_fault
+from functions.chat.routes.admin import add_admin_routes
 from functions.chat.routes.ask import add_ask_routes
 from functions.chat.routes.cache import add_cache_routes
 from functions.chat.routes.conversations import add_conversation_routes
@@ -45,6 +46,7 @@ def create_app(open_dependencies: OpenDependencies) -> FastAPI:
         add_ask_routes,
         add_openai_routes,
         add_cache_routes,
+        add_admin_routes,
         add_conversation_routes,
         add_socket_routes,
         add_mcp_routes,

@@ -13,8 +13,18 @@ from functions.chat.load import Load
 from functions.chat.metrics import Report
 from functions.chat.visit import VISIT, Visit
 from headrace.answering.dependencies import AnswerDependencies
+from headrace.concurrency.on_demand import OnDemand
 from headrace.errors import ForbiddenError
-from headrace.protocols import Authenticator, CacheMaintenance, RateLimiter, SocketRegistry, SocketSender, Uploads
+from headrace.protocols import (
+    Authenticator,
+    CacheMaintenance,
+    Ledger,
+    LedgerQueue,
+    RateLimiter,
+    SocketRegistry,
+    SocketSender,
+    Uploads,
+)
 from headrace.runs.runs import Runs
 from headrace.types import Principal, Role
 
@@ -38,7 +48,7 @@ class Sockets:
 class ChatDependencies:
     """What the routes work with. `report` is called with each answer's cache verdict, and the tokens that it saved.
 
-    `sockets` is what a WebSocket API takes. `citations` is where OpenAI's clients find them if they don't say: `none`, `footer` or `inline`.
+    `ledger_queue` takes a record of each answer, and admins ask the `ledger`. `sockets` is what a WebSocket API takes. `citations` is where OpenAI's clients find them if they don't say: `none`, `footer` or `inline`.
     """
 
     answering: AnswerDependencies
@@ -53,6 +63,8 @@ class ChatDependencies:
     max_document_bytes: int = 0
     report: Report | None = None
     citations: str = "none"
+    ledger_queue: LedgerQueue | None = None
+    ledger: OnDemand[Ledger] | None = None
 
 
 OpenDependencies = Callable[[], AbstractAsyncContextManager[ChatDependencies]]

@@ -13,6 +13,7 @@ from typing import Any
 from functions.chat.lean_imports import lean_imports
 from headrace import wiring
 from headrace.concurrency.handler_loop import HandlerLoop
+from headrace.concurrency.on_demand import on_demand
 from headrace.concurrency.renewing import LOOK_SECONDS, Renewing
 from headrace.errors import ConfigurationError
 from headrace.settings import Settings
@@ -68,6 +69,7 @@ async def open_with(settings: Settings) -> AsyncIterator[ChatDependencies]:
         wiring.open_answering(settings, redis) as answering,
         wiring.open_runs(settings, redis) as runs,
         wiring.open_socket_sender() as sender,
+        on_demand(partial(wiring.open_ledger, settings)) as ledger,
     ):
         yield ChatDependencies(
             answering=answering,
@@ -81,6 +83,8 @@ async def open_with(settings: Settings) -> AsyncIterator[ChatDependencies]:
             uploads=wiring.uploads_to(settings),
             max_document_bytes=settings.max_document_bytes,
             citations=settings.openai_citations,
+            ledger_queue=wiring.ledger_queue_on(redis, settings),
+            ledger=ledger if settings.ledger_kind == "sql" else None,
             report=partial(report_to_cloudwatch, namespace=settings.metrics_namespace) if is_lambda else None,
         )
 

@@ -90,7 +90,7 @@ async def whole_events(
     Raises HeadraceError, TimeoutError at the deadline, AbandonedError when the client left.
     """
     visit = visit_of(request)
-    visit.begin_search(deps.load)
+    visit.begin_answer(question, deps.load)
 
     async def make() -> list[AnswerEvent]:
         events: list[AnswerEvent] = []
@@ -100,7 +100,11 @@ async def whole_events(
                 events.append(event)
         return events
 
-    events = await unless_abandoned(request.receive, make())
+    try:
+        events = await unless_abandoned(request.receive, make())
+    except Exception as error:
+        visit.fail(error)
+        raise
     if deps.report is not None:
         deps.report(visit.metrics)
     return without_false_starts(events)
@@ -120,11 +124,15 @@ async def streamed_answer(
     A fault before the answer's first word, within HOLD_SECONDS, is raised, so that it has an honest status code.
     """
     visit = visit_of(request)
-    visit.begin_search(deps.load)
+    visit.begin_answer(question, deps.load)
 
     def observed(event: AnswerEvent) -> bytes:
         visit.observe(event)
         return writer.write(event)
+
+    def failed(error: Exception) -> bytes:
+        visit.fail(error)
+        return writer.write_error(error)
 
     def report() -> None:
         if deps.report is not None:
@@ -133,14 +141,15 @@ async def streamed_answer(
     stream = sse.EventStream(
         answer(question, answering),
         write=observed,
-        write_error=writer.write_error,
+        write_error=failed,
         deadline_seconds=deadline_seconds,
         on_end=report,
         begins=_is_answer,
     )
     try:
         first = await unless_abandoned(request.receive, stream.begin(hold_seconds=HOLD_SECONDS))
-    except BaseException:
+    except BaseException as error:
+        visit.fail(error)
         await stream.aclose()
         raise
     return EventResponse(stream, verdict_header(first) if first is not None else {})
@@ -150,7 +159,7 @@ def begin_run(
     question: Question, answering: AnswerDependencies, visit: Visit, deps: ChatDependencies, *, deadline_seconds: float
 ) -> Run:
     """Have the answer made in a run of its own. Raises OverloadedError."""
-    visit.begin_search(deps.load)
+    visit.begin_answer(question, deps.load)
 
     def observe(event: AnswerEvent) -> None:
         visit.observe(event)
@@ -160,6 +169,7 @@ def begin_run(
     visit.run = deps.runs.begin(
         question.principal,
         lambda stop: answer(question, answering, stop),
+        run_id=visit.id,
         observe=observe,
         deadline_seconds=deadline_seconds,
     )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from functions.chat.load import Load, Search
 from functions.chat.metrics import AnswerMetrics
+from functions.chat.recorder import Recorder
 from headrace.errors import OverloadedError
 from headrace.runs.run import Run
-from headrace.types import AnswerEvent, Principal, Stage, StatusEvent
+from headrace.types import AnswerEvent, AnswerRecord, Principal, Question, Stage, StatusEvent
 
 # Where it stands in the request's ASGI scope.
 VISIT = "headrace.visit"
@@ -18,13 +20,18 @@ VISIT = "headrace.visit"
 
 @dataclass(slots=True)
 class Visit:
-    """One request that came through the door: who asks, the answer that is made for it, and its figures."""
+    """One request that came through the door: who asks, the answer that is made for it, and its figures.
+
+    `id` names the request, its run and its record.
+    """
 
     principal: Principal
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
     metrics: AnswerMetrics = field(default_factory=AnswerMetrics)
     headers: Mapping[str, str] = field(default_factory=dict)
     run: Run | None = None
     _search: Search | None = None
+    _recorder: Recorder | None = None
 
     async def leave(self, place: AsyncExitStack, *, is_lambda: bool) -> None:
         """The request is over. What it has taken up, `place`, is its run's from now on, if that goes on without a reader.
@@ -38,6 +45,11 @@ class Visit:
         else:
             self.run.close_at_end(place.pop_all())
 
+    def begin_answer(self, question: Question, load: Load) -> None:
+        """An answer to this question is made from now on. Raises OverloadedError when there are too many."""
+        self.begin_search(load)
+        self._recorder = Recorder(self.id, question)
+
     def begin_search(self, load: Load) -> None:
         """Raises OverloadedError when there are too many."""
         try:
@@ -49,8 +61,25 @@ class Visit:
     def observe(self, event: AnswerEvent) -> None:
         """Take note of the answer's next event."""
         self.metrics.observe(event)
+        if self._recorder is not None:
+            self._recorder.observe(event)
         if not (isinstance(event, StatusEvent) and event.stage is Stage.SEARCHING):
             self.end()
+
+    def fail(self, error: BaseException) -> None:
+        """The answer ends with this fault."""
+        if self._recorder is not None:
+            self._recorder.fail(error)
+
+    def record(self) -> AnswerRecord | None:
+        """What the ledger keeps of the answer; None where none was made."""
+        if self._recorder is None:
+            return None
+        if self.run is not None and self.run.fault is not None:
+            self._recorder.fail(self.run.fault)
+        return self._recorder.record(
+            tokens_spent=self.metrics.tokens_spent, first_token_seconds=self.metrics.first_token_seconds
+        )
 
     def end(self) -> None:
         """What was searched for is found, or nobody waits for it any longer."""

@@ -31,7 +31,7 @@ SAMPLES_SECONDS = 120.0
 ADDRESSES = "addresses.json"
 ADDRESS_VARIABLES = (
     *CREDENTIALS, "AWS_ENDPOINT_URL", "BUCKET", "COLLECTION_PREFIX", "EMBEDDING_MODEL", "OPENAI_BASE_URL", "QDRANT_URL",
-    "QUEUE_URL", "REDIS_URL", "VECTOR_STORE",
+    "LEDGER_URL", "QUEUE_URL", "REDIS_URL", "VECTOR_STORE",
 )  # fmt: skip
 
 
@@ -130,8 +130,11 @@ def _only_one(folder: Path) -> Iterator[None]:
 def _environment(options: StackOptions, environ: Mapping[str, str]) -> dict[str, str]:
     # The user's own AWS profile must not reach the functions: what they do stays on this machine.
     kept = {name: value for name, value in environ.items() if not name.startswith("AWS_")}
+    # Answers leave their records in a file here, unless somebody says otherwise.
+    ledger = {} if "LEDGER" in kept or "LEDGER_URL" in kept else {"LEDGER_URL": f"sqlite:///{options.folder}/ledger.db"}
     return {
         **kept,
+        **ledger,
         **CREDENTIALS,
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{options.s3_port}",
         "AWS_EC2_METADATA_DISABLED": "true",

@@ -20,6 +20,7 @@
 3  stores             vector stores: Qdrant, Pinecone, Redis, embedded
    redis_state        registry, answer cache, conversations, relay, runs, limits: one hash and its scripts
    runs               one asker's answer as it is made: outlives its reader, is resumed, is stopped
+   ledger             one record an answer, in a SQL database or in the log
    models, embedders  language models, and what makes vectors of texts
    auth               credentials in, the principal who asks out
    rerankers          what orders passages anew

@@ -27,6 +27,7 @@ HeadraceError
     ├── EmbedderUnavailableError
     ├── RerankerUnavailableError
     ├── RelayUnavailableError
+    ├── LedgerUnavailableError
     ├── RunLostError        who was making the answer has ended
     ├── ParserUnavailableError
     ├── OverloadedError     this process serves as many as it can
@@ -235,6 +236,12 @@ class RelayUnavailableError(UnavailableError):
     """What lets several processes share one answer does not answer; each can make its own."""
 
     code = "relay_unavailable"
+
+
+class LedgerUnavailableError(UnavailableError):
+    """The ledger's database does not answer, or has no tables yet."""
+
+    code = "ledger_unavailable"
 
 
 class RunLostError(UnavailableError):

@@ -22,6 +22,8 @@ CHOICES = {
     "openai_citations": ("none", "footer", "inline"),
     "agent_private_hosts": ("refused", "allowed"),
     "tenant_metrics": ("on", "off"),
+    "ledger": ("", "off", "logs", "sql"),
+    "ledger_content": ("full", "none"),
 }
 AUTHENTICATORS = ("none", "iam", "api_keys", "jwt")
 
@@ -126,6 +128,11 @@ class Settings:
     aws_endpoint_url: str = ""
     queue_url: str = ""
     dead_letters_arn: str = "none"
+    ledger: str = ""
+    ledger_url: str = field(default="", repr=False)
+    ledger_content: str = "full"
+    ledger_days: int = 90
+    model_prices: str = ""
     metrics_namespace: str = "Headrace"
     tenant_metrics: str = "off"
 
@@ -157,6 +164,12 @@ class Settings:
             raise ConfigurationError(
                 "CHUNK_CONTEXT_MODEL is 'extractive', which writes nothing of its own. Name a language model, or none."
             )
+        if self.ledger == "sql" and not self.ledger_url:
+            raise ConfigurationError(
+                "LEDGER is 'sql', which needs LEDGER_URL (sqlite:///… or postgresql://…). Set it and start again."
+            )
+        if self.ledger_days < 1:
+            raise ConfigurationError("LEDGER_DAYS must be 1 or more. Correct it and start again.")
         if not 0 <= self.run_grace_seconds < float("inf"):
             raise ConfigurationError(
                 f"RUN_GRACE_SECONDS is {self.run_grace_seconds:g}; it must be 0 or more. Correct it and start again."
@@ -171,6 +184,11 @@ class Settings:
     def authenticators(self) -> tuple[str, ...]:
         """The names in AUTH, in their order."""
         return tuple(name.strip() for name in self.auth.split(","))
+
+    @property
+    def ledger_kind(self) -> str:
+        """Which ledger is kept: a URL is reason enough for a database."""
+        return self.ledger or ("sql" if self.ledger_url else "off")
 
     def _check_auth(self) -> None:
         strange = set(self.authenticators) - set(AUTHENTICATORS)

@@ -63,7 +63,7 @@ def processors(folder: Path) -> set[int]:
 def test_artifacts_for_the_other_processor_are_for_it(cloud: Cloud, python: str) -> None:
     other = "arm64" if ARCHITECTURE == "x86_64" else "x86_64"
     build_for(cloud, other, python)
-    for artifact in ("RuntimeLayer", "ParsingLayer", "ChatFunction"):
+    for artifact in ("RuntimeLayer", "ParsingLayer", "LedgerLayer", "ChatFunction"):
         assert processors(ROOT / ".aws-sam" / "build" / artifact) == {ELF[other]}, artifact
 
 
@@ -71,12 +71,12 @@ def test_artifacts_are_for_this_processor_and_fit(built: str) -> None:
     place = ROOT / ".aws-sam" / "build"
     sizes = {
         name: sum(path.stat().st_size for path in (place / name).rglob("*") if path.is_file())
-        for name in ("RuntimeLayer", "ParsingLayer", "ChatFunction", "IngestFunction", "CacheMaintenanceFunction")
+        for name in ("RuntimeLayer", "ParsingLayer", "LedgerLayer", "ChatFunction", "IngestFunction")
     }
-    for artifact in ("RuntimeLayer", "ParsingLayer", "ChatFunction"):
+    for artifact in ("RuntimeLayer", "ParsingLayer", "LedgerLayer", "ChatFunction"):
         assert processors(place / artifact) == {ELF[ARCHITECTURE]}, artifact
     assert sizes["RuntimeLayer"] + sizes["ParsingLayer"] + sizes["IngestFunction"] < LAMBDA_BYTES
-    assert sizes["RuntimeLayer"] + sizes["ChatFunction"] < LAMBDA_BYTES
+    assert sizes["RuntimeLayer"] + sizes["LedgerLayer"] + sizes["ChatFunction"] < LAMBDA_BYTES
 
 
 def test_a_file_becomes_a_streamed_answer_and_goes_with_it(cloud: Cloud, stage: str) -> None:
@@ -332,7 +332,7 @@ def test_what_is_missing_is_said_before_anything_is_built(cloud: Cloud) -> None:
 
 def test_sam_alone_asks_for_each_parameter_and_enter_is_an_answer(cloud: Cloud, stage: str, tmp_path: Path) -> None:
     # What it keeps for the next time goes into a copy.
-    kept = shutil.copy(ROOT / "samconfig.toml", tmp_path)
+    kept = str(shutil.copy(ROOT / "samconfig.toml", tmp_path))
     questions = guided(["--stack-name", "headrace-guided", "--config-file", kept])
     assert "Parameter VectorStore [s3vectors]" in questions
     assert "Parameter Auth [iam]" in questions

@@ -16,7 +16,12 @@ ROOT = Path(__file__).resolve().parents[2]
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Both layers and the chat function, built by their recipes for this machine's Python."""
     built = {}
-    for name, place in (("RuntimeLayer", "shared"), ("ParsingLayer", "shared"), ("ChatFunction", "functions/chat")):
+    for name, place in (
+        ("RuntimeLayer", "shared"),
+        ("ParsingLayer", "shared"),
+        ("LedgerLayer", "shared"),
+        ("ChatFunction", "functions/chat"),
+    ):
         folder = tmp_path_factory.mktemp(name)
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         platform = f"{os.uname().machine}-manylinux_2_34"

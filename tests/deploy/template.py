@@ -158,7 +158,7 @@ def all_run_on_one_processor_and_python_with_their_layers(template: Template) ->
     for name, properties in of_type(template, "AWS::Serverless::Function").items():
         if {"Architectures", "Runtime"} & set(properties):
             yield f"{name} has a runtime or a processor of its own"
-        wanted = [{"Ref": "ParsingLayer"}] if name == "IngestFunction" else None
+        wanted = [{"Ref": "ParsingLayer" if name == "IngestFunction" else "LedgerLayer"}]
         if properties.get("Layers") != wanted:
             yield f"{name} has the layers {properties.get('Layers')}"
     for name, properties in of_type(template, "AWS::Serverless::LayerVersion").items():
@@ -169,7 +169,7 @@ def all_run_on_one_processor_and_python_with_their_layers(template: Template) ->
             yield f"{name} is for {properties['CompatibleArchitectures']}, {properties['CompatibleRuntimes']}"
         if resource["Metadata"]["BuildMethod"] != "makefile" or properties["ContentUri"] != "shared/":
             yield f"{name} is not built by its recipe"
-    for name in (*FUNCTIONS, "RuntimeLayer", "ParsingLayer"):
+    for name in (*FUNCTIONS, "RuntimeLayer", "ParsingLayer", "LedgerLayer"):
         if template["Resources"][name]["Metadata"]["BuildMethod"] != "makefile":
             yield f"{name} is not built by its recipe"
 

@@ -22,7 +22,7 @@ UNCHECKED_HASH = 0b01
     ("together", "most"),
     [
         (("RuntimeLayer", "ParsingLayer"), LAYERS_BYTES),
-        (("RuntimeLayer", "ChatFunction"), LAMBDA_LIMIT_BYTES - ROOM_BYTES),
+        (("RuntimeLayer", "LedgerLayer", "ChatFunction"), LAMBDA_LIMIT_BYTES - ROOM_BYTES),
     ],
 )
 def test_the_artifacts_fit_lambda_with_room_to_spare(
@@ -49,7 +49,7 @@ def test_a_function_has_all_that_it_needs_in_its_layers(
     files.mkdir()
     for name, content in of_every_format("The shaft seal is replaced every year.").items():
         (files / name).write_bytes(content)
-    used = [artifacts["RuntimeLayer"], *([artifacts["ParsingLayer"]] if function == "ingest" else [])]
+    used = [artifacts["RuntimeLayer"], artifacts["ParsingLayer" if function == "ingest" else "LedgerLayer"]]
     used += [artifacts["ChatFunction"]] if function == "chat" else []
     source = (
         f"import json, sys; sys.path[:0] = {[str(ROOT), *map(str, used)]!r}; "
@@ -60,7 +60,9 @@ def test_a_function_has_all_that_it_needs_in_its_layers(
             "from pathlib import Path; from headrace.parsers.readers import Source, read_file; "
             f"[read_file(Source(path, path.name, languages='eng')) for path in Path({str(files)!r}).iterdir()]; "
             if function == "ingest"
-            else "import openai; "
+            else "import openai; from headrace.ledger import migrating, sql; from headrace.ledger.urls import make_engine; "
+            "from alembic.script import ScriptDirectory; assert ScriptDirectory(str(migrating.MIGRATIONS)).get_current_head(); "
+            "make_engine('postgresql://a:b@127.0.0.1/x'); "
             + ("import headrace.auth.jwt, llguidance, jsonschema_rs; " if function == "chat" else "")
         )
         + "outside = sorted({m.split('.')[0] for m, v in sys.modules.items() if 'site-packages' in (getattr(v, '__file__', '') or '')}); "

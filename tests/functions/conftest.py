@@ -22,8 +22,19 @@ from headrace.answering.extractive import ExtractiveAnswerer
 from headrace.answering.generation import LanguageModelAnswerer
 from headrace.answering.judge import ModelJudge
 from headrace.auth.loopback import LoopbackAuthenticator
+from headrace.concurrency.on_demand import OnDemand
 from headrace.embedders.minilm import MiniLMEmbedder
-from headrace.protocols import Answerer, Authenticator, ChatModel, RateLimiter, Tool, ToolSource, Uploads
+from headrace.protocols import (
+    Answerer,
+    Authenticator,
+    ChatModel,
+    Ledger,
+    LedgerQueue,
+    RateLimiter,
+    Tool,
+    ToolSource,
+    Uploads,
+)
 from headrace.rate_limits import RateLimits
 from headrace.redis_state.answer_cache.cache import CacheLimits, RedisCache
 from headrace.redis_state.answer_cache.maintenance import RedisCacheMaintenance
@@ -115,6 +126,8 @@ def chat_app(answer_deps: Callable[..., AnswerDependencies], tenant: str, redis:
         sockets: Sockets | None = None,
         tools: Sequence[Tool] = (),
         limits: AgentLimits | None = None,
+        ledger_queue: LedgerQueue | None = None,
+        ledger: OnDemand[Ledger] | None = None,
     ) -> Any:
         answering = answer_deps(
             model, judge=judge, cache_seconds=cache_seconds, reader=reader, tools=tools, limits=limits
@@ -137,6 +150,8 @@ def chat_app(answer_deps: Callable[..., AnswerDependencies], tenant: str, redis:
                 max_document_bytes=max_document_bytes,
                 report=report,
                 citations=citations,
+                ledger_queue=ledger_queue,
+                ledger=ledger,
             )
             await runs.aclose()
 

@@ -18,7 +18,7 @@ FLOORS = {
     "types": 0, "errors": 0, "text": 0, "vectors": 0, "lambda_runtime": 0,
     "protocols": 1, "concurrency": 1, "filters": 1, "rate_limits": 1, "ranking": 1, "settings": 1,
     "clients": 2, "constrained": 2, "buckets": 2, "queues": 2, "retrieval": 2, "single_flight": 2,
-    "sockets": 2, "stores": 3, "redis_state": 3, "runs": 3, "models": 3, "embedders": 3, "rerankers": 3, "auth": 3, "parsers": 3,
+    "sockets": 2, "stores": 3, "redis_state": 3, "runs": 3, "models": 3, "embedders": 3, "rerankers": 3, "auth": 3, "parsers": 3, "ledger": 3,
     "tools": 3, "answering": 4, "agents": 5, "wiring": 6, "langchain": 7,
 }  # fmt: skip
 # Who imports a vendor: modules, or whole packages (`name.`).
@@ -38,7 +38,8 @@ VENDORS = {
     "llguidance": ("headrace.constrained.grammars",),
     "mangum": ("functions.chat.main",),
     "mcp": ("functions.chat.mcp_server", "headrace.tools.mcp"),
-    "msgspec": ("headrace.types.events", "headrace.answering.", "headrace.single_flight."),
+    "alembic": ("headrace.ledger.migrating", "headrace.ledger.migrations."),
+    "msgspec": ("headrace.types.events", "headrace.types.ledger", "headrace.answering.", "headrace.single_flight."),
     "openai": ("headrace.clients.openai_sdk",),
     "orjson": ("functions.chat.wire.sse", "headrace.clients.http", "headrace.clients.openai_http"),
     "pydantic": (
@@ -60,6 +61,8 @@ VENDORS = {
         "headrace.wiring.",
     ),
     "simsimd": ("headrace.vectors",),
+    "sqlalchemy": ("headrace.ledger.",),
+    "sqlmodel": ("headrace.ledger.tables", "headrace.ledger.migrations."),
     "tokenizers": ("headrace.embedders.minilm",),
     "unstructured": ("headrace.parsers.unstructured",),
 }

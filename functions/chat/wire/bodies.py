@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from headrace.answering.dependencies import AGENT_MODEL, DEFAULT_MODEL
 from headrace.errors import InvalidInputError
 from headrace.filters import parse_filter
-from headrace.types import Principal, Question, ToolCall, ToolOptions
+from headrace.types import Principal, Question, Rating, ToolCall, ToolOptions
 
 MAX_QUESTION_CHARACTERS = 8_000
 
@@ -64,12 +64,28 @@ class ChatBody(BaseModel):
 
 
 class FeedbackBody(BaseModel):
-    """`POST /feedback`: what an answer's `done` event named."""
+    """`POST /feedback`: a `rating` of the answer that a request got, by its `X-Request-Id`; or that a cached answer is wrong.
+
+    `answer_id` is what the answer's `done` event named. Both may be said at once.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
-    answer_id: str = Field(pattern=r"^[0-9a-f]{24}-[0-9a-f]{24}$")
-    verdict: Literal["wrong"]
+    request_id: str | None = Field(default=None, pattern=r"^[0-9a-f]{16}$")
+    rating: Rating | None = None
+    comment: str = Field(default="", max_length=2000)
+    answer_id: str | None = Field(default=None, pattern=r"^[0-9a-f]{24}-[0-9a-f]{24}$")
+    verdict: Literal["wrong"] | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> FeedbackBody:
+        if (self.request_id is None) != (self.rating is None):
+            raise ValueError("`request_id` and `rating` (up or down) go together")
+        if (self.answer_id is None) != (self.verdict is None):
+            raise ValueError('`answer_id` and `verdict` ("wrong") go together')
+        if self.request_id is None and self.answer_id is None:
+            raise ValueError("it says nothing: send `request_id` and `rating`, or `answer_id` and `verdict`")
+        return self
 
 
 class ConversationBody(BaseModel):

@@ -1,7 +1,7 @@
 """The seams: an adapter satisfies one of these protocols, and a pipeline knows nothing else.
 
 `auth` is for those who read the door, `documents` for ingest, `retrieval` for search, `generation` for answers,
-`tools` for agents, `cache` for the answer cache, `runs` and `sockets` for answers that outlive a connection.
+`tools` for agents, `cache` for the answer cache, `ledger` for what was answered, `runs` and `sockets` for answers that outlive a connection.
 """
 
 from headrace.protocols.auth import Admission, ApiKeys, Authenticator, RateLimiter
@@ -9,6 +9,15 @@ from headrace.protocols.cache import AnswerCache, CacheMaintenance, Invalidation
 from headrace.protocols.checks import Checkable
 from headrace.protocols.documents import Bucket, DocumentRegistry, Parser, Queue, Uploads
 from headrace.protocols.generation import Answerer, AnswerJudge, ChatModel, Conversations, SingleFlightRelay
+from headrace.protocols.ledger import (
+    DayUsage,
+    KeptRecord,
+    Ledger,
+    LedgerQueue,
+    RecordFilter,
+    RecordPage,
+    Unanswered,
+)
 from headrace.protocols.retrieval import Embedder, Reranker, VectorSearch, VectorStore
 from headrace.protocols.runs import RunLog
 from headrace.protocols.sockets import SocketRegistry, SocketSender
@@ -26,12 +35,18 @@ __all__ = [
     "ChatModel",
     "Checkable",
     "Conversations",
+    "DayUsage",
     "DocumentRegistry",
     "Embedder",
     "InvalidationPlanner",
+    "KeptRecord",
+    "Ledger",
+    "LedgerQueue",
     "Parser",
     "Queue",
     "RateLimiter",
+    "RecordFilter",
+    "RecordPage",
     "Reranker",
     "RunLog",
     "SingleFlightRelay",
@@ -39,6 +54,7 @@ __all__ = [
     "SocketSender",
     "Tool",
     "ToolSource",
+    "Unanswered",
     "Uploads",
     "VectorSearch",
     "VectorStore",

@@ -32,7 +32,7 @@ of their last turn, and `titles:<digest>` a hash of their titles. `flight:<name>
 epoch), `day` and `tokens` (what answers cost on that day); `open:<digest>` a sorted set of its requests that are under way,
 by the time (ms) when they count no more.
 
-Of no tenant: `headrace:tenants`, `headrace:socket:<id>` (who is behind a connection of a WebSocket API), `headrace:api-keys` (records of API keys by id), and `headrace:tokens:<day>` (what all
+Of no tenant: `headrace:tenants`, `headrace:ledger` (a stream of records that wait for the ledger's database), `headrace:socket:<id>` (who is behind a connection of a WebSocket API), `headrace:api-keys` (records of API keys by id), and `headrace:tokens:<day>` (what all
 answers of a day cost).
 """
 

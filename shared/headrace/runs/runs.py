@@ -33,8 +33,10 @@ class Runs:
         self._grace_seconds = grace_seconds
         self._runs: OrderedDict[RunName, Run] = OrderedDict()
 
-    def begin(self, asker: Principal, make: Make, *, observe: Observe, deadline_seconds: float) -> Run:
-        """Have an answer made, in a task of its own."""
+    def begin(
+        self, asker: Principal, make: Make, *, observe: Observe, deadline_seconds: float, run_id: str = ""
+    ) -> Run:
+        """Have an answer made, in a task of its own; `run_id` has 16 hexadecimal digits, chance ones if none are given."""
 
         def observed(event: AnswerEvent) -> None:
             # What comes from the cache is there at once, and again for whoever asks again: its log is this process's.
@@ -43,7 +45,7 @@ class Runs:
             observe(event)
 
         run = Run(
-            RunName.of(asker, secrets.token_hex(8)),
+            RunName.of(asker, run_id or secrets.token_hex(8)),
             make,
             observe=observed,
             grace_seconds=self._grace_seconds,

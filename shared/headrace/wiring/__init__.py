@@ -13,6 +13,7 @@ from headrace.wiring.documents import open_bucket, open_parser, open_queue, uplo
 from headrace.wiring.door import api_keys_on, open_authenticator, rate_limiter_on
 from headrace.wiring.environment import read_settings
 from headrace.wiring.knowledge import collection_of, open_embedder, open_reranker, open_store, retriever_on
+from headrace.wiring.ledger import ledger_queue_on, open_ledger
 from headrace.wiring.sockets import open_socket_sender
 from headrace.wiring.state import (
     cache_maintenance_on,
@@ -36,6 +37,7 @@ __all__ = [
     "conversations_on",
     "document_tools_on",
     "invalidation_planner_on",
+    "ledger_queue_on",
     "open_answering",
     "open_answering_model",
     "open_authenticator",
@@ -43,6 +45,7 @@ __all__ = [
     "open_chat_model",
     "open_context_model",
     "open_embedder",
+    "open_ledger",
     "open_near_questions",
     "open_parser",
     "open_queue",

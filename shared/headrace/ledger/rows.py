@@ -1,0 +1,73 @@
+"""Records as rows of the ledger's tables, and back; and what an answer's tokens cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from headrace.types import AnswerRecord, FeedbackRecord, Rating, record_fields, record_of
+
+LISTS = ("passages", "citations", "steps", "nearest", "unsupported")
+REPLAYED = frozenset({"hit", "shared"})
+
+
+@dataclass(frozen=True, slots=True)
+class Pricing:
+    """Dollars for a million tokens that a model reads, and for a million that it writes, by the model's name.
+
+    `judge_model` reads near questions and follow-ups.
+    """
+
+    prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    judge_model: str = ""
+
+    def dollars(self, record: AnswerRecord) -> float | None:
+        """What the answer cost; None where a model took part whose price is not known."""
+        judged = self._price(self.judge_model or record.model, record.judge_tokens, 0)
+        written: float | None = 0.0
+        if record.model and record.verdict not in REPLAYED:
+            written = self._price(record.model, record.prompt_tokens, record.completion_tokens)
+        return None if judged is None or written is None else judged + written
+
+    def _price(self, model: str, reads: int, writes: int) -> float | None:
+        if not (reads or writes):
+            return 0.0
+        if model not in self.prices:
+            return None
+        reading, writing = self.prices[model]
+        return (reads * reading + writes * writing) / 1e6
+
+
+def answer_row(record: AnswerRecord, pricing: Pricing) -> dict[str, Any]:
+    """The values of a record's row."""
+    fields = record_fields(record)
+    lists = {name: json.dumps(fields[name], ensure_ascii=False, separators=(",", ":")) for name in LISTS}
+    day = datetime.fromtimestamp(record.at, UTC).date().isoformat()
+    return {**{n: _plain(v) for n, v in fields.items()}, **lists, "day": day, "dollars": pricing.dollars(record)}
+
+
+def record_in(row: Mapping[str, Any]) -> AnswerRecord:
+    """The record that a row has."""
+    fields = {name: row[name] for name in AnswerRecord.__struct_fields__}
+    return record_of(fields | {name: json.loads(row[name]) for name in LISTS})
+
+
+def feedback_row(feedback: FeedbackRecord) -> dict[str, Any]:
+    """The values of a feedback's row."""
+    fields = {name: getattr(feedback, name) for name in feedback.__struct_fields__}
+    return {name: _plain(value) for name, value in fields.items()}
+
+
+def feedback_in(row: Mapping[str, Any]) -> FeedbackRecord:
+    """The feedback that a row has."""
+    return FeedbackRecord(
+        row["record"], row["tenant"], row["principal"], row["at"], Rating(row["rating"]), row["comment"]
+    )
+
+
+def _plain(value: Any) -> Any:
+    """The value as databases take it: Postgres has no character 0 in its texts."""
+    return str(value).replace("\0", "�") if isinstance(value, str) else value
