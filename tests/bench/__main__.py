@@ -1,6 +1,6 @@
 """`make bench`: runs each bench by name, or all. A bench prints a table and asserts nothing.
 
-python -m tests.bench [chat model runtime stores ingest upload quality cache judge single_flight runs hostile overload answers documents peers]
+python -m tests.bench [chat model runtime stores ingest upload quality cache judge single_flight runs hostile overload answers documents ledger peers]
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ BENCHES = (
     "overload",
     "answers",
     "documents",
+    "ledger",
     "peers",
 )
 
