@@ -96,7 +96,7 @@ cost: $(READY) ## What a deployment costs a month (ARGS='--chats 60000 --hit-rat
 	@$(PYTHON) -m infra.aws cost $(ARGS)
 
 clean: ## Remove the environment and the local state
-	rm -rf .venv .venv-peers .venv-cloud .uv .headrace .aws-sam
+	rm -rf .venv .venv-peers .venv-cloud .uv .headrace .aws-sam .chromium
 
 # A suitable interpreter: PYTHON3 if given, else the first of these that runs and has venv.
 $(READY): pyproject.toml uv.lock

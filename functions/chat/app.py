@@ -21,6 +21,7 @@ from functions.chat.routes.documents import add_document_routes
 from functions.chat.routes.health import add_health_routes
 from functions.chat.routes.mcp import add_mcp_routes
 from functions.chat.routes.openai import add_openai_routes
+from functions.chat.routes.page import add_page_routes
 from functions.chat.routes.sockets import add_socket_routes
 from functions.chat.wire import schemas
 from functions.chat.wire.openapi import describe
@@ -41,6 +42,7 @@ def create_app(open_dependencies: OpenDependencies) -> FastAPI:
     _add_error_pages(app)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
     for add_routes in (
+        add_page_routes,
         add_health_routes,
         add_document_routes,
         add_ask_routes,

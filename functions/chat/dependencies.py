@@ -48,7 +48,7 @@ class Sockets:
 class ChatDependencies:
     """What the routes work with. `report` is called with each answer's cache verdict, and the tokens that it saved.
 
-    `ledger_queue` takes a record of each answer, and admins ask the `ledger`. `sockets` is what a WebSocket API takes. `citations` is where OpenAI's clients find them if they don't say: `none`, `footer` or `inline`.
+    `ledger_queue` takes a record of each answer, and admins ask the `ledger`. The page may send files to `upload_origin`. `sockets` is what a WebSocket API takes. `citations` is where OpenAI's clients find them if they don't say: `none`, `footer` or `inline`.
     """
 
     answering: AnswerDependencies
@@ -60,6 +60,7 @@ class ChatDependencies:
     sockets: Sockets | None = None
     cache_maintenance: CacheMaintenance | None = None
     uploads: Uploads | None = None
+    upload_origin: str = ""
     max_document_bytes: int = 0
     report: Report | None = None
     citations: str = "none"

@@ -15,13 +15,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from functions.chat.admission import let_in
 from functions.chat.faults import error_response
 from functions.chat.visit import VISIT
+from functions.chat.wire.paths import OPEN_PATHS
 from headrace.errors import InvalidInputError, TooLargeError, UnauthenticatedError
 from headrace.types import Credentials, Principal
 
 if TYPE_CHECKING:
     from functions.chat.dependencies import ChatDependencies
 
-OPEN_PATHS = frozenset({"/", "/healthz", "/page.css", "/page.js"})
 BEARER_SUBPROTOCOL = "bearer."
 MOST_BODY_BYTES = 2 * 1024 * 1024
 HEADERS = {

@@ -81,6 +81,7 @@ async def open_with(settings: Settings) -> AsyncIterator[ChatDependencies]:
             cache_maintenance=wiring.cache_maintenance_on(redis, settings),
             deadline_seconds=settings.answer_deadline_seconds,
             uploads=wiring.uploads_to(settings),
+            upload_origin=wiring.upload_origin(settings),
             max_document_bytes=settings.max_document_bytes,
             citations=settings.openai_citations,
             ledger_queue=wiring.ledger_queue_on(redis, settings),

@@ -13,7 +13,6 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from functions.chat import door
 from functions.chat.load import Load
 from functions.chat.metrics import AnswerMetrics, report_to_cloudwatch
 from functions.chat.visit import Visit
@@ -76,7 +75,7 @@ async def call(url: str, path: str, *, key: str = "", body: Any = None, **header
 
 async def test_strangers_see_the_page_and_that_it_is_alive_and_nothing_else(locked: Callable[..., Any]) -> None:
     async with served(locked()) as url:
-        for path in sorted(door.OPEN_PATHS):
+        for path in sorted(paths.OPEN_PATHS):
             assert (await call(url, path))[0] == 200, path
         for path, body in (
             ("/documents", None), ("/documents/a.txt", None), ("/documents", {"name": "a.txt"}), ("/readyz", None),

@@ -17,7 +17,6 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from functions.chat import door
 from headrace.auth.api_keys import ApiKeyAuthenticator, new_key
 from headrace.buckets.uploads import S3Uploads
 from headrace.models.openai import OpenAIModel, open_openai_model
@@ -227,6 +226,6 @@ async def test_strangers_get_401_everywhere_but_where_the_door_is_open(
             async with session.request(method, url + path, json=body, headers=headers) as response:
                 assert response.status == 401, (method, path, headers)
                 assert not WORD.search(await response.text())
-        for path in door.OPEN_PATHS:
+        for path in paths.OPEN_PATHS:
             async with session.get(url + path) as response:
                 assert response.status == 200

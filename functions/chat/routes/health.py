@@ -1,48 +1,22 @@
-"""The page, and whether the application is alive and ready."""
+"""Whether the application is alive and ready."""
 
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
 
 from functions.chat.dependencies import Dependencies
 from headrace.errors import ConfigurationError, HeadraceError
 from headrace.protocols import Checkable
 
 CHECK_TIMEOUT_SECONDS = 5.0
-PAGE = Path(__file__).parent.with_name("page")
-# By path: the file and its type. Read as the module is imported: nothing reads files while the event loop runs.
-PAGE_FILES = {
-    path: (PAGE.joinpath(name).read_text(encoding="utf-8"), media_type)
-    for path, name, media_type in (
-        ("/", "index.html", "text/html"),
-        ("/page.css", "page.css", "text/css"),
-        ("/page.js", "page.js", "text/javascript"),
-    )
-}
-# The page runs its own script and nothing else, and talks to nobody but this server.
-PAGE_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
-        "frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-    ),
-    "Cache-Control": "no-cache",
-}
 
 
 def add_health_routes(app: FastAPI) -> None:
-    """The page, `GET /healthz` and `GET /readyz`."""
-
-    async def page(request: Request) -> Response:
-        content, media_type = PAGE_FILES[request.scope["path"].removeprefix(request.scope.get("root_path", ""))]
-        return Response(content, media_type=media_type, headers=PAGE_HEADERS)
-
-    for path in PAGE_FILES:
-        app.add_api_route(path, page, include_in_schema=False)
+    """`GET /healthz` and `GET /readyz`."""
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:

@@ -25,6 +25,16 @@ def uploads_to(settings: Settings) -> Uploads:
     return S3Uploads(settings.bucket, endpoint_url=settings.aws_endpoint_url)
 
 
+def upload_origin(settings: Settings) -> str:
+    """Where those forms lead, as a content security policy names it: the bucket with its region, and without."""
+    if settings.aws_endpoint_url:
+        return settings.aws_endpoint_url
+    region = settings.aws_region or settings.aws_default_region
+    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    hosts = ("s3", f"s3.{region}") if region else ("s3",)
+    return " ".join(f"https://{settings.bucket}.{host}.{domain}" for host in hosts)
+
+
 def open_queue(settings: Settings) -> AbstractAsyncContextManager[Queue | None]:
     """The queue that wakes ingest, where there is one."""
     if not settings.queue_url:
