@@ -53,5 +53,6 @@ async def page(context: BrowserContext) -> AsyncIterator[Page]:
     opened.on("pageerror", lambda error: faults.append(str(error)))
     opened.on("request", lambda request: strangers.append(request.url) if "127.0.0.1" not in request.url else None)
     yield opened
+    assert await opened.locator("#fault").text_content() in {"", None}
     assert faults == []
     assert strangers == []

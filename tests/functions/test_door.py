@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from functions.chat.load import Load
 from functions.chat.metrics import AnswerMetrics, report_to_cloudwatch
 from functions.chat.visit import Visit
+from functions.chat.wire import paths
 from headrace.auth.api_keys import ApiKeyAuthenticator, new_key
 from headrace.errors import OverloadedError
 from headrace.models.openai import OpenAIModel, open_openai_model

@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
+from functions.chat.wire import paths
 from headrace.auth.api_keys import ApiKeyAuthenticator, new_key
 from headrace.buckets.uploads import S3Uploads
 from headrace.models.openai import OpenAIModel, open_openai_model

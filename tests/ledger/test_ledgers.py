@@ -12,7 +12,7 @@ from headrace.errors import ConfigurationError, InvalidInputError, LedgerUnavail
 from headrace.ledger.rows import Pricing
 from headrace.ledger.sql import SqlLedger, open_sql_ledger
 from headrace.protocols import RecordFilter
-from headrace.types import FeedbackRecord, Rating
+from headrace.types import FeedbackRecord, LedgerEntry, Rating
 from tests.support.records import NOW, record, record_id
 
 
@@ -36,6 +36,16 @@ async def test_what_is_written_twice_is_there_once_and_the_last_feedback_counts(
     page = await ledger.records(RecordFilter(tenant))
     assert [kept.record.id for kept in page.records] == [written.id]
     assert page.records[0].feedback == said[-1]
+
+
+async def test_two_who_write_the_same_at_once_write_it_once(ledger_url: str, ledger: SqlLedger, tenant: str) -> None:
+    entries: list[LedgerEntry] = [*(record(tenant, number) for number in range(200)), *(
+        FeedbackRecord(record_id(tenant, number), tenant, "ann", NOW, Rating.UP) for number in range(50)
+    )]  # fmt: skip
+    async with open_sql_ledger(ledger_url, pricing=Pricing()) as other:
+        await asyncio.gather(*(each.write(entries) for each in (ledger, other) for _ in range(3)))
+    (day,) = await ledger.usage(NOW, tenant=tenant)
+    assert (day.answers, day.liked) == (200, 50)
 
 
 async def test_characters_that_a_database_may_not_take_are_kept_as_far_as_it_goes(

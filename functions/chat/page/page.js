@@ -9,7 +9,14 @@ import { say, switchLanguage, translate } from "./words.js";
 const ROOMS = ["chat", "documents", "answers"];
 const roomNow = () => ROOMS.find(name => location.hash === `#${name}` && !document.querySelector(`[data-room=${name}]`).hidden) || "chat";
 
+// What nobody else tells, such as a room that can't be filled.
+addEventListener("unhandledrejection", event => {
+  event.preventDefault();
+  $("fault").textContent = event.reason.message;
+});
+
 function enter() {
+  $("fault").textContent = "";
   const room = roomNow();
   for (const name of ROOMS) {
     $(name).hidden = name !== room;

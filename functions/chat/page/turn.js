@@ -116,7 +116,7 @@ export class Turn {
 
   ratings() {
     if (!this.request) return [];
-    return [["good", "up", "👍"], ["poor", "down", "👎"]].map(([word, rating, sign]) => {
+    return [["good", "up", "▲"], ["poor", "down", "▼"]].map(([word, rating, sign]) => {
       const made = button(word, () => this.rate(rating, made));
       made.textContent = sign;
       delete made.dataset.w;

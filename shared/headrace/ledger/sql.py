@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from sqlalchemy import Select, and_, case, delete, func, insert, or_, select, text
+from sqlalchemy import Select, and_, case, delete, func, or_, select, text
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -28,6 +29,8 @@ DEADLINE_SECONDS = 20.0
 NEAREST_SHOWN = 5
 ANSWERS = AnswerRow.__table__  # type: ignore[attr-defined] # SQLModel gives it to each table
 FEEDBACK = FeedbackRow.__table__  # type: ignore[attr-defined]
+# The same in both, but for the type.
+INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 OF_THIS_RECORD = and_(
     FEEDBACK.c.record == ANSWERS.c.id,
     FEEDBACK.c.tenant == ANSWERS.c.tenant,
@@ -56,18 +59,19 @@ class SqlLedger:
             self._is_migrated = True
 
     async def write(self, entries: Sequence[LedgerEntry]) -> None:
-        answers = {entry.id: entry for entry in entries if isinstance(entry, AnswerRecord)}
-        said = {(e.record, e.tenant, e.principal): e for e in entries if isinstance(e, FeedbackRecord)}
+        answers = {entry.id: answer_row(entry, self._pricing) for entry in entries if isinstance(entry, AnswerRecord)}
+        said = {(e.record, e.tenant, e.principal): feedback_row(e) for e in entries if isinstance(e, FeedbackRecord)}
+        insert = INSERTS[self._engine.dialect.name]
         async with self._connection() as connection:
-            found = await connection.execute(select(ANSWERS.c.id).where(ANSWERS.c.id.in_(list(answers))))
-            kept = set(found.scalars())
-            new = [answer_row(record, self._pricing) for name, record in answers.items() if name not in kept]
-            if new:
-                await connection.execute(insert(ANSWERS), new)
-            for feedback in said.values():
-                row = feedback_row(feedback)
-                await connection.execute(delete(FEEDBACK).where(*(FEEDBACK.c[n] == row[n] for n in _KEY)))
-                await connection.execute(insert(FEEDBACK), row)
+            if answers:
+                await connection.execute(insert(ANSWERS).on_conflict_do_nothing(), list(answers.values()))
+            if said:
+                last = insert(FEEDBACK)
+                news = {name: last.excluded[name] for name in ("at", "rating", "comment")}
+                whose = ["record", "tenant", "principal"]
+                await connection.execute(
+                    last.on_conflict_do_update(index_elements=whose, set_=news), list(said.values())
+                )
 
     async def usage(self, since: float, *, tenant: str | None = None) -> list[DayUsage]:
         query = (
@@ -184,9 +188,6 @@ async def open_sql_ledger(url: str, *, pricing: Pricing) -> AsyncIterator[SqlLed
         yield SqlLedger(engine, url, pricing)
     finally:
         await engine.dispose()
-
-
-_KEY = ("record", "tenant", "principal")
 
 
 def _kept(*conditions: Any) -> Select[Any]:
