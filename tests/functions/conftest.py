@@ -73,8 +73,9 @@ def answer_deps(
         reader: ChatModel | None = None,
         tools: Sequence[Tool] = (),
         limits: AgentLimits | None = None,
+        retrieval_limit: int = 6,
     ) -> AnswerDependencies:
-        options = RetrievalOptions(min_similarity=embedder.relevance_floor, context_tokens=1000)
+        options = RetrievalOptions(limit=retrieval_limit, min_similarity=embedder.relevance_floor, context_tokens=1000)
         quotes = ExtractiveAnswerer()
         answerer = quotes if model is None else LanguageModelAnswerer(model, max_tokens=100)
         retriever = Retriever(embedder=embedder, store=store, registry=registry, options=options)
@@ -128,10 +129,12 @@ def chat_app(answer_deps: Callable[..., AnswerDependencies], tenant: str, redis:
         limits: AgentLimits | None = None,
         ledger_queue: LedgerQueue | None = None,
         ledger: OnDemand[Ledger] | None = None,
+        retrieval_limit: int = 6,
     ) -> Any:
         answering = answer_deps(
-            model, judge=judge, cache_seconds=cache_seconds, reader=reader, tools=tools, limits=limits
-        )
+            model, judge=judge, cache_seconds=cache_seconds, reader=reader, tools=tools, limits=limits,
+            retrieval_limit=retrieval_limit,
+        )  # fmt: skip
 
         @asynccontextmanager
         async def open_dependencies() -> AsyncIterator[ChatDependencies]:
