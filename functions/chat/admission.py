@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from functions.chat.dependencies import ChatDependencies
 from functions.chat.metrics import AnswerMetrics
+from functions.chat.tracing import end_span
 from functions.chat.visit import Visit
 from headrace.errors import LimitExceededError, OverloadedError
 from headrace.types import Principal
@@ -20,10 +21,11 @@ async def let_in(
     *,
     is_new: bool = True,
     is_lambda: bool = False,
+    trace_parent: str = "",
 ) -> AsyncIterator[Visit]:
     """A visit of whoever `identify` says, within the limits of process and principal; counted at its end.
 
-    One that is not new goes on with a run, or stops it. On Lambda nothing goes on behind it.
+    `trace_parent` is the span, elsewhere, that this is a part of. One that is not new goes on with a run, or stops it. On Lambda nothing goes on behind it.
 
     Raises LimitExceededError and OverloadedError, and what `identify` raises.
     """
@@ -38,12 +40,20 @@ async def let_in(
             raise
         visit = Visit(principal)
         visit.headers = {**admission.headers, "X-Request-Id": visit.id}
+        if deps.tracer is not None:
+            visit.span = deps.tracer.begin("request", {"headrace.request.id": visit.id}, parent=trace_parent)
+            visit.headers = {**visit.headers, "Traceparent": visit.span.trace_parent}
 
         async def count() -> None:
             visit.end()
             if visit.metrics.refused_for and deps.report is not None:
                 deps.report(visit.metrics)
-            record = visit.record() if deps.ledger_queue is not None else None
+            record = visit.record() if deps.ledger_queue is not None or visit.span is not None else None
+            if visit.span is not None and deps.tracer is not None:
+                end_span(visit.span, record)
+                if is_lambda:
+                    # An environment that is frozen sends nothing.
+                    await deps.tracer.flush()
             if deps.ledger_queue is None or record is None:
                 await admission.release(tokens=visit.metrics.tokens_spent)
                 return

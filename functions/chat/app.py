@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 
 from functions.chat.dependencies import OpenDependencies
@@ -27,6 +28,9 @@ from functions.chat.wire import schemas
 from functions.chat.wire.openapi import describe
 from headrace.errors import HeadraceError
 
+# Spans are the application's own (docs/traces.md); FastAPI's cost each request, and its logs would have what is asked in them.
+NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False}
+
 
 def create_app(open_dependencies: OpenDependencies) -> FastAPI:
     """The application; `open_dependencies` is entered once at start-up and left at shutdown."""
@@ -37,7 +41,7 @@ def create_app(open_dependencies: OpenDependencies) -> FastAPI:
             app.state.dependencies = deps
             yield
 
-    app = FastAPI(title="Headrace", lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(title="Headrace", lifespan=lifespan, docs_url=None, redoc_url=None, telemetry=NO_TELEMETRY)
     app.add_middleware(Door)
     _add_error_pages(app)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]

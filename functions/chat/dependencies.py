@@ -23,6 +23,7 @@ from headrace.protocols import (
     RateLimiter,
     SocketRegistry,
     SocketSender,
+    Tracer,
     Uploads,
 )
 from headrace.runs.runs import Runs
@@ -66,6 +67,7 @@ class ChatDependencies:
     citations: str = "none"
     ledger_queue: LedgerQueue | None = None
     ledger: OnDemand[Ledger] | None = None
+    tracer: Tracer | None = None
 
 
 OpenDependencies = Callable[[], AbstractAsyncContextManager[ChatDependencies]]

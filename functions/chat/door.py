@@ -63,7 +63,10 @@ class Door:
             return await who_asks(deps, credentials_of(scope))
 
         is_lambda = scope.get("aws.context") is not None
-        async with let_in(deps, identify, is_new=not _goes_on(scope), is_lambda=is_lambda) as visit:
+        parent = Headers(scope=scope).get("traceparent", "") if deps.tracer is not None else ""
+        async with let_in(
+            deps, identify, is_new=not _goes_on(scope), is_lambda=is_lambda, trace_parent=parent
+        ) as visit:
             reply.headers |= visit.headers
             body = await _read_body(receive, Headers(scope=scope))
             await self._app({**scope, VISIT: visit}, _with_body(body, receive), reply)

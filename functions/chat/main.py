@@ -66,7 +66,8 @@ async def open_with(settings: Settings) -> AsyncIterator[ChatDependencies]:
     async with (
         wiring.open_redis(settings) as redis,
         wiring.open_authenticator(settings, redis) as authenticator,
-        wiring.open_answering(settings, redis) as answering,
+        wiring.open_tracer(settings) as tracer,
+        wiring.open_answering(settings, redis, tracer) as answering,
         wiring.open_runs(settings, redis) as runs,
         wiring.open_socket_sender() as sender,
         on_demand(partial(wiring.open_ledger, settings)) as ledger,
@@ -84,6 +85,7 @@ async def open_with(settings: Settings) -> AsyncIterator[ChatDependencies]:
             upload_origin=wiring.upload_origin(settings),
             max_document_bytes=settings.max_document_bytes,
             citations=settings.openai_citations,
+            tracer=tracer,
             ledger_queue=wiring.ledger_queue_on(redis, settings),
             ledger=ledger if settings.ledger_kind == "sql" else None,
             report=partial(report_to_cloudwatch, namespace=settings.metrics_namespace) if is_lambda else None,

@@ -11,6 +11,7 @@ from functions.chat.load import Load, Search
 from functions.chat.metrics import AnswerMetrics
 from functions.chat.recorder import Recorder
 from headrace.errors import OverloadedError
+from headrace.protocols import Span
 from headrace.runs.run import Run
 from headrace.types import AnswerEvent, AnswerRecord, Principal, Question, Stage, StatusEvent
 
@@ -30,6 +31,7 @@ class Visit:
     metrics: AnswerMetrics = field(default_factory=AnswerMetrics)
     headers: Mapping[str, str] = field(default_factory=dict)
     run: Run | None = None
+    span: Span | None = None
     _search: Search | None = None
     _recorder: Recorder | None = None
 

@@ -21,6 +21,7 @@
    redis_state        registry, answer cache, conversations, relay, runs, limits: one hash and its scripts
    runs               one asker's answer as it is made: outlives its reader, is resumed, is stopped
    ledger             one record an answer, in a SQL database or in the log
+   observability      spans around what answers spend their time on
    models, embedders  language models, and what makes vectors of texts
    auth               credentials in, the principal who asks out
    rerankers          what orders passages anew

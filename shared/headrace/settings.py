@@ -133,6 +133,8 @@ class Settings:
     ledger_content: str = "full"
     ledger_days: int = 90
     model_prices: str = ""
+    otel_exporter_otlp_endpoint: str = ""
+    otel_exporter_otlp_headers: str = field(default="", repr=False)
     metrics_namespace: str = "Headrace"
     tenant_metrics: str = "off"
 

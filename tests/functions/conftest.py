@@ -33,6 +33,7 @@ from headrace.protocols import (
     RateLimiter,
     Tool,
     ToolSource,
+    Tracer,
     Uploads,
 )
 from headrace.rate_limits import RateLimits
@@ -50,6 +51,7 @@ from headrace.single_flight.flight import SingleFlight
 from headrace.stores.qdrant import QdrantStore
 from headrace.tools.sources import DocumentTools, FixedTools
 from headrace.types import Principal, Role
+from headrace.wiring.traces import Tracing
 from tests.support.ingest import FolderBucket, LineParser
 from tests.support.library import Library
 
@@ -74,17 +76,22 @@ def answer_deps(
         tools: Sequence[Tool] = (),
         limits: AgentLimits | None = None,
         retrieval_limit: int = 6,
+        tracer: Tracer | None = None,
     ) -> AnswerDependencies:
+        traced = Tracing(tracer)
+        model = None if model is None else traced.model(model, "openai")
         options = RetrievalOptions(limit=retrieval_limit, min_similarity=embedder.relevance_floor, context_tokens=1000)
         quotes = ExtractiveAnswerer()
         answerer = quotes if model is None else LanguageModelAnswerer(model, max_tokens=100)
-        retriever = Retriever(embedder=embedder, store=store, registry=registry, options=options)
+        retriever = Retriever(
+            embedder=traced.embedder(embedder), store=traced.search(store, "qdrant"), registry=registry, options=options
+        )
         documents = DocumentTools(retriever, store, registry)
         others: list[Answerer] = [quotes]
         caller = None
         if model is not None:
             sources: list[ToolSource] = [documents, FixedTools(tools)]
-            others = [Agent(model, sources, max_tokens=100, limits=limits), quotes]
+            others = [Agent(model, traced.tools(sources), max_tokens=100, limits=limits), quotes]
             caller = Agent(model, (), max_tokens=100, limits=limits, name="headrace")
         return AnswerDependencies(
             retriever=retriever,
@@ -98,7 +105,9 @@ def answer_deps(
             tool_caller=caller,
             document_tools=documents,
             dialogue=None if model is None or reader is None else DialogueManager(reader, model, max_tokens=100),
-            near_questions=None if judge is None else NearQuestions(ModelJudge(judge), timeout_seconds=1.0),
+            near_questions=None
+            if judge is None
+            else NearQuestions(traced.judge(ModelJudge(judge)), timeout_seconds=1.0),
         )
 
     return make
@@ -130,10 +139,11 @@ def chat_app(answer_deps: Callable[..., AnswerDependencies], tenant: str, redis:
         ledger_queue: LedgerQueue | None = None,
         ledger: OnDemand[Ledger] | None = None,
         retrieval_limit: int = 6,
+        tracer: Tracer | None = None,
     ) -> Any:
         answering = answer_deps(
             model, judge=judge, cache_seconds=cache_seconds, reader=reader, tools=tools, limits=limits,
-            retrieval_limit=retrieval_limit,
+            retrieval_limit=retrieval_limit, tracer=tracer,
         )  # fmt: skip
 
         @asynccontextmanager
@@ -155,6 +165,7 @@ def chat_app(answer_deps: Callable[..., AnswerDependencies], tenant: str, redis:
                 citations=citations,
                 ledger_queue=ledger_queue,
                 ledger=ledger,
+                tracer=tracer,
             )
             await runs.aclose()
 

@@ -18,7 +18,7 @@ FLOORS = {
     "types": 0, "errors": 0, "text": 0, "vectors": 0, "lambda_runtime": 0,
     "protocols": 1, "concurrency": 1, "filters": 1, "rate_limits": 1, "ranking": 1, "settings": 1,
     "clients": 2, "constrained": 2, "buckets": 2, "queues": 2, "retrieval": 2, "single_flight": 2,
-    "sockets": 2, "stores": 3, "redis_state": 3, "runs": 3, "models": 3, "embedders": 3, "rerankers": 3, "auth": 3, "parsers": 3, "ledger": 3,
+    "sockets": 2, "stores": 3, "redis_state": 3, "runs": 3, "models": 3, "embedders": 3, "rerankers": 3, "auth": 3, "parsers": 3, "ledger": 3, "observability": 3,
     "tools": 3, "answering": 4, "agents": 5, "wiring": 6, "langchain": 7,
 }  # fmt: skip
 # Who imports a vendor: modules, or whole packages (`name.`).
@@ -41,6 +41,7 @@ VENDORS = {
     "alembic": ("headrace.ledger.migrating", "headrace.ledger.migrations."),
     "msgspec": ("headrace.types.events", "headrace.types.ledger", "headrace.answering.", "headrace.single_flight."),
     "openai": ("headrace.clients.openai_sdk",),
+    "opentelemetry": ("headrace.observability.otel",),
     "orjson": ("functions.chat.wire.sse", "headrace.clients.http", "headrace.clients.openai_http"),
     "pydantic": (
         "functions.chat.lean_imports",
@@ -194,6 +195,7 @@ print(json.dumps({{"modules": sorted(sys.modules), "cpu_seconds": time.process_t
 HEAVY = {
     "boto3", "openai", "numpy", "tokenizers", "unstructured", "pypdfium2", "qdrant_edge", "uvicorn", "grpc", "pandas",
     "lxml", "httpx", "jwt", "cryptography", "huggingface_hub", "simsimd", "llguidance", "jsonschema_rs",
+    "sqlalchemy", "sqlmodel", "alembic", "asyncpg",
 }  # fmt: skip
 
 
@@ -206,8 +208,11 @@ HEAVY = {
     ],
 )
 def test_importing_a_function_loads_no_vendor_that_it_may_not_need(module: str, allowed: set[str]) -> None:
-    loaded = {name.split(".")[0] for name in cold_start(module)["modules"]}
+    modules = cold_start(module)["modules"]
+    loaded = {name.split(".")[0] for name in modules}
     assert loaded & HEAVY == allowed
+    # FastAPI itself imports OpenTelemetry's interface.
+    assert "opentelemetry.sdk" not in modules
     assert not loaded & {"redis", "aiohttp"}, "opened by wiring, when its settings say so"
 
 

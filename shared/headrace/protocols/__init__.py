@@ -1,7 +1,7 @@
 """The seams: an adapter satisfies one of these protocols, and a pipeline knows nothing else.
 
 `auth` is for those who read the door, `documents` for ingest, `retrieval` for search, `generation` for answers,
-`tools` for agents, `cache` for the answer cache, `ledger` for what was answered, `runs` and `sockets` for answers that outlive a connection.
+`tools` for agents, `cache` for the answer cache, `ledger` for what was answered, `runs` and `sockets` for answers that outlive a connection, `traces` for what they spend their time on.
 """
 
 from headrace.protocols.auth import Admission, ApiKeys, Authenticator, RateLimiter
@@ -22,6 +22,7 @@ from headrace.protocols.retrieval import Embedder, Reranker, VectorSearch, Vecto
 from headrace.protocols.runs import RunLog
 from headrace.protocols.sockets import SocketRegistry, SocketSender
 from headrace.protocols.tools import Tool, ToolSource
+from headrace.protocols.traces import Attribute, Span, Tracer
 
 __all__ = [
     "Admission",
@@ -29,6 +30,7 @@ __all__ = [
     "AnswerJudge",
     "Answerer",
     "ApiKeys",
+    "Attribute",
     "Authenticator",
     "Bucket",
     "CacheMaintenance",
@@ -52,8 +54,10 @@ __all__ = [
     "SingleFlightRelay",
     "SocketRegistry",
     "SocketSender",
+    "Span",
     "Tool",
     "ToolSource",
+    "Tracer",
     "Unanswered",
     "Uploads",
     "VectorSearch",

@@ -26,6 +26,7 @@ from headrace.wiring.state import (
     single_flight_on,
     socket_registry_on,
 )
+from headrace.wiring.traces import open_tracer
 
 __all__ = [
     "agents_on",
@@ -55,6 +56,7 @@ __all__ = [
     "open_socket_sender",
     "open_store",
     "open_tool_sources",
+    "open_tracer",
     "rate_limiter_on",
     "read_settings",
     "registry_on",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from headrace.clients.dialects import AUTO
@@ -11,26 +12,32 @@ from headrace.settings import EXTRACTIVE_MODEL, Settings
 from headrace.wiring.agents import agents_on, document_tools_on, open_tool_sources
 from headrace.wiring.knowledge import open_embedder, open_reranker, open_store, retriever_on
 from headrace.wiring.state import cache_on, conversations_on, open_redis, registry_on, single_flight_on
+from headrace.wiring.traces import Tracing
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis  # noqa: TID251 - the type only
 
     from headrace.answering.dependencies import AnswerDependencies, NearQuestions
     from headrace.answering.dialogue import DialogueManager
-    from headrace.protocols import Answerer, ChatModel
+    from headrace.protocols import Answerer, ChatModel, Tracer
 
 
 @asynccontextmanager
-async def open_answering(settings: Settings, client: Redis) -> AsyncIterator[AnswerDependencies]:
-    """All that answering takes."""
+async def open_answering(
+    settings: Settings, client: Redis, tracer: Tracer | None = None
+) -> AsyncIterator[AnswerDependencies]:
+    """All that answering takes, with a tracer's spans around what takes time."""
     from headrace.answering.dependencies import AnswerDependencies
 
+    traced = Tracing(tracer)
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(open_store(settings))
-        embedder = await stack.enter_async_context(open_embedder(settings))
+        opened = await stack.enter_async_context(open_store(settings))
+        store = traced.search(opened, settings.vector_store)
+        embedder = traced.embedder(await stack.enter_async_context(open_embedder(settings)))
         primary = model = None
         if settings.chat_model != EXTRACTIVE_MODEL:
-            primary = await stack.enter_async_context(open_chat_model(settings, settings.chat_model))
+            first = await stack.enter_async_context(open_chat_model(settings, settings.chat_model))
+            primary = traced.model(first, settings.openai_provider)
             model = await stack.enter_async_context(open_answering_model(settings, primary))
         answerer, *others = answerers_on(model, settings)
         dialogue = None
@@ -38,7 +45,9 @@ async def open_answering(settings: Settings, client: Redis) -> AsyncIterator[Ans
             dialogue = await stack.enter_async_context(open_dialogue(settings, primary, model))
         # A verdict is kept under its judge's name: no other model stands in for it.
         near_questions = await stack.enter_async_context(open_near_questions(settings, chat_model=primary))
-        reranker = await stack.enter_async_context(open_reranker(settings))
+        if near_questions is not None:
+            near_questions = replace(near_questions, judge=traced.judge(near_questions.judge))
+        reranker = traced.reranker(await stack.enter_async_context(open_reranker(settings)))
         listening = await stack.enter_async_context(open_redis(settings))
         registry = registry_on(client, listening)
         retriever = retriever_on(settings, embedder, store, registry, reranker)
@@ -46,7 +55,7 @@ async def open_answering(settings: Settings, client: Redis) -> AsyncIterator[Ans
         tool_caller = None
         if model is not None:
             sources = await stack.enter_async_context(open_tool_sources(settings, documents))
-            agent, tool_caller = agents_on(model, sources, settings)
+            agent, tool_caller = agents_on(model, traced.tools(sources), settings)
             others = [agent, *others]
         yield AnswerDependencies(
             retriever=retriever,

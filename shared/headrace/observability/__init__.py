@@ -1,0 +1,1 @@
+"""Traces: what an answer spends its time on, by OpenTelemetry."""
