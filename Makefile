@@ -27,7 +27,7 @@ run-lambda: $(READY) ## The same, with each function as a Lambda process behind 
 	@$(PYTHON) -m infra.local --lambda
 
 test: $(READY) lint ## Check style, types and behaviour
-	@$(PYTHON) -m pytest --numprocesses 2 --dist loadfile
+	@$(PYTHON) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-all: test $(CLOUD) ## The same, other people's clients, and a deployment into an emulator of AWS
 	@HEADRACE_TEST_ALL=1 $(PYTHON) -m pytest tests/clients tests/cloud
