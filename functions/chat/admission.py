@@ -25,7 +25,8 @@ async def let_in(
 ) -> AsyncIterator[Visit]:
     """A visit of whoever `identify` says, within the limits of process and principal; counted at its end.
 
-    `trace_parent` is the span, elsewhere, that this is a part of. One that is not new goes on with a run, or stops it. On Lambda nothing goes on behind it.
+    `trace_parent` is the span, elsewhere, that this is a part of. One that is not new goes on with a run, or stops it. On
+    Lambda nothing goes on behind it.
 
     Raises LimitExceededError and OverloadedError, and what `identify` raises.
     """
@@ -38,7 +39,7 @@ async def let_in(
             if deps.report is not None:
                 deps.report(AnswerMetrics(refused_for=error.code))
             raise
-        visit = Visit(principal)
+        visit = Visit(principal, is_recorded=deps.ledger_queue is not None or deps.tracer is not None)
         visit.headers = {**admission.headers, "X-Request-Id": visit.id}
         if deps.tracer is not None:
             visit.span = deps.tracer.begin("request", {"headrace.request.id": visit.id}, parent=trace_parent)
@@ -48,17 +49,16 @@ async def let_in(
             visit.end()
             if visit.metrics.refused_for and deps.report is not None:
                 deps.report(visit.metrics)
-            record = visit.record() if deps.ledger_queue is not None or visit.span is not None else None
+            record = visit.record()
+            # Beside each other: who asks next waits for as little as can be.
+            settling = [admission.release(tokens=visit.metrics.tokens_spent)]
+            if record is not None and deps.ledger_queue is not None:
+                settling.append(deps.ledger_queue.put(record))
             if visit.span is not None and deps.tracer is not None:
                 end_span(visit.span, record)
-                if is_lambda:
-                    # An environment that is frozen sends nothing.
-                    await deps.tracer.flush()
-            if deps.ledger_queue is None or record is None:
-                await admission.release(tokens=visit.metrics.tokens_spent)
-                return
-            # Beside each other: who asks next waits for neither.
-            await asyncio.gather(admission.release(tokens=visit.metrics.tokens_spent), deps.ledger_queue.put(record))
+                # An environment that is frozen sends nothing.
+                settling += [deps.tracer.flush()] if is_lambda else []
+            await asyncio.gather(*settling)
 
         place.push_async_callback(count)
         try:

@@ -23,7 +23,7 @@ VISIT = "headrace.visit"
 class Visit:
     """One request that came through the door: who asks, the answer that is made for it, and its figures.
 
-    `id` names the request, its run and its record.
+    `id` names the request, its run and its record, which is made where `is_recorded`.
     """
 
     principal: Principal
@@ -32,6 +32,7 @@ class Visit:
     headers: Mapping[str, str] = field(default_factory=dict)
     run: Run | None = None
     span: Span | None = None
+    is_recorded: bool = False
     _search: Search | None = None
     _recorder: Recorder | None = None
 
@@ -50,7 +51,8 @@ class Visit:
     def begin_answer(self, question: Question, load: Load) -> None:
         """An answer to this question is made from now on. Raises OverloadedError when there are too many."""
         self.begin_search(load)
-        self._recorder = Recorder(self.id, question)
+        if self.is_recorded:
+            self._recorder = Recorder(self.id, question)
 
     def begin_search(self, load: Load) -> None:
         """Raises OverloadedError when there are too many."""
