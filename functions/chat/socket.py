@@ -109,7 +109,7 @@ class Socket:
     async def _ask(self, frame: AskFrame) -> None:
         deps = self._deps
         question = frame.question_of(self._asker)
-        answering = deps.answering.using(frame.answerer)
+        answering = frame.answering(deps.answering, self._asker)
         async with let_in(deps, self._identify) as visit:
             run = begin_run(question, answering, visit, deps, deadline_seconds=self._deadline_seconds)
             self._runs = {each for each in self._runs if not each.is_over} | {run}

@@ -321,3 +321,37 @@ def test_both_languages_have_every_word() -> None:
         asked |= set(re.findall(r'(?:button|tile|small)\((?:"[^"]+", )?"(\w+)"', text))
     assert asked - known == set()
     assert json.dumps(sorted(known))
+
+
+async def test_settings_are_compared_side_by_side_and_a_question_is_kept_for_an_evaluation(
+    page: Page, url: str, tmp_path: Path
+) -> None:
+    await page.goto(url)
+    await page.get_by_role("link", name="Compare").click()
+    await page.locator("#compared").fill(QUESTION)
+    first, second = page.locator("#columns fieldset").nth(0), page.locator("#columns fieldset").nth(1)
+    await second.get_by_label("Model").select_option("headrace-extractive")
+    await second.get_by_label("Passages, at most").fill("1")
+    await second.get_by_label("Weight of meaning").fill("1")
+    await page.get_by_role("button", name="Compare").click()
+    await expect(first.locator(".told strong")).to_have_text("opens")
+    await expect(second.locator(".told")).to_contain_text("“The spillway of the upper dam opens at 412 metres.”")
+    for column in (first, second):
+        await expect(column.locator(".numbers")).to_contain_text("First word")
+        await expect(column.locator(".numbers")).to_contain_text("1 Passages")
+    assert await faults_for_people(page) == []
+    await kept(page, "compare-1280")
+    await second.get_by_role("button", name="Source 1").click()
+    await expect(page.locator("#passages mark")).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#passages")).to_be_hidden()
+    page.once("dialog", lambda dialog: dialog.accept("412; metres"))
+    await page.get_by_role("button", name="Keep for evaluation").click()
+    await expect(page.locator("#kept")).to_have_text("1 in the set")
+    async with page.expect_download() as downloading:
+        await page.get_by_role("button", name="Save the set").click()
+    path = tmp_path / "questions.jsonl"
+    await (await downloading.value).save_as(path)
+    assert json.loads(path.read_text()) == {"question": QUESTION, "facts": ["412", "metres"], "documents": ["dam.txt"]}
+    await page.get_by_role("link", name="Chat").click()
+    await expect(page.locator("#conversations li")).to_have_count(0)

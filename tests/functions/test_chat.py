@@ -21,7 +21,7 @@ from headrace.redis_state.registry import RedisRegistry
 from headrace.redis_state.relay import RedisRelay
 from headrace.retrieval.retriever import REMEMBERED_QUESTIONS, RetrievalOptions, Retriever
 from headrace.stores.qdrant import QdrantStore
-from headrace.types import Block, CacheKey, Message, Principal, Question, Scope
+from headrace.types import Block, CacheKey, Message, Principal, Question, Role, Scope
 from tests.support.http import SseEvent, served, sse_events
 from tests.support.library import Library
 from tests.support.openai_server import Script
@@ -353,3 +353,45 @@ async def test_a_reader_who_leaves_ends_the_model(
         async with asyncio.timeout(5):
             while script.open_streams:
                 await asyncio.sleep(0.01)
+
+
+async def test_an_admin_compares_retrieval_settings_and_the_cache_keeps_them_apart(url: str) -> None:
+    question = "How much turbine oil does the main bearing take, and how long is parental leave?"
+    usual = await ask(url, question)
+    assert len(usual["passages"]) == 2
+    one = await ask(url, question, retrieval={"limit": 1})
+    assert (len(one["passages"]), one["cached"]) == (1, False)
+    assert (await ask(url, question, retrieval={"limit": 1}))["cached"]
+    assert len((await ask(url, question))["passages"]) == 2
+    dense = await ask(url, question, retrieval={"dense_weight": 1.0, "rerank": False})
+    assert dense["passages"][0]["score"] == dense["passages"][0]["similarity"]
+
+
+@pytest.mark.parametrize(
+    "retrieval", [{"limit": 0}, {"limit": 21}, {"dense_weight": 0}, {"dense_weight": 1.1}, {"k": 3}]
+)
+async def test_retrieval_settings_out_of_bounds_are_refused(url: str, retrieval: dict[str, float]) -> None:
+    async with aiohttp.ClientSession() as session:
+        async with session.post(f"{url}/chat", json={"question": "How?", "retrieval": retrieval}) as response:
+            assert response.status == 400
+
+
+async def test_only_admins_choose_retrieval_settings(
+    chat_app: Callable[..., Any], library: Library, tenant: str, stack: AsyncExitStack
+) -> None:
+    await library.put("handbook.docx", Block(LEAVE))
+    url = await stack.enter_async_context(served(chat_app(principal=Principal(tenant, role=Role.WRITER))))
+    async with aiohttp.ClientSession() as session:
+        body = {"question": "How long is parental leave?", "retrieval": {"limit": 1}}
+        async with session.post(f"{url}/chat", json=body) as response:
+            assert response.status == 403
+            assert "for admins" in (await response.json())["error"]["message"]
+
+
+async def test_a_style_reaches_the_model(
+    chat_app: Callable[..., Any], library: Library, model: OpenAIModel, script: Script, stack: AsyncExitStack
+) -> None:
+    await library.put("handbook.docx", Block(LEAVE))
+    url = await stack.enter_async_context(served(chat_app(model)))
+    await ask(url, "How long is parental leave?", style="Answer like a pirate.")
+    assert "Answer like a pirate." in json.dumps(script.answers()[-1]["messages"])

@@ -35,7 +35,7 @@ async function listRecords() {
     open.textContent = each.question || each.id;
     delete open.dataset.w;
     asked.append(open);
-    const ended = [each.error || each.mode, each.verdict, each.feedback && { up: "▲", down: "▼" }[each.feedback.rating]].filter(Boolean).join(" · ");
+    const ended = [each.error || each.mode, each.verdict, each.feedback && { up: "+", down: "–" }[each.feedback.rating]].filter(Boolean).join(" · ");
     row.append(element("td", new Date(each.at * 1000).toLocaleString()), asked, element("td", ended, each.error ? "bad" : ""), element("td", each.tokens_spent), element("td", seconds(each.first_token_seconds)));
     return row;
   }));

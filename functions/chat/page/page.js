@@ -3,10 +3,11 @@
 import { openAnswers, showAnswers } from "./answers.js";
 import { $, read, whenUnauthenticated } from "./api.js";
 import { openChat } from "./chat.js";
+import { openCompare } from "./compare.js";
 import { openDocuments, watchDocuments } from "./documents.js";
 import { say, switchLanguage, translate } from "./words.js";
 
-const ROOMS = ["chat", "documents", "answers"];
+const ROOMS = ["chat", "documents", "compared-room", "answers"];
 const roomNow = () => ROOMS.find(name => location.hash === `#${name}` && !document.querySelector(`[data-room=${name}]`).hidden) || "chat";
 
 // What nobody else tells, such as a room that can't be filled.
@@ -47,7 +48,8 @@ async function begin() {
   $("rooms").hidden = false;
   $("sign-out").hidden = !hadKey;
   document.querySelector("[data-room=answers]").hidden = !(me.ledger && me.role === "admin");
-  if (!isOpen) { openChat(me); openDocuments(me); openAnswers(); isOpen = true; }
+  document.querySelector("[data-room=compared-room]").hidden = me.role !== "admin";
+  if (!isOpen) { openChat(me); openDocuments(me); openCompare(me); openAnswers(); isOpen = true; }
   enter();
 }
 

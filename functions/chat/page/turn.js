@@ -116,11 +116,12 @@ export class Turn {
 
   ratings() {
     if (!this.request) return [];
-    return [["good", "up", "▲"], ["poor", "down", "▼"]].map(([word, rating, sign]) => {
+    return [["good", "up", "+"], ["poor", "down", "–"]].map(([word, rating, sign]) => {
       const made = button(word, () => this.rate(rating, made));
       made.textContent = sign;
       delete made.dataset.w;
       made.setAttribute("aria-label", say(word));
+      made.title = say(word);
       made.setAttribute("aria-pressed", "false");
       return made;
     });
@@ -163,6 +164,8 @@ export function showSources(turn, number) {
     item.append(withQuotes(passage.text, quotes));
     return item;
   }));
+  // Beside whatever is shown.
+  document.querySelector(".room:not([hidden])").append($("sources"));
   $("sources").hidden = false;
   $("chat").classList.add("with-sources");
   const chosen = number && $(`passage-${number}`);

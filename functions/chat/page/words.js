@@ -20,6 +20,9 @@ const WORDS = {
   queued: ["queued", "wartet"], parsing: ["being read", "wird gelesen"], embedding: ["being indexed", "wird erschlossen"], ready: ["ready", "bereit"], failed: ["failed", "gescheitert"],
   unanswered: ["Asked in vain", "Vergeblich gefragt"], none: ["Nothing.", "Nichts."], kind: ["Kind", "Art"], all: ["all", "alle"], refused: ["refused", "ohne Antwort"], slow: ["slow", "langsam"], down: ["disliked", "missfallen"], up: ["liked", "gefallen"], when: ["When", "Wann"], asked: ["Question", "Frage"], ended: ["Ended", "Ende"],
   last30: ["Answers in 30 days", "Antworten in 30 Tagen"], fromCache: ["from the cache", "aus dem Zwischenspeicher"], dollars: ["Dollars", "Dollar"], p95: ["First word, 95 %", "Erstes Wort, 95 %"], disliked: ["Disliked", "Missfallen"], who: ["Who", "Wer"], answer: ["Answer", "Antwort"], quotes: ["Quotes", "Zitate"], said: ["Said of it", "Gesagt dazu"], id: ["Request", "Anfrage"],
+  compare: ["Compare", "Vergleichen"], toCompare: ["A question to compare", "Eine Frage zum Vergleichen"], setting: ["Setting", "Einstellung"], limit: ["Passages, at most", "Fundstellen, höchstens"], weight: ["Weight of meaning", "Gewicht der Bedeutung"], rerank: ["Reranking", "Neu ordnen"], style: ["Instructions", "Anweisungen"],
+  addColumn: ["One more", "Noch eine"], keepQuestion: ["Keep for evaluation", "Für die Bewertung behalten"], saveSet: ["Save the set", "Sammlung sichern"], inSet: ["in the set", "in der Sammlung"],
+  whichFacts: ["What does the answer have to say? Facts, with semicolons; nothing, if it has to be refused.", "Was muss die Antwort sagen? Tatsachen, mit Semikolons; nichts, wenn es keine geben darf."],
   steady: ["You are offline, or the server does not answer.", "Sie sind offline, oder der Server antwortet nicht."],
 };
 

@@ -39,7 +39,7 @@ def add_ask_routes(app: FastAPI) -> None:
         if last_event_id is not None:
             run_id, number = _read(last_event_id)
             return await _resume(deps, asker, run_id, number, deadline_seconds)
-        question, answering = body.question_of(asker), deps.answering.using(body.answerer)
+        question, answering = body.question_of(asker), body.answering(deps.answering, asker)
         if _wants_json(request):
             return await whole_answer(
                 question, answering, request, deps, _WholeWriter(), deadline_seconds=deadline_seconds

@@ -48,5 +48,6 @@ def add_page_routes(app: FastAPI) -> None:
             "groups": sorted(asker.groups),
             "models": list(deps.answering.models),
             "uploads": deps.uploads is not None,
+            "reranks": deps.answering.retriever.reranks,
             "ledger": deps.ledger is not None,
         }

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from headrace.answering.dependencies import AGENT_MODEL, DEFAULT_MODEL
-from headrace.errors import InvalidInputError
+from headrace.answering.dependencies import AGENT_MODEL, DEFAULT_MODEL, AnswerDependencies
+from headrace.errors import ForbiddenError, InvalidInputError
 from headrace.filters import parse_filter
-from headrace.types import Principal, Question, Rating, ToolCall, ToolOptions
+from headrace.types import AnswerOptions, Principal, Question, Rating, Role, ToolCall, ToolOptions
 
 MAX_QUESTION_CHARACTERS = 8_000
 
@@ -27,8 +28,18 @@ class AllowedCall(BaseModel):
         return ToolCall(f"allowed_{number}", self.tool, json.dumps(self.arguments, ensure_ascii=False))
 
 
+class RetrievalBody(BaseModel):
+    """Other retrieval settings than the deployment's, for an admin who compares: what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int | None = Field(default=None, ge=1, le=20)
+    dense_weight: float | None = Field(default=None, gt=0.0, le=1.0)
+    rerank: bool = True
+
+
 class ChatBody(BaseModel):
-    """`POST /chat`."""
+    """`POST /chat`. `style` is asked of tone, form and length, as a system message is on `/v1`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -38,6 +49,17 @@ class ChatBody(BaseModel):
     model: str | None = Field(default=None, min_length=1, max_length=200)
     mode: Literal["answer", "agent"] = "answer"
     allow: list[AllowedCall] = Field(default_factory=list, max_length=8)
+    style: str = Field(default="", max_length=4000)
+    retrieval: RetrievalBody | None = None
+
+    def answering(self, deps: AnswerDependencies, asker: Principal) -> AnswerDependencies:
+        """What answers: the model that is asked, with the retrieval that an admin compares. Raises ForbiddenError."""
+        using = deps.using(self.answerer)
+        if self.retrieval is None:
+            return using
+        if not asker.may(Role.ADMIN):
+            raise ForbiddenError("`retrieval` is for admins, who compare settings. Leave it out.")
+        return replace(using, retriever=using.retriever.tuned(**self.retrieval.model_dump()))
 
     @property
     def answerer(self) -> str | None:
@@ -59,6 +81,7 @@ class ChatBody(BaseModel):
             asker,
             conversation_id=self.conversation_id,
             filter=filter_of(self.filter),
+            options=AnswerOptions(style=self.style.strip()),
             tools=ToolOptions(allowed=tuple(each.call(number) for number, each in enumerate(self.allow, 1))),
         )
 

@@ -8,7 +8,7 @@ PAGE_PATHS = {
         f"/{name}": name
         for name in (
             "page.css",
-            *(f"{name}.js" for name in ("page", "words", "api", "chat", "turn", "documents", "answers")),
+            *(f"{name}.js" for name in ("page", "words", "api", "chat", "turn", "documents", "compare", "answers")),
             "vendor/marked.js",
             "vendor/purify.js",
             "vendor/LICENSES.txt",

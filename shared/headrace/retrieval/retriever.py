@@ -85,6 +85,23 @@ class Retriever:
         self._reranker = reranker
         self._vectors: OrderedDict[str, Sequence[float]] = OrderedDict()
 
+    def tuned(self, *, limit: int | None = None, dense_weight: float | None = None, rerank: bool = True) -> Retriever:
+        """The same parts with other options: to be compared with. What is not given stays."""
+        options = replace(
+            self._options, limit=limit or self._options.limit, dense_weight=dense_weight or self._options.dense_weight
+        )
+        other = Retriever(
+            embedder=self._embedder, store=self._store, registry=self._registry, options=options,
+            reranker=self._reranker if rerank else None,
+        )  # fmt: skip
+        other._vectors = self._vectors
+        return other
+
+    @property
+    def reranks(self) -> bool:
+        """Whether a reranking model orders what is found."""
+        return self._reranker is not None
+
     @property
     def embedder(self) -> Embedder:
         """What the documents are embedded with, and the questions."""
