@@ -18,7 +18,7 @@ from functions.cache_maintenance.sweep import CacheDependencies, Pass, Report, a
 from headrace import wiring
 from headrace.concurrency.handler_loop import HandlerLoop
 from headrace.concurrency.renewing import Renewing
-from headrace.errors import InvalidInputError
+from headrace.errors import HeadraceError, InvalidInputError
 from headrace.settings import Settings
 from headrace.types import CacheStats
 
@@ -102,7 +102,7 @@ async def handle(event: dict[str, Any], deps: MaintenanceDependencies, *, deadli
 
 async def maintain(deps: MaintenanceDependencies, *, deadline: float) -> dict[str, Any]:
     """The ledger and the documents first, then the cache: sweep on from the last checkpoint, warm, report."""
-    kept = {} if deps.ledger is None else {"ledger": await keep_ledger(deps.ledger, deadline=deadline)}
+    kept = {} if deps.ledger is None else {"ledger": await _kept(deps.ledger, deadline)}
     documents = await maintain_documents(deps.documents)
     sweeping = Pass.resumed(await deps.cache.maintenance.checkpoint(), deadline=deadline)
     await sweep(deps.cache, sweeping)
@@ -112,6 +112,18 @@ async def maintain(deps: MaintenanceDependencies, *, deadline: float) -> dict[st
     done = {"swept": dict(sweeping.found), "checkpoint": sweeping.checkpoint, **warmed, "cache": told}
     logger.info("maintained the cache", **done)
     return {**documents, **done, **kept}
+
+
+async def _kept(ledger: LedgerDependencies, deadline: float) -> dict[str, Any]:
+    """What the ledger's upkeep did. Whatever is wrong with it, documents and cache are looked after."""
+    try:
+        return await keep_ledger(ledger, deadline=deadline)
+    except HeadraceError as error:
+        logger.warning("the ledger can't be kept", reason=str(error))
+        return {"fault": str(error)}
+    except Exception:
+        logger.exception("the ledger can't be kept")
+        return {"fault": "internal_error"}
 
 
 def _report(settings: Settings) -> Report:

@@ -107,7 +107,7 @@ def report(
         f"{name} is {found[name].mean:.3f}, and should be {bar:g}"
         for name, bar in bars.items()
         if name in found and found[name].mean < bar
-    ]
+    ] + [f"{name} was not measured: no question of the set expects it" for name in bars if name not in found]
     below += [f"{name} fell by {-changed[name].mean:.3f}, beyond chance" for name in falls(changed)]
     for fault in below:
         print(f"evaluation: {fault}.", file=sys.stderr)

@@ -141,7 +141,7 @@ def test_a_role_can_do_what_its_function_does_and_no_more(stage: str) -> None:
     assert allowed("ChatRole") == common | searching | {("s3:PutObject", "document")}
     reading = {("s3:GetObject", "document"), ("s3:ListBucket", "bucket")}
     assert allowed("IngestRole") == common | reading | searching | {("s3vectors:PutVectors", "vectors")}
-    assert allowed("CacheMaintenanceRole") == common | reading
+    assert allowed("CacheMaintenanceRole") == common | reading | searching
 
 
 def test_no_secret_stands_in_a_function_s_configuration_its_outputs_or_the_log(cloud: Cloud, stage: str) -> None:

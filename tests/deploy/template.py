@@ -53,6 +53,7 @@ ALLOWED = {
         *((f"sqs:{action}", queue) for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes") for queue in ("IngestQueue.Arn", "DeadLetters.Arn")),
     },
     "CacheMaintenanceRole": {
+        *((f"s3vectors:{action}", end) for action in ("GetVectorBucket", "QueryVectors", "GetVectors") for end in ("Vectors", "${Vectors}/index/*")),
         ("logs:CreateLogStream", "${CacheMaintenanceLogs.Arn}"), ("logs:PutLogEvents", "${CacheMaintenanceLogs.Arn}"),
         ("s3:GetObject", "${Bucket}/documents/*"), ("s3:ListBucket", ":::${Bucket}"), ("sqs:SendMessage", "IngestQueue.Arn"),
         ("sqs:SendMessage", "LastLetters.Arn"),

@@ -388,6 +388,17 @@ async def test_only_admins_choose_retrieval_settings(
             assert "for admins" in (await response.json())["error"]["message"]
 
 
+async def test_an_agent_which_searches_by_itself_takes_no_retrieval_settings(
+    chat_app: Callable[..., Any], model: OpenAIModel, stack: AsyncExitStack
+) -> None:
+    url = await stack.enter_async_context(served(chat_app(model)))
+    async with aiohttp.ClientSession() as session:
+        body = {"question": "How long?", "mode": "agent", "retrieval": {"limit": 1}}
+        async with session.post(f"{url}/chat", json=body) as response:
+            assert response.status == 400
+            assert "searches by itself" in (await response.json())["error"]["message"]
+
+
 async def test_a_style_reaches_the_model(
     chat_app: Callable[..., Any], library: Library, model: OpenAIModel, script: Script, stack: AsyncExitStack
 ) -> None:

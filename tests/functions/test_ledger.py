@@ -300,3 +300,36 @@ async def test_words_can_be_kept_out_of_it(
     line = json.loads(capsys.readouterr().out)
     assert line["ledger"]["question"] == "Wann öffnet das Wehr? 🌊"
     assert wiring.ledger_queue_on(redis, Settings()) is None
+
+
+async def test_a_ledger_that_can_t_be_kept_holds_up_no_other_maintenance(
+    redis: Redis, queue: RedisLedgerQueue, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, aws_url: str
+) -> None:
+    from functions.cache_maintenance.main import handle, open_with
+
+    access = {
+        "AWS_ACCESS_KEY_ID": "k",
+        "AWS_SECRET_ACCESS_KEY": "s",
+        "AWS_ENDPOINT_URL": aws_url,
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    for name, value in access.items():
+        monkeypatch.setenv(name, value)
+    host = redis.connection_pool.connection_kwargs
+    url = f"redis://{host['host']}:{host['port']}/0"
+    import boto3
+
+    await asyncio.to_thread(lambda: boto3.client("s3").create_bucket(Bucket="ledger-documents"))
+    settings = Settings(
+        redis_url=url,
+        bucket="ledger-documents",
+        ledger_url=f"sqlite:///{tmp_path}/a.db",
+        model_prices="nonsense",
+        aws_endpoint_url=aws_url,
+    )
+    await queue.put(record("t", 1))
+    async with open_with(settings) as deps:
+        told = await handle({}, deps, deadline=LATER)
+    assert "MODEL_PRICES" in told["ledger"]["fault"]
+    assert "swept" in told
+    assert await queue.waiting() == 1

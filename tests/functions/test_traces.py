@@ -79,7 +79,9 @@ async def collector(stack: AsyncExitStack) -> Collector:
 @pytest.fixture
 async def tracer(collector: Collector, stack: AsyncExitStack) -> AsyncIterator[OtelTracer]:
     url = await stack.enter_async_context(served(collector.app()))
-    async with open_otel_tracer(url, headers="x-team=dams, authorization=Bearer t", service="headrace-test") as opened:
+    async with open_otel_tracer(
+        url, headers="x-team=dams, Authorization=Bearer%20t", service="headrace-test"
+    ) as opened:
         yield opened
 
 

@@ -27,7 +27,7 @@ def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/new/ledger.db"
     server: Postgres = request.getfixturevalue("server")
-    return f"{server.url}?sslmode=disable"
+    return f"{server.url}?sslmode=disable&channel_binding=prefer&connect_timeout=5"
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ async def test_what_is_written_twice_is_there_once_and_the_last_feedback_counts(
     stranger = FeedbackRecord(written.id, tenant, "bob", NOW, Rating.UP)
     for _ in range(2):
         await ledger.write([written, written, *said, stranger])
+    await ledger.write([said[0]])
     page = await ledger.records(RecordFilter(tenant))
     assert [kept.record.id for kept in page.records] == [written.id]
     assert page.records[0].feedback == said[-1]
@@ -169,6 +170,7 @@ async def test_before_its_first_migration_it_says_so(tmp_path: Any) -> None:
         ("postgresql://a:b@127.0.0.1:9/x", LedgerUnavailableError, "does not answer"),
         ("mysql://a:b@h/x", ConfigurationError, "'mysql', which is not known"),
         ("nonsense", ConfigurationError, "no database's URL"),
+        ("postgresql://a:b@h/x?sslmode=require&sslcert=c", ConfigurationError, "'sslcert', which is not known"),
     ],
 )
 async def test_a_database_that_is_not_there(url: str, kind: type[Exception], said: str) -> None:

@@ -38,7 +38,7 @@ VENDORS = {
     "llguidance": ("headrace.constrained.grammars",),
     "mangum": ("functions.chat.main",),
     "mcp": ("functions.chat.mcp_server", "headrace.tools.mcp"),
-    "alembic": ("headrace.ledger.migrating", "headrace.ledger.migrations."),
+    "alembic": ("headrace.ledger.migrating", "headrace.ledger.migrations.", "headrace.ledger.sql"),
     "msgspec": ("headrace.types.events", "headrace.types.ledger", "headrace.answering.", "headrace.single_flight."),
     "openai": ("headrace.clients.openai_sdk",),
     "opentelemetry": ("headrace.observability.otel",),

@@ -46,15 +46,20 @@ export const send = (path, body, options = {}) => call(path, { method: "POST", b
 export async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let buffer = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const blocks = (buffer + value).split("\n\n");
-    buffer = blocks.pop();
-    for (const block of blocks) {
-      const field = name => (new RegExp(`^${name}: (.*)$`, "m").exec(block) || [])[1];
-      if (field("data")) yield { name: field("event") || "message", id: field("id"), data: JSON.parse(field("data")) };
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      const blocks = (buffer + value).split("\n\n");
+      buffer = blocks.pop();
+      for (const block of blocks) {
+        const field = name => (new RegExp(`^${name}: (.*)$`, "m").exec(block) || [])[1];
+        if (field("data")) yield { name: field("event") || "message", id: field("id"), data: JSON.parse(field("data")) };
+      }
     }
+  } finally {
+    // Who stops reading lets the server know.
+    reader.cancel().catch(() => {});
   }
 }
 

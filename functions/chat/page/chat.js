@@ -18,7 +18,7 @@ export function openChat(me) {
   $("stop").addEventListener("click", stop);
   document.addEventListener("keydown", event => { if (event.key === "Escape") current ? stop() : closeSources(); });
   $("close-sources").addEventListener("click", closeSources);
-  $("new").addEventListener("click", () => show(null));
+  $("new").addEventListener("click", () => { if (!current) show(null); });
   listConversations();
   goOn();
   $("question").focus();
@@ -105,6 +105,8 @@ async function show(id) {
   $("turns").replaceChildren();
   if (id) {
     const { turns } = await read(`conversations/${encodeURIComponent(id)}`).catch(() => ({ turns: [] }));
+    // Another was chosen meanwhile.
+    if (conversation !== id) return;
     for (const turn of turns) {
       const item = element("li");
       if (turn.role === "user") item.append(element("div", turn.content, "asked"));
@@ -143,7 +145,7 @@ async function rename({ id, title }) {
 }
 
 async function remove({ id }) {
-  if (!confirm(say("removeSure"))) return;
+  if (current || !confirm(say("removeSure"))) return;
   await call(`conversations/${encodeURIComponent(id)}`, { method: "DELETE" });
   if (id === conversation) show(null); else listConversations();
 }

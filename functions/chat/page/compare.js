@@ -30,6 +30,8 @@ function number(name, min, max, step) {
 function addColumn() {
   const column = element("fieldset", undefined, "card column"), model = Object.assign(element("select"), { name: "model" }), style = Object.assign(element("textarea"), { name: "style", rows: 2 });
   model.append(...me.models.map(each => new Option(each)));
+  // An agent searches by itself.
+  model.addEventListener("change", () => { for (const each of column.querySelectorAll("[name=limit], [name=dense_weight], [name=rerank]")) each.closest("label").hidden = model.value === "headrace-agent"; });
   column.append(element("legend", `${say("setting")} ${$("columns").children.length + 1}`), field("model", model), field("limit", number("limit", 1, 20, 1)), field("weight", number("dense_weight", 0.05, 1, 0.05)));
   if (me.reranks) column.append(field("rerank", Object.assign(element("input"), { type: "checkbox", name: "rerank", checked: true })));
   column.append(field("style", style), element("ol", undefined, "result"));
@@ -39,7 +41,7 @@ function addColumn() {
 
 function bodyOf(column, question) {
   const value = name => (column.querySelector(`[name=${name}]`) || {}).value || "", rerank = column.querySelector("[name=rerank]");
-  const retrieval = { ...(value("limit") && { limit: Number(value("limit")) }), ...(value("dense_weight") && { dense_weight: Number(value("dense_weight")) }), ...(rerank && !rerank.checked && { rerank: false }) };
+  const retrieval = value("model") === "headrace-agent" ? {} : { ...(value("limit") && { limit: Number(value("limit")) }), ...(value("dense_weight") && { dense_weight: Number(value("dense_weight")) }), ...(rerank && !rerank.checked && { rerank: false }) };
   return { question, model: value("model"), ...(value("style") && { style: value("style") }), ...(Object.keys(retrieval).length && { retrieval }) };
 }
 
@@ -74,7 +76,7 @@ async function price(turn) {
 function keepQuestion() {
   const question = $("compared").value.trim(), facts = question && prompt(say("whichFacts"), "");
   if (facts === null || !question) return;
-  const named = [...new Set(turns.flatMap(turn => [...turn.quotes.values()].flat().map(quote => quote.name)))];
+  const named = [...new Set(turns.filter(turn => turn.question === question).flatMap(turn => [...turn.quotes.values()].flat().map(quote => quote.name)))];
   kept = [...kept.filter(each => each.question !== question), { question, ...(facts.trim() ? { facts: facts.split(";").map(fact => fact.trim()).filter(Boolean), ...(named.length && { documents: named }) } : { refused: true }) }];
   $("kept").textContent = `${kept.length} ${say("inSet")}`;
   $("save-set").hidden = false;

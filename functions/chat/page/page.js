@@ -57,6 +57,8 @@ $("sign-in").addEventListener("submit", event => {
   event.preventDefault();
   // The key stays in this tab: it is gone when the tab is.
   sessionStorage.setItem("key", $("key").value.trim());
+  // It may be somebody else: nothing of who was here before stays.
+  if (isOpen) { sessionStorage.removeItem("going-on"); location.reload(); return; }
   $("key").value = "";
   begin();
 });

@@ -59,6 +59,11 @@ class ChatBody(BaseModel):
             return using
         if not asker.may(Role.ADMIN):
             raise ForbiddenError("`retrieval` is for admins, who compare settings. Leave it out.")
+        if using.answerer.searches:
+            raise InvalidInputError(
+                f"{using.answerer.name!r} searches by itself, with the deployment's settings. Leave `retrieval` out.",
+                param="retrieval",
+            )
         return replace(using, retriever=using.retriever.tuned(**self.retrieval.model_dump()))
 
     @property

@@ -80,13 +80,13 @@ async def open_aws_api(access: AwsAccess, service: str, *, host: str) -> AsyncIt
 
 @asynccontextmanager
 async def open_signed_api(access: AwsAccess, service: str, api: Api) -> AsyncIterator[JsonApi]:
-    """A service of the region that speaks JSON: `<service>.<region>.amazonaws.com`. Each request is signed with the keys of then."""
+    """A newer service of the region, which speaks JSON: `<service>.<region>.api.aws`. Each request is signed with the keys of then."""
 
     async def sign(method: str, url: str, content: bytes) -> Mapping[str, str]:
         signer = Signer(await access.keys(), access.region, service)
         return signer.headers(method, url, content, JSON_HEADERS, now=datetime.now(UTC))
 
-    url = access.endpoint_url or _url(service, access.region)
+    url = access.endpoint_url or dual_stack_url(service, access.region)
     async with open_json_api(url, api, headers={}, sign=sign) as opened:
         yield opened
 
@@ -127,6 +127,11 @@ def _values(arn: str, text: str) -> Mapping[str, str]:
         # What it holds is not repeated: it may be a secret in another form.
         raise ConfigurationError(f"The secret {arn} is no JSON object of strings. {HOW_TO_SET}")
     return given
+
+
+def dual_stack_url(service: str, region: str) -> str:
+    """Where a service is that AWS has under its newer names alone."""
+    return f"https://{service}.{region}.{'api.amazonwebservices.com.cn' if region.startswith('cn-') else 'api.aws'}"
 
 
 def _url(host: str, region: str) -> str:

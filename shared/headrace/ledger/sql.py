@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+from alembic.util import CommandError
 from sqlalchemy import Select, and_, case, delete, func, or_, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -70,7 +71,10 @@ class SqlLedger:
                 news = {name: last.excluded[name] for name in ("at", "rating", "comment")}
                 whose = ["record", "tenant", "principal"]
                 await connection.execute(
-                    last.on_conflict_do_update(index_elements=whose, set_=news), list(said.values())
+                    last.on_conflict_do_update(
+                        index_elements=whose, set_=news, where=last.excluded["at"] >= FEEDBACK.c.at
+                    ),
+                    list(said.values()),
                 )
 
     async def usage(self, since: float, *, tenant: str | None = None) -> list[DayUsage]:
@@ -221,6 +225,10 @@ def _faults() -> Iterator[None]:
         yield
     except (DBAPIError, OSError, TimeoutError) as error:
         raise _fault(error) from error
+    except CommandError as error:
+        raise LedgerUnavailableError(
+            "The ledger's tables are of a later version than this one. Deploy that version again, or migrate them back."
+        ) from error
     except SQLAlchemyError as error:
         raise ConfigurationError(
             f"The ledger's database can't be used ({type(error).__name__}). Check LEDGER_URL."

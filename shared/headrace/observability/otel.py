@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
+from urllib.parse import unquote
 
 from opentelemetry import context, trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -20,7 +21,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from headrace.errors import ConfigurationError, HeadraceError
 from headrace.protocols import Attribute
 
-FLUSH_MILLISECONDS = 2_000
+FLUSH_SECONDS = 2.0
 # A collector that is away is left alone after so long; what it did not take is lost.
 EXPORT_SECONDS = 3
 PROPAGATOR = TraceContextTextMapPropagator()
@@ -82,7 +83,10 @@ class OtelTracer:
                 context.detach(token)
 
     async def flush(self) -> None:
-        await asyncio.to_thread(self._provider.force_flush, FLUSH_MILLISECONDS)
+        # The SDK's own limit is none.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await asyncio.to_thread(self._provider.force_flush)
 
 
 @asynccontextmanager
@@ -111,4 +115,5 @@ def _read_headers(text: str) -> dict[str, str]:
         raise ConfigurationError(
             "OTEL_EXPORTER_OTLP_HEADERS is like name=value,name=value. Correct it and start again."
         )
-    return {name.strip(): value.strip() for name, _, value in pairs}
+    # Percent-encoded, as the specification has it.
+    return {unquote(name).strip().lower(): unquote(value).strip() for name, _, value in pairs}
