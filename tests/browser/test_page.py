@@ -355,3 +355,51 @@ async def test_settings_are_compared_side_by_side_and_a_question_is_kept_for_an_
     assert json.loads(path.read_text()) == {"question": QUESTION, "facts": ["412", "metres"], "documents": ["dam.txt"]}
     await page.get_by_role("link", name="Chat").click()
     await expect(page.locator("#conversations li")).to_have_count(0)
+
+
+async def test_a_new_conversation_waits_for_the_answer_that_is_being_written(
+    page: Page, url: str, script: Script
+) -> None:
+    script.reply, script.token_gap_seconds = lambda _prompt: " ".join(f"w{n}" for n in range(40)) + " end.", 0.03
+    await page.goto(url)
+    await ask(page)
+    await expect(page.locator(".told").last).to_contain_text("w3")
+    await page.get_by_role("button", name="New conversation").click()
+    await expect(page.locator(".told").last).to_contain_text("w39 end.")
+    await page.get_by_role("button", name="New conversation").click()
+    await expect(page.locator("#turns li")).to_have_count(0)
+    await ask(page, "And when does it close?")
+    await expect(page.locator("#conversations li")).to_have_count(2)
+
+
+async def test_who_signs_in_after_another_sees_nothing_of_them(
+    page: Page, chat_app: Callable[..., Any], library: Library, stack: AsyncExitStack, tenant: str
+) -> None:
+    from headrace.types import Credentials
+
+    accepted = {"ann-key"}
+
+    class ByKey:
+        challenge = "Send a key."
+
+        async def authenticate(self, credentials: Credentials) -> Principal | None:
+            key = credentials.bearer
+            return Principal(tenant, id=key.removesuffix("-key")) if key in accepted else None
+
+    await library.put("dam.txt", Block(FACT))
+    url = await stack.enter_async_context(served(chat_app(authenticator=ByKey())))
+    await page.goto(url)
+    key = page.get_by_label("Your API key or token")
+    await key.fill("ann-key")
+    await page.keyboard.press("Enter")
+    await ask(page)
+    await expect(page.locator(".told").last).to_contain_text("412 metres")
+    accepted.clear()
+    accepted.add("bob-key")
+    await page.get_by_role("button", name="New conversation").click()
+    await expect(page.get_by_text("This key was not accepted.")).to_be_visible()
+    await key.fill("bob-key")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_label("Your question")).to_be_visible()
+    await expect(page.locator("#turns li")).to_have_count(0)
+    await expect(page.locator("#conversations li")).to_have_count(0)
