@@ -3,7 +3,8 @@
     python -m functions.cache_maintenance {stats,sweep,invalidate,warm,flush,write,usage,forget} [--args '{"dry_run": true}']
 
 The arguments are those of the function's event: `tenant`, `dry_run`; `document`, `answer_id` or `question` for invalidate;
-`budget` for warm; `checkpoint` for sweep. Of the ledger, `write` takes nothing, `usage` `days` and `tenant`, `forget` `tenant` and `principal`. The environment is the function's.
+`budget` for warm; `checkpoint` for sweep. Of the ledger, `write` takes nothing, `usage` `days` and `tenant`, `forget`
+`tenant` and `principal`. The environment is the function's.
 """
 
 from __future__ import annotations

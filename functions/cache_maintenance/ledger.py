@@ -45,9 +45,11 @@ async def keep_ledger(deps: LedgerDependencies, *, deadline: float) -> dict[str,
 
 async def _write(deps: LedgerDependencies, ledger: Ledger, deadline: float) -> int:
     """A batch at least, which also makes the tables."""
-    written = await write_waiting(deps.queue, ledger, most=BATCH)
-    while written and deps.clock() < deadline and (more := await write_waiting(deps.queue, ledger, most=BATCH)):
+    written = 0
+    while more := await write_waiting(deps.queue, ledger, most=BATCH):
         written += more
+        if deps.clock() >= deadline:
+            break
     return written
 
 

@@ -49,7 +49,9 @@ class Sockets:
 class ChatDependencies:
     """What the routes work with. `report` is called with each answer's cache verdict, and the tokens that it saved.
 
-    `ledger_queue` takes a record of each answer, and admins ask the `ledger`. The page may send files to `upload_origin`. `sockets` is what a WebSocket API takes. `citations` is where OpenAI's clients find them if they don't say: `none`, `footer` or `inline`.
+    `ledger_queue` takes a record of each answer, and admins ask the `ledger`. The page may send files to `upload_origin`.
+    `sockets` is what a WebSocket API takes. `citations` is where OpenAI's clients find them if they don't say: `none`,
+    `footer` or `inline`.
     """
 
     answering: AnswerDependencies

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from functions.chat.metrics import AnswerMetrics
 from headrace.errors import HeadraceError
 from headrace.types import (
     AnswerEvent,
@@ -40,7 +41,8 @@ class Recorder:
     began_at: float = field(default_factory=time.time)
     error: str = ""
     _texts: list[str] = field(default_factory=list)
-    _status: dict[str, str | int] = field(default_factory=dict)
+    _mode: str = ""
+    _asked_as: str = ""
     _passages: PassagesEvent | None = None
     _citations: list[CitationEvent] = field(default_factory=list)
     _steps: list[RecordedStep] = field(default_factory=list)
@@ -69,19 +71,17 @@ class Recorder:
         if event.stage is Stage.RESTARTED:
             self._texts.clear()
             self._citations.clear()
-        known = self._status
-        known["verdict"] = known.get("verdict") or event.cache or ""
-        known["mode"] = event.mode or known.get("mode", "")
-        known["asked_as"] = event.question or known.get("asked_as", "")
-        known["judge_tokens"] = int(known.get("judge_tokens", 0)) + event.judge_tokens + event.reading_tokens
+        self._mode = event.mode or self._mode
+        self._asked_as = event.question or self._asked_as
 
     def fail(self, error: BaseException) -> None:
         """The answer ends with this fault."""
         self.error = error.code if isinstance(error, HeadraceError) else INTERNAL
 
-    def record(self, *, tokens_spent: int, first_token_seconds: float | None) -> AnswerRecord:
-        """The answer's record, as far as it came."""
+    def record(self, figures: AnswerMetrics) -> AnswerRecord:
+        """The answer's record, as far as it came, with its figures."""
         asker, done, usage = self.question.principal, self._done, self._usage
+        first = figures.first_token_seconds
         cited = {event.citation.number for event in self._citations}
         found = self._passages.passages if self._passages else ()
         return AnswerRecord(
@@ -90,20 +90,20 @@ class Recorder:
             principal=asker.owner,
             at=round(self.began_at, 3),
             question=self.question.text[:MOST_CHARACTERS],
-            asked_as=str(self._status.get("asked_as", "")),
+            asked_as=self._asked_as,
             answer="".join(self._texts)[:MOST_CHARACTERS],
-            mode=str(done.mode if done else self._status.get("mode", "")),
-            verdict=str(self._status.get("verdict", "")),
+            mode=str(done.mode if done else self._mode),
+            verdict=str(figures.verdict or ""),
             finish=str(done.finish_reason) if done else "",
             error=self.error or ("" if done else ABANDONED),
             model=(done.model or "") if done else "",
             is_fallback=done.fallback if done else False,
             prompt_tokens=usage.usage.prompt_tokens if usage else 0,
             completion_tokens=usage.usage.completion_tokens if usage else 0,
-            judge_tokens=int(self._status.get("judge_tokens", 0)),
-            tokens_spent=tokens_spent,
+            judge_tokens=figures.judge_tokens,
+            tokens_spent=figures.tokens_spent,
             seconds=round(time.time() - self.began_at, 3),
-            first_token_seconds=None if first_token_seconds is None else round(first_token_seconds, 3),
+            first_token_seconds=None if first is None else round(first, 3),
             passages=tuple(
                 RecordedPassage(
                     number,

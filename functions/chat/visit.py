@@ -81,9 +81,7 @@ class Visit:
             return None
         if self.run is not None and self.run.fault is not None:
             self._recorder.fail(self.run.fault)
-        return self._recorder.record(
-            tokens_spent=self.metrics.tokens_spent, first_token_seconds=self.metrics.first_token_seconds
-        )
+        return self._recorder.record(self.metrics)
 
     def end(self) -> None:
         """What was searched for is found, or nobody waits for it any longer."""

@@ -10,11 +10,18 @@ from headrace.types import Chunk, ChunkId, Passage, Query, SearchRequest
 
 # Stores compute in single precision: a difference behind this place is none.
 SCORE_PLACES = 6
+RAREST = 3
 
 
 def words_of(request: SearchRequest, query: Query) -> Mapping[int, float]:
     """The words that have a say in this search, as a sparse vector: none when similarity alone ranks."""
     return question_weights(query.text) if request.dense_weight < 1 else {}
+
+
+def rarest_words(request: SearchRequest, query: Query) -> list[int]:
+    """The question's rarest words: a chunk that carries one is looked at, however far its embedding is."""
+    words = words_of(request, query)
+    return sorted(words, key=lambda term: (-words[term], term))[:RAREST]
 
 
 def by_score(request: SearchRequest, query: Query, chunk: Chunk, score: float) -> Passage:

@@ -58,6 +58,14 @@ async def ask(page: Page, question: str = QUESTION) -> None:
     await page.keyboard.press("Enter")
 
 
+async def recorded(page: Page, count: int) -> None:
+    """Wait until so many answers are in the ledger: a record comes a moment after its answer."""
+    await page.wait_for_function(
+        "count => fetch('admin/answers').then(response => response.json()).then(({ answers }) => answers.length >= count)",
+        arg=count,
+    )
+
+
 async def faults_for_people(page: Page) -> list[str]:
     """What axe-core finds that is serious or critical. It is run beside the page's policy, as a tester's tool is."""
     await page.evaluate(axe())
@@ -162,8 +170,7 @@ async def test_a_thumb_down_with_its_reason_reaches_the_admins_room(page: Page, 
     await page.get_by_role("button", name="New conversation").click()
     await ask(page, "What colour is the mayor's bicycle?")
     await expect(page.locator("details")).to_have_count(1)
-    # A record comes a moment after its answer.
-    await page.wait_for_timeout(300)
+    await recorded(page, 2)
     await page.get_by_role("link", name="Answers").click()
     await expect(page.locator("#usage")).to_contain_text("Answers in 30 days")
     await expect(page.locator("#unanswered")).to_contain_text("mayor's bicycle")
@@ -394,6 +401,8 @@ async def test_who_signs_in_after_another_sees_nothing_of_them(
     await page.keyboard.press("Enter")
     await ask(page)
     await expect(page.locator(".told").last).to_contain_text("412 metres")
+    # The page has asked for all that it shows.
+    await expect(page.locator("#conversations li")).to_have_count(1)
     accepted.clear()
     accepted.add("bob-key")
     await page.get_by_role("button", name="New conversation").click()

@@ -12,6 +12,7 @@ from playwright.async_api import Page, expect
 
 from infra.local.processes import ROOT, free_port
 from infra.local.stack import StackOptions, run_stack
+from tests.browser.test_page import recorded
 
 READY_MS = 60_000
 
@@ -36,8 +37,7 @@ async def test_a_file_goes_up_and_is_answered_from_and_all_of_it_is_seen(page: P
         await page.get_by_role("button", name="Source 1").first.click()
         await expect(page.locator("#passages mark").first).to_contain_text("1300 turns")
 
-        # A record comes a moment after its answer.
-        await page.wait_for_timeout(500)
+        await recorded(page, 1)
         await page.get_by_role("link", name="Answers").click()
         await expect(page.locator("#records")).to_contain_text("crank of the sluice")
         evaluated = await asyncio.to_thread(_evaluate, stack.url)

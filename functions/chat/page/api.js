@@ -19,6 +19,15 @@ export function button(word, act, className = "plain") {
   return made;
 }
 
+// A button that shows a sign, or somebody's words; `label` says what it does.
+export function signButton(shown, label, act, className = "plain") {
+  const made = element("button", shown, className);
+  made.type = "button";
+  made.setAttribute("aria-label", label);
+  made.addEventListener("click", act);
+  return made;
+}
+
 export class Fault extends Error {
   constructor(status, message) { super(message); this.status = status; }
 }

@@ -1,6 +1,6 @@
 // The room in which one asks: a transcript, the conversations beside it, and answers that outlive a lost connection.
 
-import { $, button, call, element, events, Fault, read, send } from "./api.js";
+import { $, call, element, events, Fault, read, send, signButton } from "./api.js";
 import { rendered, Turn } from "./turn.js";
 import { say } from "./words.js";
 
@@ -131,11 +131,7 @@ async function listConversations() {
 }
 
 function small(sign, word, conversation_, act) {
-  const made = button(word, () => act(conversation_), "small");
-  made.textContent = sign;
-  delete made.dataset.w;
-  made.setAttribute("aria-label", `${say(word)}: ${conversation_.title}`);
-  return made;
+  return signButton(sign, `${say(word)}: ${conversation_.title}`, () => act(conversation_), "small");
 }
 
 async function rename({ id, title }) {

@@ -1,6 +1,6 @@
 // One question and its answer, as it is made: text, sources, steps and numbers.
 
-import { $, button, element, seconds, send } from "./api.js";
+import { $, button, element, seconds, send, signButton } from "./api.js";
 import { marked } from "./vendor/marked.js";
 import { say } from "./words.js";
 
@@ -75,11 +75,7 @@ export class Turn {
   }
 
   cite(number) {
-    const made = button("source", () => showSources(this, number), "cite");
-    made.textContent = number;
-    delete made.dataset.w;
-    made.setAttribute("aria-label", `${say("source")} ${number}`);
-    return made;
+    return signButton(number, `${say("source")} ${number}`, () => showSources(this, number), "cite");
   }
 
   // A screen reader hears sentences, not tokens.
@@ -117,10 +113,7 @@ export class Turn {
   ratings() {
     if (!this.request) return [];
     return [["good", "up", "+"], ["poor", "down", "–"]].map(([word, rating, sign]) => {
-      const made = button(word, () => this.rate(rating, made));
-      made.textContent = sign;
-      delete made.dataset.w;
-      made.setAttribute("aria-label", say(word));
+      const made = signButton(sign, say(word), () => this.rate(rating, made));
       made.title = say(word);
       made.setAttribute("aria-pressed", "false");
       return made;

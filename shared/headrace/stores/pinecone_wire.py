@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from headrace.filters import AllOf, AnyOf, Condition, Filter, parse_filter
+from headrace.filters import parse_filter
 from headrace.ranking import by_score, words_of
+from headrace.stores.mongo_filters import compile_filter
 from headrace.stores.payloads import chunk_of, payload_of
 from headrace.stores.record_ids import record_id
 from headrace.text.lexical import chunk_weights
@@ -73,25 +74,4 @@ def _visible(request: SearchRequest) -> dict[str, Any]:
     if request.without:
         parts.append({"generation": {"$nin": sorted(request.without)}})
     given = parse_filter(request.filter)
-    return {"$and": [*parts, _compile(given)]} if given.parts else {"$and": parts}
-
-
-def _compile(part: Filter) -> dict[str, Any]:
-    match part:
-        case AllOf(parts):
-            # An empty group is true; every chunk has a text.
-            return {"$and": [_compile(p) for p in parts]} if parts else {"text": {"$exists": True}}
-        case AnyOf(parts):
-            return {"$or": [_compile(p) for p in parts]}
-        case Condition(field, "$ne", value):
-            return _not_in(field, [value])
-        case Condition(field, "$nin", values):
-            return _not_in(field, list(values))
-        case Condition(field, "$in", values):
-            return {field: {"$in": list(values)}}
-        case Condition(field, operator, value):
-            return {field: {operator: value}}
-
-
-def _not_in(field: str, values: list[Any]) -> dict[str, Any]:
-    return {"$or": [{field: {"$exists": False}}, {field: {"$nin": values}}]}
+    return {"$and": [*parts, compile_filter(given, everywhere="text")]} if given.parts else {"$and": parts}

@@ -13,15 +13,13 @@ import struct
 from collections.abc import Iterable, Sequence
 
 from headrace.filters import AllOf, AnyOf, Condition, Filter, parse_filter
-from headrace.ranking import words_of
+from headrace.ranking import rarest_words
 from headrace.stores.payloads import payload_of
 from headrace.text.lexical import chunk_weights
 from headrace.types import ChunkId, EmbeddedChunk, Query, SearchRequest
 
 # The sign between the values of a query, too: valkey-search 1.0 splits those by the index's separator.
 SEPARATOR = "|"
-# The question's rarest words: a chunk that carries one is looked at, however far its embedding is.
-RAREST = 3
 NOTHING = "@generation:{none}"
 TAGS = (
     "tenant",
@@ -110,8 +108,7 @@ def unpack(body: bytes) -> Sequence[float]:
 def queries_of(request: SearchRequest, query: Query) -> list[str]:
     """The filter of each list that passages are taken from: everything visible, and what carries the rarest words."""
     visible = _visible(request)
-    words = words_of(request, query)
-    rarest = sorted(words, key=lambda term: (-words[term], term))[:RAREST]
+    rarest = rarest_words(request, query)
     if not rarest:
         return [visible]
     return [visible, f"({visible} {_tag('terms', (f'{term:08x}' for term in rarest))})"]

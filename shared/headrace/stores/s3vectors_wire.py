@@ -16,8 +16,9 @@ from itertools import islice
 from typing import Any
 
 from headrace.errors import InvalidInputError
-from headrace.filters import AllOf, AnyOf, Condition, Filter, parse_filter
-from headrace.ranking import words_of
+from headrace.filters import parse_filter
+from headrace.ranking import rarest_words
+from headrace.stores.mongo_filters import compile_filter
 from headrace.stores.payloads import payload_of
 from headrace.stores.record_ids import record_id
 from headrace.text.lexical import chunk_weights
@@ -30,8 +31,6 @@ TENANT_CHARACTERS = 16
 FILTERABLE_BYTES = 1_900
 # A term's code, its quotation marks and its comma.
 TERM_BYTES = 6
-# The question's rarest words: a chunk that carries one is looked at, however far its embedding is.
-RAREST = 3
 
 
 def index_name(collection: str) -> str:
@@ -86,8 +85,7 @@ def _filterable(chunk: Chunk) -> dict[str, Any]:
 def query_bodies(request: SearchRequest, query: Query, count: int) -> list[dict[str, Any]]:
     """The queries for one way of asking: the nearest of all that is visible, and of what carries the rarest words."""
     visible = _visible(request)
-    words = words_of(request, query)
-    rarest = sorted(words, key=lambda term: (-words[term], term))[:RAREST]
+    rarest = rarest_words(request, query)
     filters = [visible, {"$and": [*visible["$and"], {"terms": {"$in": [_term(term) for term in rarest]}}]}]
     return [query_body(query.vector, each, count, with_chunks=True) for each in filters[: 2 if rarest else 1]]
 
@@ -126,30 +124,7 @@ def _visible(request: SearchRequest) -> dict[str, Any]:
     if request.without:
         parts.append({"generation": {"$nin": [str(generation) for generation in sorted(request.without)]}})
     given = parse_filter(request.filter)
-    return {"$and": [*parts, _compile(given)] if given.parts else parts}
-
-
-def _compile(part: Filter) -> dict[str, Any]:
-    match part:
-        case AllOf(parts):
-            # An empty group is true; every chunk has a document.
-            return {"$and": [_compile(p) for p in parts]} if parts else {"document": {"$exists": True}}
-        case AnyOf(parts):
-            return {"$or": [_compile(p) for p in parts]}
-        case Condition(field, "$exists", wanted):
-            return {field: {"$exists": wanted}}
-        case Condition(field, "$ne", value):
-            return _not_in(field, [value])
-        case Condition(field, "$nin", values):
-            return _not_in(field, values)
-        case Condition(field, "$in", values):
-            return {field: {"$in": [_operand(value) for value in values]}}
-        case Condition(field, operator, value):
-            return {field: {operator: _operand(value)}}
-
-
-def _not_in(field: str, values: Iterable[Any]) -> dict[str, Any]:
-    return {"$or": [{field: {"$exists": False}}, {field: {"$nin": [_operand(value) for value in values]}}]}
+    return {"$and": [*parts, compile_filter(given, everywhere="document", operand=_operand)] if given.parts else parts}
 
 
 def _operand(value: str | float) -> str | float:
