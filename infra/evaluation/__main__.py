@@ -69,7 +69,7 @@ def ask_all(cases: Sequence[Case], door: Door) -> list[Outcome]:
     def ask(case: Case) -> Outcome:
         began = time.monotonic()
         try:
-            answer = door.call("POST", "/chat", {"question": case.question}).json()
+            answer = door.call("POST", "/chat", {"question": case.question, "fresh": True}).json()
         except (SmokeError, OSError, ValueError) as error:
             return failed(case, str(error), time.monotonic() - began)
         except Exception as error:  # noqa: BLE001 - urllib3 has a tree of its own
@@ -95,10 +95,6 @@ def report(
     print(
         f"\n  {seconds[len(seconds) // 2]:.2f} s in the middle, {seconds[-1]:.2f} s at most; {sum(o.tokens for o in outcomes):,} tokens."
     )
-    if cached := sum(outcome.cached for outcome in outcomes):
-        print(
-            f"  {cached} answers came from the cache, and say nothing of what makes answers now (make cache ACTION=flush)."
-        )
     for outcome in outcomes:
         if outcome.fault or min(outcome.scores.values()) < 1:
             wrong = ", ".join(f"{name} {value:.2f}" for name, value in outcome.scores.items() if value < 1)

@@ -29,7 +29,6 @@ class Outcome:
     contexts: list[str] = field(default_factory=list)
     seconds: float = 0.0
     tokens: int = 0
-    cached: bool = False
     fault: str = ""
 
     def describe(self) -> dict[str, Any]:
@@ -57,7 +56,6 @@ def score(case: Case, answer: Mapping[str, Any], seconds: float) -> Outcome:
         contexts=[str(passage["text"]) for passage in answer["passages"]],
         seconds=seconds,
         tokens=int(answer.get("usage", {}).get("total_tokens", 0)),
-        cached=bool(answer.get("cached")),
     )
 
 

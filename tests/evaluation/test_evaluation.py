@@ -93,7 +93,7 @@ def evaluate(
     async def run(*arguments: str, **changed: Any) -> tuple[int, str]:
         async with AsyncExitStack() as own:
             model = await own.enter_async_context(open_openai_model(api_key="k", base_url=openai_url, model="m"))
-            url = await own.enter_async_context(served(chat_app(model, cache_seconds=0.0, **changed)))
+            url = await own.enter_async_context(served(chat_app(model, **changed)))
             monkeypatch.setattr(sys, "argv", ["evaluation", "--set", str(cases), "--url", url, *arguments])
             status = await asyncio.to_thread(main)
         said = capsys.readouterr()

@@ -132,6 +132,21 @@ async def test_the_same_question_in_other_words_gets_the_answer_that_the_judge_a
     assert stats["tokens_saved"] > 0
 
 
+async def test_a_fresh_answer_is_made_now_and_is_nobody_elses(
+    chat_app: Callable[..., Any], model: OpenAIModel, script: Script, library: Library
+) -> None:
+    await library.put("handbook.docx", LEAVE)
+    async with served(chat_app(model)) as url:
+        await streamed(url, QUESTION)
+        asked = len(script.requests)
+        events, headers = await streamed(url, QUESTION, fresh=True)
+        assert headers["X-Cache"] == "bypass"
+        assert events[-1].data["answer_id"] is None
+        assert len(script.requests) == asked + 1
+        _, headers = await streamed(url, QUESTION)
+        assert headers["X-Cache"] == "hit", "what the others share stays"
+
+
 async def got(url: str, path: str) -> tuple[int, dict[str, Any], Any]:
     async with aiohttp.ClientSession() as session, session.get(f"{url}{path}") as response:
         return response.status, await response.json(), response.headers

@@ -39,7 +39,10 @@ class RetrievalBody(BaseModel):
 
 
 class ChatBody(BaseModel):
-    """`POST /chat`. `style` is asked of tone, form and length, as a system message is on `/v1`."""
+    """`POST /chat`. `style` is asked of tone, form and length, as a system message is on `/v1`.
+
+    `fresh` has the answer made now: none is taken from the cache, and it goes into none.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -51,6 +54,7 @@ class ChatBody(BaseModel):
     allow: list[AllowedCall] = Field(default_factory=list, max_length=8)
     style: str = Field(default="", max_length=4000)
     retrieval: RetrievalBody | None = None
+    fresh: bool = False
 
     def answering(self, deps: AnswerDependencies, asker: Principal) -> AnswerDependencies:
         """What answers: the model that is asked, with the retrieval that an admin compares. Raises ForbiddenError."""
@@ -87,6 +91,7 @@ class ChatBody(BaseModel):
             conversation_id=self.conversation_id,
             filter=filter_of(self.filter),
             options=AnswerOptions(style=self.style.strip()),
+            is_fresh=self.fresh,
             tools=ToolOptions(allowed=tuple(each.call(number) for number, each in enumerate(self.allow, 1))),
         )
 

@@ -66,7 +66,7 @@ class CacheQuery:
 def partition_of(question: Question, deps: AnswerDependencies) -> Partition | None:
     """What the question's answer may be shared within; None when something shapes it that other askers don't share."""
     shape = deps.answerer.sharing_key(question)
-    if shape is None or not question.options.is_for_sharing:
+    if shape is None or question.is_fresh or not question.options.is_for_sharing:
         return None
     # A verdict holds for the judge that gave it, and for nobody when judging is turned off.
     judge = deps.near_questions.judge.name if deps.near_questions is not None else ""

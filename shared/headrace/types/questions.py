@@ -120,6 +120,8 @@ class Question:
     tools: ToolOptions = field(default_factory=ToolOptions)
     # Whether it was read already as what it is for, and made to stand alone.
     is_interpreted: bool = False
+    # Whether its answer is to be made now, and to be nobody else's.
+    is_fresh: bool = False
 
     def alone(self, text: str) -> Question:
         """The same, in words that need no turns before them."""
