@@ -18,13 +18,13 @@ from headrace.errors import ForbiddenError
 from headrace.protocols import (
     Authenticator,
     CacheMaintenance,
+    Files,
     Ledger,
     LedgerQueue,
     RateLimiter,
     SocketRegistry,
     SocketSender,
     Tracer,
-    Uploads,
 )
 from headrace.runs.runs import Runs
 from headrace.types import Principal, Role
@@ -62,7 +62,7 @@ class ChatDependencies:
     runs: Runs
     sockets: Sockets | None = None
     cache_maintenance: CacheMaintenance | None = None
-    uploads: Uploads | None = None
+    files: Files | None = None
     upload_origin: str = ""
     max_document_bytes: int = 0
     report: Report | None = None

@@ -81,7 +81,7 @@ async def open_with(settings: Settings) -> AsyncIterator[ChatDependencies]:
             sockets=Sockets(wiring.socket_registry_on(redis), sender, settings.websocket_api_url),
             cache_maintenance=wiring.cache_maintenance_on(redis, settings),
             deadline_seconds=settings.answer_deadline_seconds,
-            uploads=wiring.uploads_to(settings),
+            files=wiring.files_in(settings),
             upload_origin=wiring.upload_origin(settings),
             max_document_bytes=settings.max_document_bytes,
             citations=settings.openai_citations,

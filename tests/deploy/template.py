@@ -41,7 +41,7 @@ ALLOWED = {
     },
     "ChatRole": {
         *((f"s3vectors:{action}", end) for action in ("GetVectorBucket", "QueryVectors", "GetVectors") for end in ("Vectors", "${Vectors}/index/*")),
-        ("logs:CreateLogStream", "${ChatLogs.Arn}"), ("logs:PutLogEvents", "${ChatLogs.Arn}"), ("s3:PutObject", "${Bucket}/documents/*"),
+        ("logs:CreateLogStream", "${ChatLogs.Arn}"), ("logs:PutLogEvents", "${ChatLogs.Arn}"), *((f"s3:{action}", "${Bucket}/documents/*") for action in ("PutObject", "GetObject", "DeleteObject")),
         ("execute-api:ManageConnections", "/POST/@connections/*"),
     },
     "IngestRole": {

@@ -28,13 +28,13 @@ from headrace.protocols import (
     Answerer,
     Authenticator,
     ChatModel,
+    Files,
     Ledger,
     LedgerQueue,
     RateLimiter,
     Tool,
     ToolSource,
     Tracer,
-    Uploads,
 )
 from headrace.rate_limits import RateLimits
 from headrace.redis_state.answer_cache.cache import CacheLimits, RedisCache
@@ -121,7 +121,7 @@ def chat_app(answer_deps: Callable[..., AnswerDependencies], tenant: str, redis:
         model: ChatModel | None = None,
         *,
         deadline_seconds: float = 30.0,
-        uploads: Uploads | None = None,
+        files: Files | None = None,
         max_document_bytes: int = 0,
         principal: Principal | None = None,
         report: Report | None = None,
@@ -159,7 +159,7 @@ def chat_app(answer_deps: Callable[..., AnswerDependencies], tenant: str, redis:
                 runs=runs,
                 sockets=sockets,
                 cache_maintenance=cache_maintenance,
-                uploads=uploads,
+                files=files,
                 max_document_bytes=max_document_bytes,
                 report=report,
                 citations=citations,

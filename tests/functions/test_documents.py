@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import aiohttp
 import boto3
 import pytest
 from redis.asyncio import Redis
+from yarl import URL
 
-from headrace.buckets.uploads import S3Uploads
+from headrace.buckets.files import S3Files
 from headrace.redis_state.registry import RedisRegistry
 from headrace.types import Document, DocumentKey, DocumentState, Principal, Role, Step
 from infra.local.bucket import CREDENTIALS
@@ -34,7 +36,7 @@ def bucket_name(aws_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 async def url(chat_app: Callable[..., Any], bucket_name: str, stack: AsyncExitStack) -> str:
-    return await stack.enter_async_context(served(chat_app(uploads=S3Uploads(bucket_name), max_document_bytes=1000)))
+    return await stack.enter_async_context(served(chat_app(files=S3Files(bucket_name), max_document_bytes=1000)))
 
 
 async def put_record(registry: RedisRegistry, document: Document) -> None:
@@ -125,11 +127,67 @@ async def test_a_form_overwrites_nothing_unless_it_says_so(url: str, registry: R
 async def test_the_default_tenants_folders_are_not_other_tenants(
     chat_app: Callable[..., Any], bucket_name: str
 ) -> None:
-    app = chat_app(uploads=S3Uploads(bucket_name), max_document_bytes=10, principal=Principal(role=Role.WRITER))
+    app = chat_app(files=S3Files(bucket_name), max_document_bytes=10, principal=Principal(role=Role.WRITER))
     async with served(app) as url:
         keys = [(await post(url, name=name))[1]["key"] for name in ("a.txt", "acme/a.txt")]
     assert keys == ["documents/a.txt", "documents/default/acme/a.txt"]
     assert {DocumentKey(key).tenant for key in keys} == {"default"}
+
+
+async def test_a_link_reads_the_file_and_shows_nothing_that_could_run(
+    url: str, bucket_name: str, registry: RedisRegistry, tenant: str
+) -> None:
+    bucket = boto3.client("s3")
+    kinds = {"plän 1.pdf": ("application/pdf", "inline"), "page.html": ("application/octet-stream", "attachment")}
+    for name, (kind, shown) in kinds.items():
+        key = f"documents/{tenant}/{name}"
+        await asyncio.to_thread(
+            bucket.put_object, Bucket=bucket_name, Key=key, Body=name.encode(), ContentType="text/html"
+        )
+        await put_record(registry, Document(key, DocumentState.READY))
+        status, link = await get(f"{url}/files/{quote(name)}")
+        assert (status, link["key"]) == (200, key)
+        assert 200 < link["expires_at"] - time.time() <= 300
+        async with aiohttp.ClientSession() as session, session.get(URL(link["url"], encoded=True)) as response:
+            assert (await response.read()).decode() == name
+            assert response.headers["content-type"] == kind
+            assert response.headers["content-disposition"].startswith(shown)
+        async with aiohttp.ClientSession() as session:
+            other = link["url"].replace(quote(name), "other.pdf")
+            async with session.get(URL(other, encoded=True)) as response:
+                assert response.status == 403, "it reads this file alone"
+
+
+async def test_what_is_deleted_goes_from_the_bucket_with_its_labels(
+    url: str, bucket_name: str, registry: RedisRegistry, tenant: str
+) -> None:
+    bucket = boto3.client("s3")
+    for name in ("a.txt", "a.txt.metadata.json", "b.txt"):
+        await asyncio.to_thread(bucket.put_object, Bucket=bucket_name, Key=f"documents/{tenant}/{name}", Body=b"{}")
+    await put_record(registry, Document(f"documents/{tenant}/a.txt", DocumentState.READY))
+    async with aiohttp.ClientSession() as session:
+        async with session.delete(f"{url}/documents/a.txt") as response:
+            assert response.status == 202
+            assert (await response.json())["name"] == "a.txt"
+        async with session.delete(f"{url}/documents/never.txt") as response:
+            assert response.status == 404
+    left = await asyncio.to_thread(bucket.list_objects_v2, Bucket=bucket_name)
+    assert [each["Key"] for each in left["Contents"]] == [f"documents/{tenant}/b.txt"]
+
+
+async def test_readers_delete_nothing_and_who_may_not_see_a_document_neither_reads_nor_deletes_it(
+    chat_app: Callable[..., Any], bucket_name: str, registry: RedisRegistry, tenant: str
+) -> None:
+    await put_record(registry, Document(f"documents/{tenant}/plan.txt", DocumentState.READY, groups=("hr",)))
+    await put_record(registry, Document(f"documents/{tenant}/open.txt", DocumentState.READY))
+    for role, statuses in ((Role.READER, [403, 403]), (Role.WRITER, [404, 202])):
+        app = chat_app(files=S3Files(bucket_name), principal=Principal(tenant, role=role))
+        async with served(app) as url, aiohttp.ClientSession() as session:
+            for name, status in zip(("plan.txt", "open.txt"), statuses, strict=True):
+                async with session.delete(f"{url}/documents/{name}") as response:
+                    assert response.status == status
+            async with session.get(f"{url}/files/plan.txt") as response:
+                assert response.status == 404
 
 
 async def test_without_a_bucket_to_sign_for_it_says_where_files_go(chat_app: Callable[..., Any]) -> None:

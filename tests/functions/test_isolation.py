@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 
 from functions.chat.wire import paths
 from headrace.auth.api_keys import ApiKeyAuthenticator, new_key
-from headrace.buckets.uploads import S3Uploads
+from headrace.buckets.files import S3Files
 from headrace.models.openai import OpenAIModel, open_openai_model
 from headrace.rate_limits import RateLimits
 from headrace.redis_state.api_keys import RedisApiKeys
@@ -101,7 +101,7 @@ def anything(world: World, asker: Principal) -> Sent:
     completion = {"model": "headrace", "messages": [*turns, {"role": "user", "content": question}], "filter": narrowed}
     upload = {"name": name, "groups": list(pick(GROUPS)), "replace": pick([True, False])}
     return pick([
-        ("GET", "/documents", None), ("GET", f"/documents/{other}", None), ("POST", "/chat", chat), ("POST", "/chat", chat),
+        ("GET", "/documents", None), ("GET", f"/documents/{other}", None), ("GET", f"/files/{other}", None), ("POST", "/chat", chat), ("POST", "/chat", chat),
         ("POST", "/v1/chat/completions", completion | {"stream": pick([True, False])}), ("GET", "/cache/stats", None),
         ("POST", "/documents", upload), ("GET", "/v1/models", None), ("GET", "/readyz", None),
         ("POST", "/feedback", {"answer_id": "0" * 24 + "-" + "0" * 24, "verdict": "wrong"}),
@@ -141,7 +141,7 @@ async def test_nobody_sees_what_is_not_theirs(
     parts = {
         "authenticator": ApiKeyAuthenticator(RedisApiKeys(redis)),
         "limiter": RedisRateLimiter(redis, RateLimits(10**7, 1000)),
-        "uploads": S3Uploads("bucket"),
+        "files": S3Files("bucket"),
     }
     answered = 0
     async with served(chat_app(model, **parts)) as url, aiohttp.ClientSession() as session:
@@ -171,11 +171,11 @@ async def test_a_hidden_name_is_told_apart_from_a_free_one_by_no_route(
     chat_app: Callable[..., Any], redis: Redis, world: World
 ) -> None:
     """The same request, word for word, before and after somebody else has a document of that name."""
-    parts = {"authenticator": ApiKeyAuthenticator(RedisApiKeys(redis)), "uploads": S3Uploads("bucket")}
+    parts = {"authenticator": ApiKeyAuthenticator(RedisApiKeys(redis)), "files": S3Files("bucket")}
     asker = next(p for p in world.principals if p.role is Role.WRITER and p.groups == {"ops"})
     requests: list[Sent] = [
         ("GET", "/documents", None), ("GET", "/documents/plan-0.txt", None), ("POST", "/documents", {"name": "plan-0.txt"}),
-        ("POST", "/documents", {"name": "plan-0.txt", "replace": True}),
+        ("POST", "/documents", {"name": "plan-0.txt", "replace": True}), ("GET", "/files/plan-0.txt", None), ("DELETE", "/documents/plan-0.txt", None),
         ("POST", "/chat", {"question": "What is the budget of kestrel?", "filter": {"name": "plan-0.txt"}}),
     ]  # fmt: skip
     headers = {"authorization": f"Bearer {world.keys[asker.id]}", "accept": "application/json"}
@@ -208,7 +208,7 @@ async def test_strangers_get_401_everywhere_but_where_the_door_is_open(
     chat_app: Callable[..., Any], redis: Redis, world: World
 ) -> None:
     keys = RedisApiKeys(redis)
-    app = chat_app(authenticator=ApiKeyAuthenticator(keys), uploads=S3Uploads("bucket"))
+    app = chat_app(authenticator=ApiKeyAuthenticator(keys), files=S3Files("bucket"))
     revoked, gone = new_key(world.principals[-1])
     expired, late = new_key(world.principals[-1], expires_at=1.0)
     await keys.save(late)

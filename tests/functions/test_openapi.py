@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
 
 from functions.chat.wire.openapi import describe
 from headrace.auth.api_keys import ApiKeyAuthenticator, new_key
-from headrace.buckets.uploads import S3Uploads
+from headrace.buckets.files import S3Files
 from headrace.rate_limits import RateLimits
 from headrace.redis_state.api_keys import RedisApiKeys
 from headrace.redis_state.limits import RedisRateLimiter
@@ -55,7 +55,7 @@ async def test_every_request_gets_an_answer_that_is_described(
     app = chat_app(
         authenticator=ApiKeyAuthenticator(RedisApiKeys(redis)),
         limiter=RedisRateLimiter(redis, RateLimits(10**7, 1000)),
-        uploads=S3Uploads("bucket"),
+        files=S3Files("bucket"),
         deadline_seconds=5.0,
     )
     schema = schemathesis.openapi.from_dict(describe(app))

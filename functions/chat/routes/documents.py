@@ -16,6 +16,7 @@ from functions.chat.responses import EventResponse
 from functions.chat.wire import schemas, sse
 from functions.chat.wire.bodies import UploadBody
 from headrace.errors import ConflictError, InvalidInputError, UnavailableError
+from headrace.protocols import Files
 from headrace.types import (
     DEFAULT_TENANT,
     DOCUMENTS_PREFIX,
@@ -33,7 +34,7 @@ MOST_LISTED = 1000
 
 
 def add_document_routes(app: FastAPI) -> None:
-    """`GET /documents`, `GET /documents/{name}` and `POST /documents`."""
+    """`GET` and `POST /documents`, `GET` and `DELETE /documents/{name}`, and `GET /files/{name}`."""
 
     @app.get("/documents")
     async def documents(  # noqa: PLR0917 - FastAPI passes by name
@@ -60,18 +61,31 @@ def add_document_routes(app: FastAPI) -> None:
         name: str, request: Request, deps: Dependencies, asker: Reader, deadline_seconds: Deadline
     ) -> Response:
         """One document with its history; with `Accept: text/event-stream`, how it comes along until its state is final."""
-        key = key_of(name, asker) if not name.startswith(DOCUMENTS_PREFIX) else DocumentKey(name)
-        found = await _find(key, deps, asker)
+        found = await _find(name, deps, asker)
+        key = DocumentKey(found.key)
         if not _wants_events(request):
             return JSONResponse(schemas.document_payload(found, history=True))
         shown = Shown(deps.answering.registry, asker, key.key, None, is_one=True)
         return _watched(shown, "", 1, deadline_seconds)
 
+    @app.delete("/documents/{name:path}", status_code=202)
+    async def remove(name: str, deps: Dependencies, asker: Writer) -> dict[str, Any]:
+        """Delete the document's file, and its labels; ingest, which hears of it, then forgets the document."""
+        found = await _find(name, deps, asker)
+        await _files(deps).remove(found.key)
+        return {"name": found.name, "key": found.key}
+
+    @app.get("/files/{name:path}")
+    async def file(name: str, deps: Dependencies, asker: Reader) -> dict[str, Any]:
+        """A link that reads the document's file in the bucket, for a few minutes."""
+        found = await _find(name, deps, asker)
+        url, expires_at = await _files(deps).link(found.key)
+        return {"name": found.name, "key": found.key, "url": url, "expires_at": expires_at}
+
     @app.post("/documents", status_code=201)
     async def upload(body: UploadBody, deps: Dependencies, asker: Writer) -> dict[str, Any]:
         """A form with which the file can be put into the bucket: what it is called and who may see it is signed."""
-        if deps.uploads is None:
-            raise UnavailableError("This deployment takes no uploads here. Put the file into its bucket.")
+        files = _files(deps)
         key = key_of(body.name, asker)
         metadata = {name: ", ".join(given) for name, given in (("groups", body.groups), ("tags", body.tags)) if given}
         _check_labels(body, asker)
@@ -83,7 +97,7 @@ def add_document_routes(app: FastAPI) -> None:
                 "There is a document of this name. Send `replace: true` to put another in its place, or choose another name.",
                 param="name",
             )
-        form = await deps.uploads.form(
+        form = await files.form(
             key.key,
             metadata=metadata,
             content_type=body.content_type,
@@ -133,7 +147,17 @@ def _check_labels(body: UploadBody, asker: Principal) -> None:
         raise InvalidInputError(f"You are not in the group {strange[0]!r}, and would not see the file.", param="groups")
 
 
-async def _find(key: DocumentKey, deps: ChatDependencies, asker: Principal) -> Document:
+def _files(deps: ChatDependencies) -> Files:
+    if deps.files is None:
+        raise UnavailableError(
+            "This deployment deals with no files here. Put them into its bucket, and read them there."
+        )
+    return deps.files
+
+
+async def _find(name: str, deps: ChatDependencies, asker: Principal) -> Document:
+    """The document of that name or key. Raises InvalidInputError for what can't be one, HTTPException for a stranger."""
+    key = key_of(name, asker) if not name.startswith(DOCUMENTS_PREFIX) else DocumentKey(name)
     found = await deps.answering.registry.get(key) if key.tenant == asker.tenant else None
     if found is None or not asker.may_see(found.groups):
         raise HTTPException(404, "There is no such document. GET /documents lists those that there are.")

@@ -47,7 +47,7 @@ def add_page_routes(app: FastAPI) -> None:
             "role": asker.role,
             "groups": sorted(asker.groups),
             "models": list(deps.answering.models),
-            "uploads": deps.uploads is not None,
+            "uploads": deps.files is not None,
             "reranks": deps.answering.retriever.reranks,
             "ledger": deps.ledger is not None,
         }

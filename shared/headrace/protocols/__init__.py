@@ -7,7 +7,7 @@
 from headrace.protocols.auth import Admission, ApiKeys, Authenticator, RateLimiter
 from headrace.protocols.cache import AnswerCache, CacheMaintenance, InvalidationPlanner
 from headrace.protocols.checks import Checkable
-from headrace.protocols.documents import Bucket, DocumentRegistry, Parser, Queue, Uploads
+from headrace.protocols.documents import Bucket, DocumentRegistry, Files, Parser, Queue
 from headrace.protocols.generation import Answerer, AnswerJudge, ChatModel, Conversations, SingleFlightRelay
 from headrace.protocols.ledger import (
     DayUsage,
@@ -40,6 +40,7 @@ __all__ = [
     "DayUsage",
     "DocumentRegistry",
     "Embedder",
+    "Files",
     "InvalidationPlanner",
     "KeptRecord",
     "Ledger",
@@ -59,7 +60,6 @@ __all__ = [
     "ToolSource",
     "Tracer",
     "Unanswered",
-    "Uploads",
     "VectorSearch",
     "VectorStore",
 ]

@@ -124,8 +124,8 @@ class Bucket(Checkable, Protocol):
         """Every tenant that has an object, by name."""
 
 
-class Uploads(Protocol):
-    """Lets others put one file into the bucket. Raises BucketUnavailableError."""
+class Files(Protocol):
+    """The bucket's files, for others to put there and to read by themselves. Raises BucketUnavailableError."""
 
     async def form(
         self, key: str, *, metadata: Mapping[str, str], content_type: str, max_bytes: int, create_only: bool
@@ -134,6 +134,12 @@ class Uploads(Protocol):
 
         `create_only`: what is uploaded with it never takes the place of a document that can be searched.
         """
+
+    async def link(self, key: str) -> tuple[str, float]:
+        """A URL that reads this object, and until when it does (seconds since the epoch)."""
+
+    async def remove(self, key: str) -> None:
+        """Delete the object and the one with its labels; of what is not there, nothing."""
 
 
 class Queue(Protocol):

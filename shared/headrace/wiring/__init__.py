@@ -9,7 +9,7 @@ from headrace.wiring.answering import (
     open_context_model,
     open_near_questions,
 )
-from headrace.wiring.documents import open_bucket, open_parser, open_queue, upload_origin, uploads_to
+from headrace.wiring.documents import files_in, open_bucket, open_parser, open_queue, upload_origin
 from headrace.wiring.door import api_keys_on, open_authenticator, rate_limiter_on
 from headrace.wiring.environment import read_settings
 from headrace.wiring.knowledge import collection_of, open_embedder, open_reranker, open_store, retriever_on
@@ -37,6 +37,7 @@ __all__ = [
     "collection_of",
     "conversations_on",
     "document_tools_on",
+    "files_in",
     "invalidation_planner_on",
     "ledger_queue_on",
     "open_answering",
@@ -64,5 +65,4 @@ __all__ = [
     "single_flight_on",
     "socket_registry_on",
     "upload_origin",
-    "uploads_to",
 ]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from headrace.settings import Settings
 
 if TYPE_CHECKING:
-    from headrace.protocols import Bucket, Parser, Queue, Uploads
+    from headrace.protocols import Bucket, Files, Parser, Queue
 
 
 def open_bucket(settings: Settings) -> AbstractAsyncContextManager[Bucket]:
@@ -18,11 +18,11 @@ def open_bucket(settings: Settings) -> AbstractAsyncContextManager[Bucket]:
     return open_s3_bucket(settings.bucket)
 
 
-def uploads_to(settings: Settings) -> Uploads:
-    """Forms to upload into the bucket with."""
-    from headrace.buckets.uploads import S3Uploads
+def files_in(settings: Settings) -> Files:
+    """The bucket's files, as others put and read them by themselves."""
+    from headrace.buckets.files import S3Files
 
-    return S3Uploads(settings.bucket, endpoint_url=settings.aws_endpoint_url)
+    return S3Files(settings.bucket, endpoint_url=settings.aws_endpoint_url)
 
 
 def upload_origin(settings: Settings) -> str:
