@@ -50,7 +50,7 @@ class ChatDependencies:
     """What the routes work with. `report` is called with each answer's cache verdict, and the tokens that it saved.
 
     `ledger_queue` takes a record of each answer, and admins ask the `ledger`. The page may send files to `upload_origin`.
-    `sockets` is what a WebSocket API takes. `citations` is where OpenAI's clients find them if they don't say: `none`,
+    `trace_url`, with `{trace_id}` in it, is where admins look at a trace. `sockets` is what a WebSocket API takes. `citations` is where OpenAI's clients find them if they don't say: `none`,
     `footer` or `inline`.
     """
 
@@ -70,6 +70,7 @@ class ChatDependencies:
     ledger_queue: LedgerQueue | None = None
     ledger: OnDemand[Ledger] | None = None
     tracer: Tracer | None = None
+    trace_url: str = ""
 
 
 OpenDependencies = Callable[[], AbstractAsyncContextManager[ChatDependencies]]

@@ -86,6 +86,7 @@ async def open_with(settings: Settings) -> AsyncIterator[ChatDependencies]:
             max_document_bytes=settings.max_document_bytes,
             citations=settings.openai_citations,
             tracer=tracer,
+            trace_url=settings.trace_url,
             ledger_queue=wiring.ledger_queue_on(redis, settings),
             ledger=ledger if settings.ledger_kind == "sql" else None,
             report=partial(report_to_cloudwatch, namespace=settings.metrics_namespace) if is_lambda else None,

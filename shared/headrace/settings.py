@@ -135,6 +135,7 @@ class Settings:
     model_prices: str = ""
     otel_exporter_otlp_endpoint: str = ""
     otel_exporter_otlp_headers: str = field(default="", repr=False)
+    trace_url: str = ""
     metrics_namespace: str = "Headrace"
     tenant_metrics: str = "off"
 
@@ -169,6 +170,10 @@ class Settings:
         if self.ledger == "sql" and not self.ledger_url:
             raise ConfigurationError(
                 "LEDGER is 'sql', which needs LEDGER_URL (sqlite:///… or postgresql://…). Set it and start again."
+            )
+        if self.trace_url and not self.trace_url.startswith(("https://", "http://")):
+            raise ConfigurationError(
+                "TRACE_URL is no address. Give one like https://traces.example.com/trace/{trace_id}, and start again."
             )
         if self.ledger_days < 1:
             raise ConfigurationError("LEDGER_DAYS must be 1 or more. Correct it and start again.")

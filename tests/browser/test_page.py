@@ -14,12 +14,15 @@ import pytest
 from playwright.async_api import Page, expect
 from redis.asyncio import Redis
 
+from headrace.buckets.files import S3Files
 from headrace.concurrency.on_demand import on_demand
 from headrace.ledger.rows import Pricing
 from headrace.ledger.sql import open_sql_ledger
 from headrace.models.openai import open_openai_model
+from headrace.observability.otel import open_otel_tracer
 from headrace.redis_state.ledger_queue import KEY, RedisLedgerQueue
 from headrace.types import Block, Principal, Role
+from infra.local.bucket import CREDENTIALS
 from tests.support.chromium import axe
 from tests.support.http import served
 from tests.support.library import Library
@@ -236,6 +239,38 @@ async def test_documents_are_listed_with_their_states_and_filtered(page: Page, u
     await page.get_by_label("Any state").select_option("failed")
     await expect(page.locator("#listed tr")).to_have_count(0)
     assert await faults_for_people(page) == []
+
+
+async def test_who_uploads_says_for_which_of_their_groups(
+    page: Page, chat_app: Callable[..., Any], stack: AsyncExitStack, tenant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    writer = Principal(tenant, frozenset({"hr", "board"}), "ann", Role.WRITER)
+    files = S3Files("bucket", endpoint_url="http://127.0.0.1:9")
+    url = await stack.enter_async_context(served(chat_app(principal=writer, files=files, max_document_bytes=1000)))
+    await page.goto(f"{url}/#documents")
+    await page.get_by_label("hr").check()
+    file = {"name": "pay.txt", "mimeType": "text/plain", "buffer": b"The pay."}
+    async with page.expect_request(lambda sent: sent.method == "POST" and "documents" in sent.url) as sending:
+        await page.locator("#file").set_input_files(file)  # type: ignore[arg-type]
+    assert json.loads((await sending.value).post_data or "")["groups"] == ["hr"]
+    assert await faults_for_people(page) == []
+
+
+async def test_an_admin_opens_the_trace_of_an_answer(
+    page: Page, chat_app: Callable[..., Any], library: Library, stack: AsyncExitStack
+) -> None:
+    await library.put("dam.txt", Block(FACT))
+    tracer = await stack.enter_async_context(open_otel_tracer("http://127.0.0.1:9", headers="", service="chat"))
+    app = chat_app(tracer=tracer, trace_url="https://traces.example.com/{trace_id}")
+    await page.goto(await stack.enter_async_context(served(app)))
+    await ask(page)
+    await page.get_by_text("How it was made").click()
+    link = page.locator("details dl a")
+    trace = await link.text_content() or ""
+    assert len(trace) == 32
+    await expect(link).to_have_attribute("href", f"https://traces.example.com/{trace}")
 
 
 async def test_a_screen_reader_hears_sentences(page: Page, url: str, script: Script) -> None:

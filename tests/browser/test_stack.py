@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from playwright.async_api import Page, expect
+from playwright.async_api import Dialog, Page, expect
 
 from infra.local.processes import ROOT, free_port
 from infra.local.stack import StackOptions, run_stack
@@ -36,11 +36,25 @@ async def test_a_file_goes_up_and_is_answered_from_and_all_of_it_is_seen(page: P
         await expect(page.locator(".told").last).to_contain_text("1300 turns")
         await page.get_by_role("button", name="Source 1").first.click()
         await expect(page.locator("#passages mark").first).to_contain_text("1300 turns")
+        async with page.context.expect_page() as opening:
+            await page.locator("#passages").get_by_role("button", name="Open the file").first.click()
+        file = await opening.value
+        await expect(file.locator("body")).to_contain_text("The sluice at Lindisle")
+        await file.close()
 
         await recorded(page, 1)
         await page.get_by_role("link", name="Answers").click()
         await expect(page.locator("#records")).to_contain_text("crank of the sluice")
         evaluated = await asyncio.to_thread(_evaluate, stack.url)
+
+        async def accept(dialog: Dialog) -> None:
+            await dialog.accept()
+
+        page.on("dialog", accept)
+        await page.get_by_role("link", name="Documents").click()
+        await page.get_by_label("Filter by name").fill("sluice")
+        await row.get_by_role("button", name="Delete").click()
+        await expect(row).to_have_count(0, timeout=READY_MS)
     assert evaluated.returncode == 0, evaluated.stdout + evaluated.stderr
 
 

@@ -140,6 +140,7 @@ def chat_app(answer_deps: Callable[..., AnswerDependencies], tenant: str, redis:
         ledger: OnDemand[Ledger] | None = None,
         retrieval_limit: int = 6,
         tracer: Tracer | None = None,
+        trace_url: str = "",
     ) -> Any:
         answering = answer_deps(
             model, judge=judge, cache_seconds=cache_seconds, reader=reader, tools=tools, limits=limits,
@@ -166,6 +167,7 @@ def chat_app(answer_deps: Callable[..., AnswerDependencies], tenant: str, redis:
                 ledger_queue=ledger_queue,
                 ledger=ledger,
                 tracer=tracer,
+                trace_url=trace_url,
             )
             await runs.aclose()
 

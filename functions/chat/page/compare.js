@@ -60,7 +60,7 @@ async function run(column, question) {
   column.querySelector(".result").replaceChildren(turn.item);
   try {
     const response = await send("chat", bodyOf(column, question), { headers: { accept: "text/event-stream" } });
-    turn.request = response.headers.get("x-request-id");
+    turn.name(response);
     for await (const event of events(response)) turn.take(event);
     if (turn.done) await price(turn);
   } catch (error) { turn.fail(error.message); }

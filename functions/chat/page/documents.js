@@ -1,14 +1,21 @@
 // The room of documents: what there is and how far it has come, and files on their way into the bucket.
 
-import { $, bytes, call, element, events, read, send } from "./api.js";
+import { $, bytes, button, call, element, events, openFile, read, send } from "./api.js";
 import { say } from "./words.js";
 
 const STATES = ["queued", "parsing", "embedding", "ready", "failed"];
 const SHOWN = 200;
 const ARRIVAL_SECONDS = 60;
-let known = new Map(), counts = {}, watching = null;
+let known = new Map(), counts = {}, watching = null, me = null;
 
-export function openDocuments(me) {
+export function openDocuments(given) {
+  me = given;
+  $("groups").hidden = !me.groups.length;
+  $("groups").append(...me.groups.map(group => {
+    const label = element("label", undefined, "choice");
+    label.append(Object.assign(element("input"), { type: "checkbox", value: group }), group);
+    return label;
+  }));
   $("upload").hidden = !(me.uploads && me.role !== "reader");
   $("filter").addEventListener("input", draw);
   $("state").append(new Option(say("anyState"), ""), ...STATES.map(state => new Option(say(state), state)));
@@ -65,8 +72,24 @@ function draw() {
 function row(each) {
   const made = element("tr"), state = element("td", say(each.state) + (each.progress === null ? "" : ` ${Math.round(100 * each.progress)} %`), each.state === "failed" ? "bad" : "");
   for (const told of [each.reason, ...(each.notes || [])]) if (told) state.append(element("div", told, "soft"));
-  made.append(element("td", each.name), state, element("td", [...each.groups, ...each.tags].join(", ")), element("td", each.chunks), element("td", bytes(each.size_bytes)));
+  made.append(nameOf(each), state, element("td", [...each.groups, ...each.tags].join(", ")), element("td", each.chunks), element("td", bytes(each.size_bytes)));
   return made;
+}
+
+function nameOf(each) {
+  const made = element("td", each.name), acts = element("div", undefined, "line");
+  if (me.uploads) acts.append(button("openFile", () => openFile(each.key)));
+  if (me.uploads && me.role !== "reader") acts.append(button("remove", () => remove(each)));
+  if (acts.children.length) made.append(acts);
+  return made;
+}
+
+async function remove(each) {
+  if (!confirm(`${each.name}: ${say("removeDocument")}`)) return;
+  await call(`documents/${each.key.split("/").map(encodeURIComponent).join("/")}`, { method: "DELETE" });
+  // It leaves the list when ingest has heard of it.
+  known.set(each.key, { ...each, reason: say("isRemoved") });
+  draw();
 }
 
 async function upload(files) {
@@ -75,7 +98,7 @@ async function upload(files) {
 
 async function put(file, line) {
   const tags = $("tags").value.split(",").map(tag => tag.trim()).filter(Boolean);
-  const body = { name: file.name, content_type: /^[\x20-\x7e]+$/.test(file.type) ? file.type : "", tags };
+  const body = { name: file.name, content_type: /^[\x20-\x7e]+$/.test(file.type) ? file.type : "", tags, groups: [...$("groups").querySelectorAll(":checked")].map(box => box.value) };
   try {
     const form = await (await signed(body)).json();
     const fields = new FormData();

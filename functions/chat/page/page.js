@@ -5,6 +5,7 @@ import { $, read, whenUnauthenticated } from "./api.js";
 import { openChat } from "./chat.js";
 import { openCompare } from "./compare.js";
 import { openDocuments, watchDocuments } from "./documents.js";
+import { showFor } from "./turn.js";
 import { say, switchLanguage, translate } from "./words.js";
 
 const ROOMS = ["chat", "documents", "compared-room", "answers"];
@@ -49,7 +50,7 @@ async function begin() {
   $("sign-out").hidden = !hadKey;
   document.querySelector("[data-room=answers]").hidden = !(me.ledger && me.role === "admin");
   document.querySelector("[data-room=compared-room]").hidden = me.role !== "admin";
-  if (!isOpen) { openChat(me); openDocuments(me); openCompare(me); openAnswers(); isOpen = true; }
+  if (!isOpen) { showFor(me); openChat(me); openDocuments(me); openCompare(me); openAnswers(); isOpen = true; }
   enter();
 }
 

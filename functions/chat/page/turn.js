@@ -1,11 +1,15 @@
 // One question and its answer, as it is made: text, sources, steps and numbers.
 
-import { $, button, element, seconds, send, signButton } from "./api.js";
+import { $, button, element, openFile, seconds, send, signButton } from "./api.js";
 import { marked } from "./vendor/marked.js";
 import { say } from "./words.js";
 
 const TAGS = ["p", "br", "strong", "em", "del", "code", "pre", "ul", "ol", "li", "blockquote", "h1", "h2", "h3", "h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td", "hr", "a"];
 const SENTENCE = /[^.!?…\n]+[.!?…\n]+(?=\s|$)/g;
+
+// What there is for who asks: files to open, traces to follow.
+let me = {};
+export const showFor = given => { me = given; };
 
 // Markdown of a model is a stranger's: no pictures, no scripts, no styles, and links that tell nothing of us.
 export function rendered(text) {
@@ -140,11 +144,26 @@ export class Turn {
     }
     const rows = [
       ["cache", [this.status.cache, this.status.similarity && `${say("similarity")} ${this.status.similarity}`].filter(Boolean).join(", ")],
-      ["age", this.status.age_seconds !== undefined && `${Math.round(this.status.age_seconds)} ${say("secondsAgo")}`], ["judged", this.status.judge_tokens], ["readAs", this.status.question],
+      ["age", this.status.age_seconds !== undefined && `${Math.round(this.status.age_seconds)} ${say("secondsAgo")}`], ["judged", this.status.judge_tokens > 0 && `${say(this.status.cache === "hit" ? "judgedToFit" : "judgedOther")} · ${this.status.judge_tokens} ${say("tokens")}`], ["readAs", this.status.question],
       ["model", this.done.model], ["tokens", this.usage && this.usage.total_tokens > 0 && `${this.usage.prompt_tokens} + ${this.usage.completion_tokens}`], ["id", this.request],
     ];
     for (const [word, value] of rows) if (value) list.append(element("dt", say(word)), element("dd", value));
+    if (this.trace) list.append(element("dt", say("trace")), this.traceOf());
     return made;
+  }
+
+  // Its id; a link to it, where the deployment says where traces are looked at.
+  traceOf() {
+    const shown = element("dd", me.trace_url ? undefined : this.trace);
+    if (me.trace_url) shown.append(Object.assign(element("a", this.trace), { href: me.trace_url.replaceAll("{trace_id}", this.trace), target: "_blank", rel: "noopener noreferrer" }));
+    return shown;
+  }
+
+  // What the response's headers say of the request.
+  name(response) {
+    this.run = response.headers.get("x-run-id");
+    this.request ??= response.headers.get("x-run-id") || response.headers.get("x-request-id");
+    this.trace ??= (response.headers.get("traceparent") || "").split("-")[1];
   }
 }
 
@@ -155,6 +174,7 @@ export function showSources(turn, number) {
     item.id = `passage-${passage.number}`;
     item.append(element("strong", `[${passage.number}] ${passage.name}`), element("div", [passage.place, quotes.length ? say("used") : say("notUsed"), `${say("score")} ${passage.score}`, `${say("similarity")} ${passage.similarity}`].filter(Boolean).join(" · "), "soft"));
     item.append(withQuotes(passage.text, quotes));
+    if (me.uploads) item.append(button("openFile", () => openFile(passage.document, passage.page)));
     return item;
   }));
   // Beside whatever is shown.

@@ -10,6 +10,7 @@ from fastapi.responses import Response
 
 from functions.chat.dependencies import Dependencies, Reader
 from functions.chat.wire.paths import PAGE_PATHS
+from headrace.types import Role
 
 FOLDER = Path(__file__).parent.with_name("page")
 MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".txt": "text/plain"}
@@ -40,7 +41,7 @@ def add_page_routes(app: FastAPI) -> None:
 
     @app.get("/me")
     async def me(deps: Dependencies, asker: Reader) -> dict[str, Any]:
-        """Who asks, and what is there for them: models, uploads, the ledger."""
+        """Who asks, and what is there for them: models, files, the ledger, where traces are looked at."""
         return {
             "tenant": asker.tenant,
             "principal": asker.owner,
@@ -50,4 +51,5 @@ def add_page_routes(app: FastAPI) -> None:
             "uploads": deps.files is not None,
             "reranks": deps.answering.retriever.reranks,
             "ledger": deps.ledger is not None,
+            "trace_url": deps.trace_url if asker.may(Role.ADMIN) else "",
         }

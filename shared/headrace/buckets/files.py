@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import mimetypes
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,9 +19,11 @@ T = TypeVar("T")
 FORM_SECONDS = 900
 LINK_SECONDS = 300
 LIMITS: Mapping[str, Any] = {"connect_timeout": 5, "read_timeout": 10}
-# What a browser shows without running anything of it; the rest it saves.
-SHOWN = frozenset({"application/pdf", "text/plain", "image/png", "image/jpeg"})
-ANY_TYPE = "application/octet-stream"
+# What a browser shows without running anything of it, by the end of its name; the rest it saves.
+SHOWN = {
+    "pdf": "application/pdf", "txt": "text/plain", "md": "text/plain", "csv": "text/plain", "png": "image/png", "jpg": "image/jpeg",
+    "jpeg": "image/jpeg",
+}  # fmt: skip
 
 
 class S3Files:
@@ -61,14 +62,13 @@ class S3Files:
     async def link(self, key: str) -> tuple[str, float]:
         expires_at = time.time() + LINK_SECONDS
         name = DocumentKey(key).name.rpartition("/")[2]
-        # Its own type is what whoever uploaded it said: a page with scripts could call itself a text.
-        kind = mimetypes.guess_type(name)[0] or ANY_TYPE
-        shown = "inline" if kind in SHOWN else "attachment"
+        # The object's own type is what whoever uploaded it said: a page with scripts could call itself a text.
+        kind = SHOWN.get(name.rpartition(".")[2].lower(), "")
         asked = {
             "Bucket": self._bucket,
             "Key": key,
-            "ResponseContentType": kind if kind in SHOWN else ANY_TYPE,
-            "ResponseContentDisposition": f"{shown}; filename*=UTF-8''{quote(name, safe='')}",
+            "ResponseContentType": kind or "application/octet-stream",
+            "ResponseContentDisposition": f"{'inline' if kind else 'attachment'}; filename*=UTF-8''{quote(name, safe='')}",
         }
         url = await self._do(
             lambda client: client.generate_presigned_url("get_object", Params=asked, ExpiresIn=LINK_SECONDS)
