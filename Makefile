@@ -15,7 +15,7 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_LINK_MODE := copy
 export SAM_CLI_TELEMETRY := 0
 
-.PHONY: help run run-lambda test test-all soak lint format bench calibrate evaluate cache key ledger grammar backfill verify rebuild reindex redrive validate build deploy smoke destroy cost clean
+.PHONY: help run run-lambda test test-all soak lint format bench calibrate evaluate questions cache key ledger grammar backfill verify rebuild reindex redrive validate build deploy smoke destroy cost clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,9 @@ calibrate: $(READY) ## How often the cache's judge is right with near questions 
 
 evaluate: $(READY) ## How good the answers are: a set of questions asked, scored, compared (SET=mine.jsonl ARGS='--save a.json', '--against a.json --bar facts=0.9')
 	@$(PYTHON) -m infra.evaluation $(if $(SET),--set "$(SET)") $(if $(URL),--url "$(URL)") $(ARGS)
+
+questions: $(READY) ## Collect questions for an evaluation: FROM=documents (a model asks) or feedback (COUNT=20 OUT=mine.jsonl URL=…)
+	@$(PYTHON) -m infra.questions $(or $(FROM),documents) $(if $(COUNT),--count $(COUNT)) $(if $(OUT),--out "$(OUT)") $(if $(URL),--url "$(URL)")
 
 cache: $(READY) ## Look into the running stack's answer cache: ACTION=stats, sweep, invalidate, warm or flush (ARGS='{…}')
 	@$(PYTHON) -m infra.local.operate cache $(or $(ACTION),stats) $(if $(ARGS),--args '$(ARGS)')

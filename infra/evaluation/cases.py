@@ -27,21 +27,30 @@ class Case:
     refused: bool = False
 
 
-def read_cases(path: Path) -> list[Case]:
-    """The set in a file. Raises SetError, and OSError for a file that is not there."""
-    cases = []
+def read_cases(path: Path) -> tuple[list[Case], int]:
+    """The set in a file, and how many lines are drafts, for which nobody has said yet what is expected.
+
+    Raises SetError, and OSError for a file that is not there.
+    """
+    cases, drafts = [], 0
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if not line.strip():
             continue
         try:
-            cases.append(_case(json.loads(line)))
+            given = json.loads(line)
+            if "draft" in given:
+                drafts += 1
+            else:
+                cases.append(_case(given))
         except (ValueError, TypeError, AttributeError) as error:
             raise SetError(f"{path}, line {number}: {error}") from error
+    if not cases and drafts:
+        raise SetError(f"{path} has drafts alone. Give each its facts, documents or `refused` in place of `draft`.")
     if not cases:
         raise SetError(f'{path} has no questions. A line is like {{"question": …, "facts": […], "documents": […]}}.')
     if len({case.question for case in cases}) < len(cases):
         raise SetError(f"{path} has a question twice.")
-    return cases
+    return cases, drafts
 
 
 def _case(given: dict[str, object]) -> Case:

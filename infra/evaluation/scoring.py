@@ -11,7 +11,7 @@ from typing import Any
 from infra.evaluation.cases import Case
 
 # What is measured where it applies, each from 0 to 1; more is better.
-SCORES = ("hit", "reciprocal_rank", "facts", "citations", "refusal")
+SCORES = ("hit", "reciprocal_rank", "facts", "citations", "groundedness", "refusal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +19,9 @@ class Outcome:
     """What came of one question: `scores` by name, without those that do not apply; and what it took.
 
     `hit`: an expected document is among the passages; `reciprocal_rank`: 1 by its place; `facts`: the share that the answer
-    has; `citations`: the share of the cited documents that are expected ones; `refusal`: it was refused when it should be, and
-    only then.
+    has; `citations`: the share of the cited documents that are expected ones; `groundedness`: the share of its statements that
+    the passages bear out, where a judge has looked; `refusal`: it was refused when it should be, and only then. `record` is
+    the answer's request id, `doubted` the statements that the judge has found no ground for.
     """
 
     question: str
@@ -29,6 +30,9 @@ class Outcome:
     contexts: list[str] = field(default_factory=list)
     seconds: float = 0.0
     tokens: int = 0
+    record: str = ""
+    is_refused: bool = False
+    doubted: list[str] = field(default_factory=list)
     fault: str = ""
 
     def describe(self) -> dict[str, Any]:
@@ -36,7 +40,7 @@ class Outcome:
         return asdict(self)
 
 
-def score(case: Case, answer: Mapping[str, Any], seconds: float) -> Outcome:
+def score(case: Case, answer: Mapping[str, Any], seconds: float, *, record: str = "") -> Outcome:
     """The outcome of an answer as `POST /chat` gives it whole."""
     text, is_refused = str(answer["answer"]), answer["mode"] == "refused"
     scores = {"refusal": float(is_refused == case.refused)}
@@ -47,14 +51,15 @@ def score(case: Case, answer: Mapping[str, Any], seconds: float) -> Outcome:
         cited = [citation["name"] in case.documents for citation in answer["citations"]]
         scores["citations"] = sum(cited) / len(cited) if cited else 0.0
     if case.facts:
-        plain = _plain(text)
-        scores["facts"] = sum(any(_has(plain, way) for way in ways) for ways in case.facts) / len(case.facts)
+        scores["facts"] = sum(any(says(text, way) for way in ways) for ways in case.facts) / len(case.facts)
     return Outcome(
         question=case.question,
         answer=text,
         scores=scores,
         contexts=[str(passage["text"]) for passage in answer["passages"]],
         seconds=seconds,
+        record=record,
+        is_refused=is_refused,
         tokens=int(answer.get("usage", {}).get("total_tokens", 0)),
     )
 
@@ -66,10 +71,10 @@ def failed(case: Case, fault: str, seconds: float) -> Outcome:
     return Outcome(case.question, "", scores, seconds=seconds, fault=fault)
 
 
-def _has(plain: str, way: str) -> bool:
-    """Whether the text says it: `3` is not in `38`, nor in `3.1`."""
-    wanted = re.escape(_plain(way))
-    return re.search(rf"(?<![\w])(?<!\d[.,]){wanted}(?![\w])(?![.,]\d)", plain) is not None
+def says(text: str, fact: str) -> bool:
+    """Whether the text has the fact in it as a whole: `3` is not in `38`, nor in `3.1`."""
+    wanted = re.escape(_plain(fact))
+    return re.search(rf"(?<![\w])(?<!\d[.,]){wanted}(?![\w])(?![.,]\d)", _plain(text)) is not None
 
 
 def _plain(text: str) -> str:

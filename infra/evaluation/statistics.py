@@ -56,3 +56,8 @@ def differences(
 def falls(changed: Mapping[str, Estimate]) -> list[str]:
     """The scores that fell, with all of their interval below zero."""
     return [name for name, change in changed.items() if change.high < 0]
+
+
+def median(values: Sequence[float]) -> float:
+    """The value in the middle, the higher one of two."""
+    return sorted(values)[len(values) // 2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from headrace.models.openai import open_openai_model
 from headrace.observability.otel import open_otel_tracer
 from headrace.redis_state.ledger_queue import KEY, RedisLedgerQueue
 from headrace.types import Block, Principal, Role
+from infra.evaluation.asking import door_to
 from infra.local.bucket import CREDENTIALS
 from tests.support.chromium import axe
 from tests.support.http import served
@@ -183,6 +185,30 @@ async def test_a_thumb_down_with_its_reason_reaches_the_admins_room(page: Page, 
     await expect(record).to_contain_text("413, says the gauge")
     await expect(record).to_contain_text("dam.txt")
     await kept(page, "admin-1280")
+    assert await faults_for_people(page) == []
+
+
+async def test_an_admin_sees_evaluations_and_what_got_worse(page: Page, url: str) -> None:
+    await page.goto(url)
+    await ask(page)
+    await expect(page.locator(".told").last).to_contain_text("412 metres")
+    await recorded(page, 1)
+    door = door_to(url, {})
+    record = (await asyncio.to_thread(door.call, "GET", "/admin/answers")).json()["answers"][0]["id"]
+    for mean in (1.0, 0.5):
+        body = {
+            "name": "nightly", "seconds": 1.0, "scores": {"facts": {"mean": mean, "low": mean, "high": mean, "count": 1}},
+            "questions": [{"question": QUESTION, "scores": {"facts": mean}, "seconds": 1.0, "tokens": 9, "record": record}],
+        }  # fmt: skip
+        await asyncio.to_thread(door.call, "POST", "/admin/evaluations", body)
+    await page.get_by_role("link", name="Answers").click()
+    rows = page.locator("#evaluations tr")
+    await expect(rows).to_have_count(2)
+    await expect(rows.first.locator(".bad")).to_have_text("facts 0.50 (0.50–0.50) –0.50")
+    await rows.first.get_by_role("button", name="nightly").click()
+    await expect(page.locator("#record")).to_contain_text("facts 0.50")
+    await page.locator("#record").get_by_role("button", name=QUESTION).click()
+    await expect(page.locator("#record dl")).to_contain_text("412 metres")
     assert await faults_for_people(page) == []
 
 

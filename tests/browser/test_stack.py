@@ -46,6 +46,8 @@ async def test_a_file_goes_up_and_is_answered_from_and_all_of_it_is_seen(page: P
         await page.get_by_role("link", name="Answers").click()
         await expect(page.locator("#records")).to_contain_text("crank of the sluice")
         evaluated = await asyncio.to_thread(_evaluate, stack.url)
+        await page.reload()
+        await expect(page.locator("#evaluations")).to_contain_text("refusal 1.00")
 
         async def accept(dialog: Dialog) -> None:
             await dialog.accept()
@@ -69,4 +71,5 @@ def _evaluate(url: str) -> subprocess.CompletedProcess[str]:
         url,
         *(part for bar in bars for part in ("--bar", bar)),
     ]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "shared")))}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)

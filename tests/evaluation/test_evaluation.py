@@ -8,17 +8,25 @@ import re
 import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
+from headrace.concurrency.on_demand import on_demand
+from headrace.ledger.rows import Pricing
+from headrace.ledger.sql import open_sql_ledger
 from headrace.models.openai import open_openai_model
+from headrace.redis_state.ledger_queue import KEY, RedisLedgerQueue
 from headrace.types import Block
 from infra.evaluation.__main__ import main
+from infra.evaluation.asking import door_to
 from infra.evaluation.cases import SHIPPED, Case, SetError, read_cases
 from infra.evaluation.scoring import score
 from infra.evaluation.statistics import differences, estimate, falls
+from infra.questions.__main__ import main as collect
 from tests.support.http import served
 from tests.support.library import Library
 from tests.support.openai_server import Script
@@ -76,30 +84,45 @@ async def documents(library: Library) -> Library:
 
 
 @pytest.fixture
-def evaluate(
+def run(
     chat_app: Callable[..., Any],
     documents: Library,
     script: Script,
     openai_url: str,
-    stack: AsyncExitStack,
-    cases: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Evaluate:
-    """Evaluates an application made so; gives the exit status, and what was printed."""
+    """Runs a command against an application made so; gives the exit status, and what was printed."""
     # A model that says what the passages say about what it is asked.
     script.reply = lambda prompt: " ".join(re.findall(r"The \w+ (?:gate|pump) [^.]+\.", prompt)) + " [1][2]"
+    for name, value in {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": openai_url, "CHAT_MODEL": "m"}.items():
+        monkeypatch.setenv(name, value)
 
-    async def run(*arguments: str, **changed: Any) -> tuple[int, str]:
+    async def run(command: Callable[[], int], *arguments: str, **changed: Any) -> tuple[int, str]:
         async with AsyncExitStack() as own:
             model = await own.enter_async_context(open_openai_model(api_key="k", base_url=openai_url, model="m"))
             url = await own.enter_async_context(served(chat_app(model, **changed)))
-            monkeypatch.setattr(sys, "argv", ["evaluation", "--set", str(cases), "--url", url, *arguments])
-            status = await asyncio.to_thread(main)
+            monkeypatch.setattr(sys, "argv", ["command", *arguments, "--url", url])
+            status = await asyncio.to_thread(command)
         said = capsys.readouterr()
         return status, said.out + said.err
 
     return run
+
+
+@pytest.fixture
+def evaluate(run: Evaluate, cases: Path) -> Evaluate:
+    """Evaluates the set."""
+    return partial(run, main, "--set", str(cases))
+
+
+@pytest.fixture
+async def ledger(redis: Redis, stack: AsyncExitStack, tmp_path: Path) -> dict[str, Any]:
+    """What an application keeps its ledger with."""
+    await redis.delete(KEY)
+    opening = partial(open_sql_ledger, f"sqlite:///{tmp_path}/ledger.db", pricing=Pricing({"m": (1.0, 2.0)}))
+    opened = await stack.enter_async_context(on_demand(opening))
+    return {"ledger_queue": RedisLedgerQueue(redis), "ledger": opened}
 
 
 async def test_good_answers_are_good_and_the_same_again_is_no_fall(evaluate: Evaluate, tmp_path: Path) -> None:
@@ -144,6 +167,124 @@ async def test_documents_that_say_something_else_are_found(
     status, said = await evaluate("--bar", "facts=0.99")
     assert status == 1
     assert "facts is 0." in said
+
+
+def as_the_passages_say(prompt: str) -> dict[str, Any]:
+    """A judge's verdicts: a sentence of the answer is borne out where a passage has it."""
+    passages, _, answer = prompt.partition("<question-")
+    answer = answer.partition("<answer-")[2]
+    claims = re.findall(r"The \w+ \w+ [^.]+\.", answer)
+    return {
+        "claims": [{"claim": each, "verdict": "supported" if each in passages else "unsupported"} for each in claims]
+    }
+
+
+async def test_a_judge_finds_what_the_passages_do_not_say(evaluate: Evaluate, tmp_path: Path, script: Script) -> None:
+    script.forms["claims"] = as_the_passages_say
+    before = str(tmp_path / "before.json")
+    status, said = await evaluate("--judge", "--save", before, "--bar", "groundedness=1")
+    assert status == 0, said
+    good = script.reply
+    script.reply = lambda prompt: good(prompt).replace(" [1][2]", " The heron gate was built in 1874. [1][2]")
+    status, said = await evaluate("--judge", "--against", before)
+    assert status == 1
+    assert "groundedness fell by" in said
+    assert "no passage bears out: The heron gate was built in 1874." in said
+    assert "facts fell" not in said, "what was right is still there"
+    assert "The judge read and wrote" in said
+
+
+async def test_what_a_judge_can_t_say_is_left_out_and_said(evaluate: Evaluate, script: Script) -> None:
+    script.forms["claims"] = lambda prompt: {"claims": [{"claim": "x", "verdict": "perhaps"}]}
+    status, said = await evaluate("--judge", "--bar", "groundedness=0.5")
+    assert status == 1
+    assert "12 answers could not be judged" in said
+    assert "groundedness was not measured" in said
+
+
+async def test_outcomes_are_kept_in_the_ledger_with_what_they_cost(
+    evaluate: Evaluate, run: Evaluate, ledger: dict[str, Any]
+) -> None:
+    _, said = await evaluate("--name", "nightly", **ledger)
+    found = re.search(r"Kept in the ledger as (\w{16}) \(nightly\); the answers cost \$0\.\d{4}", said)
+    assert found, said
+
+    def look(url: str) -> tuple[Any, Any]:
+        door = door_to(url, {})
+        listed = door.call("GET", "/admin/evaluations").json()
+        return listed["evaluations"], door.call("GET", f"/admin/evaluations/{listed['evaluations'][0]['id']}").json()
+
+    seen: list[Any] = []
+
+    def command() -> int:
+        seen.extend(look(sys.argv[-1]))
+        return 0
+
+    await run(command, **ledger)
+    (line,), whole = seen
+    assert (line["id"], line["name"], line["scores"]["facts"]["count"]) == (found[1], "nightly", 12)
+    assert line["dollars"] > 0
+    assert "questions" not in line
+    assert len(whole["questions"]) == 15
+    assert all(re.fullmatch(r"[0-9a-f]{16}", each["record"]) for each in whole["questions"])
+    assert await (await ledger["ledger"].get()).evaluation("another", line["id"]) is None
+
+
+def asked_of(prompt: str) -> dict[str, Any]:
+    """A question about the part, whose second fact is not in it."""
+    name, kind = re.search(r"The (\w+) (gate|pump)", prompt).groups()  # type: ignore[union-attr]
+    return {
+        "question": f"What is known of the {kind} that is called {name}?",
+        "facts": [*re.findall(r"\d+", prompt.split("\n")[1]), "blue"],
+    }
+
+
+async def test_questions_are_made_of_the_documents_with_facts_that_are_in_them(
+    run: Evaluate, library: Library, tmp_path: Path, script: Script
+) -> None:
+    more = " It stands at the old mill, is looked at each spring, and was painted anew when the mill was closed for good, as all of them were."
+    for number, name in enumerate(NAMES[:4]):
+        await library.put(f"{name}-gate.txt", Block(f"The {name} gate opens at {level(number)} metres.{more}"))
+    script.forms["question"] = asked_of
+    path = tmp_path / "made.jsonl"
+    status, said = await run(collect, "documents", "--count", "20", "--out", str(path))
+    assert status == 0, said
+    made, _ = read_cases(path)
+    # The pumps' parts are too short to be asked about.
+    assert {case.question for case in made} <= {
+        f"What is known of the gate that is called {name}?" for name in NAMES[:4]
+    }
+    assert made
+    for case in made:
+        (name,) = [name for name in NAMES if name in case.question]
+        assert case.documents == (f"{name}-gate.txt",)
+        assert case.facts == ((str(level(NAMES.index(name))),),), "what is not in the part is no fact"
+    status, said = await run(collect, "documents", "--out", str(path))
+    assert (status, len(read_cases(path)[0])) == (0, len(made)), "a set is added to, and has no question twice"
+    status, said = await run(main, "--set", str(path), "--bar", "facts=1", "--bar", "hit=1")
+    assert status == 0, said
+
+
+async def test_feedback_becomes_questions_and_drafts(run: Evaluate, ledger: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "said.jsonl"
+    questions = ("At what level does the heron gate open?", "How much oil does the otter pump take?")
+
+    def rate() -> int:
+        door = door_to(sys.argv[-1], {})
+        for question, rating in zip(questions, ("up", "down"), strict=True):
+            record = door.call("POST", "/chat", {"question": question}).headers["X-Request-Id"]
+            door.call("POST", "/feedback", {"request_id": record, "rating": rating, "comment": "In litres, please."})
+        return 0
+
+    await run(rate, **ledger)
+    status, said = await run(collect, "feedback", "--out", str(path), **ledger)
+    assert status == 0, said
+    liked, disliked = map(json.loads, path.read_text().splitlines())
+    assert liked["question"] == questions[0]
+    assert "heron-gate.txt" in liked["documents"]
+    assert disliked == {"question": questions[1], "draft": "In litres, please."}
+    status, said = await run(main, "--set", str(path), **ledger)
+    assert "1 drafts are passed over" in said
 
 
 async def test_what_it_writes_is_what_ragas_reads(evaluate: Evaluate, tmp_path: Path) -> None:
@@ -208,6 +349,7 @@ def test_chance_is_no_fall_and_what_falls_is() -> None:
 
 def test_the_shipped_set_is_about_the_samples() -> None:
     samples = {path.name for path in (SHIPPED.parents[1] / "local" / "samples").iterdir()}
-    cases = read_cases(SHIPPED)
+    cases, drafts = read_cases(SHIPPED)
+    assert drafts == 0
     assert {name for case in cases for name in case.documents} <= samples
     assert sum(case.refused for case in cases) >= 3

@@ -12,7 +12,7 @@ from headrace.errors import ConfigurationError, InvalidInputError, LedgerUnavail
 from headrace.ledger.rows import Pricing
 from headrace.ledger.sql import SqlLedger, open_sql_ledger
 from headrace.protocols import RecordFilter
-from headrace.types import FeedbackRecord, LedgerEntry, Rating
+from headrace.types import EvaluatedQuestion, Evaluation, FeedbackRecord, LedgerEntry, Rating, ScoreEstimate
 from tests.support.records import NOW, record, record_id
 
 
@@ -184,3 +184,33 @@ async def test_a_wrong_password_is_told_without_it(server: Any) -> None:
         with pytest.raises(ConfigurationError, match="does not let this user in") as caught:
             await ledger.check()
     assert "kret" not in str(caught.value)
+
+
+async def test_evaluations_are_kept_listed_priced_and_forgotten(ledger: SqlLedger, tenant: str) -> None:
+    await ledger.write([record(tenant, 1), record(tenant, 2, model="unknown"), record(tenant, 3)])
+    ids = [record_id(tenant, number) for number in range(1, 5)]
+    assert await ledger.dollars(tenant, [ids[0], ids[2]]) == pytest.approx(2 * 0.002)
+    assert await ledger.dollars(tenant, ids[:2]) is None, "a model without a price"
+    assert await ledger.dollars(tenant, [ids[0], ids[3]]) is None, "a record that is not there"
+    assert await ledger.dollars(tenant, []) is None
+    assert await ledger.dollars(f"{tenant}-other", [ids[0]]) is None
+    kept = [
+        Evaluation(
+            f"{tenant[-8:]}{number:08x}", tenant, principal, NOW + number, "näme", {"facts": ScoreEstimate(0.5, 0.25, 0.75, 4)},
+            (EvaluatedQuestion("Wie viele?\0", {"facts": 0.5}, 1.5, 120, ids[0], "why"),), 1.5, 120, 0.002,
+        )
+        for number, principal in enumerate(("ann", "bob", "ann"))
+    ]  # fmt: skip
+    for each in kept:
+        await ledger.keep_evaluation(each)
+    assert [each.id for each in await ledger.evaluations(tenant, limit=2)] == [kept[2].id, kept[1].id]
+    assert (await ledger.evaluations(tenant, limit=1))[0].questions == ()
+    found = await ledger.evaluation(tenant, kept[0].id)
+    assert found is not None
+    assert found.scores == kept[0].scores
+    assert found.questions[0].scores == {"facts": 0.5}
+    assert await ledger.evaluation(f"{tenant}-other", kept[0].id) is None
+    await ledger.forget(tenant, "ann")
+    assert [each.principal for each in await ledger.evaluations(tenant, limit=9)] == ["bob"]
+    await ledger.delete_before(NOW + 100)
+    assert await ledger.evaluations(tenant, limit=9) == []

@@ -69,6 +69,8 @@ class Script:
     refusal: str = ""
     # The value that it answers with where an answer of a form is asked for; None: that there is none.
     structured: Callable[[str], Any] = lambda prompt: None
+    # The value that it writes where a schema of that name is asked for.
+    forms: dict[str, Callable[[str], Any]] = field(default_factory=dict)
     # What it writes wherever a schema is asked for, whatever the schema says.
     constrained: str | None = None
     refusal_status: int = 400
@@ -224,7 +226,10 @@ def _constrained(script: Script, body: dict[str, Any]) -> str:
     """What it writes where a schema is asked for: a choice, or what it reads a message as."""
     if script.constrained is not None:
         return script.constrained
-    schema = body["response_format"]["json_schema"]["schema"]
+    asked = body["response_format"]["json_schema"]
+    schema = asked["schema"]
+    if asked.get("name") in script.forms:
+        return json.dumps(script.forms[asked["name"]](_prompt(body)), ensure_ascii=False)
     if "found" in schema["properties"]:
         answer = script.structured(_prompt(body))
         return json.dumps({"found": answer is not None, "answer": answer}, ensure_ascii=False)

@@ -23,6 +23,7 @@ const WORDS = {
   compare: ["Compare", "Vergleichen"], toCompare: ["A question to compare", "Eine Frage zum Vergleichen"], setting: ["Setting", "Einstellung"], limit: ["Passages, at most", "Fundstellen, höchstens"], weight: ["Weight of meaning", "Gewicht der Bedeutung"], rerank: ["Reranking", "Neu ordnen"], style: ["Instructions", "Anweisungen"],
   addColumn: ["One more", "Noch eine"], keepQuestion: ["Keep for evaluation", "Für die Bewertung behalten"], saveSet: ["Save the set", "Sammlung sichern"], inSet: ["in the set", "in der Sammlung"],
   whichFacts: ["What does the answer have to say? Facts, with semicolons; nothing, if it has to be refused.", "Was muss die Antwort sagen? Tatsachen, mit Semikolons; nichts, wenn es keine geben darf."],
+  evaluations: ["Evaluations", "Bewertungen"], scores: ["Scores, 95 %", "Werte, 95 %"],
   openFile: ["Open the file", "Datei öffnen"], removeDocument: ["Delete this document? Its file is deleted.", "Dieses Dokument löschen? Seine Datei wird gelöscht."], isRemoved: ["Its file is deleted; it goes in a moment.", "Seine Datei ist gelöscht; es verschwindet gleich."],
   onlyGroups: ["Only for these groups (none: for everybody)", "Nur für diese Gruppen (keine: für alle)"], trace: ["Trace", "Ablauf"], judgedToFit: ["fits", "passt"], judgedOther: ["asks for something else", "fragt nach anderem"],
   steady: ["You are offline, or the server does not answer.", "Sie sind offline, oder der Server antwortet nicht."],

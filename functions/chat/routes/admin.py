@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from functions.chat.dependencies import Admin, ChatDependencies, Dependencies
 from functions.chat.wire import ledger as wire
+from functions.chat.wire.evaluations import EvaluationBody, evaluation_line, evaluation_payload
 from headrace.ledger.writing import write_waiting
 from headrace.protocols import Ledger, RecordFilter
 
@@ -23,7 +24,7 @@ Kind = Literal["all", "refused", "failed", "slow", "down", "up"]
 
 
 def add_admin_routes(app: FastAPI) -> None:
-    """`GET /admin/usage`, `/admin/unanswered`, `/admin/answers` and `/admin/answers/{id}`."""
+    """`GET /admin/usage`, `/admin/unanswered`, `/admin/answers` and `/admin/answers/{id}`; evaluations."""
 
     @app.get("/admin/usage")
     async def usage(deps: Dependencies, asker: Admin, days: Days = 30) -> dict[str, Any]:
@@ -69,6 +70,36 @@ def add_admin_routes(app: FastAPI) -> None:
                 "There is no such record of your tenant. An answer's record has its response's X-Request-Id.",
             )
         return wire.record_of(kept)
+
+    _add_evaluations(app)
+
+
+def _add_evaluations(app: FastAPI) -> None:
+    """`GET` and `POST /admin/evaluations`, `GET /admin/evaluations/{id}`."""
+
+    @app.post("/admin/evaluations", status_code=201)
+    async def keep(body: EvaluationBody, deps: Dependencies, asker: Admin) -> dict[str, Any]:
+        """Keep how good the answers to a set of questions were, with what they cost by their records."""
+        ledger = await _ledger(deps)
+        evaluation = body.evaluation(asker, await ledger.dollars(asker.tenant, body.records))
+        await ledger.keep_evaluation(evaluation)
+        return evaluation_line(evaluation)
+
+    @app.get("/admin/evaluations")
+    async def evaluations(deps: Dependencies, asker: Admin, limit: Limit = 20) -> dict[str, Any]:
+        """The last evaluations, newest first, without their questions."""
+        found = await (await _ledger(deps)).evaluations(asker.tenant, limit=limit)
+        return {"evaluations": [evaluation_line(each) for each in found]}
+
+    @app.get("/admin/evaluations/{evaluation_id}")
+    async def evaluation(
+        evaluation_id: Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")], deps: Dependencies, asker: Admin
+    ) -> dict[str, Any]:
+        """One evaluation, with each question's scores and the record of its answer."""
+        found = await (await _ledger(deps)).evaluation(asker.tenant, evaluation_id)
+        if found is None:
+            raise HTTPException(404, "There is no such evaluation of your tenant. GET /admin/evaluations lists them.")
+        return evaluation_payload(found)
 
 
 def _since(days: int) -> float:

@@ -8,9 +8,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from headrace.types import AnswerRecord, FeedbackRecord, Rating, record_fields, record_of
+from headrace.types import (
+    AnswerRecord,
+    Evaluation,
+    FeedbackRecord,
+    Rating,
+    evaluation_fields,
+    evaluation_of,
+    record_fields,
+    record_of,
+)
 
 LISTS = ("passages", "citations", "steps", "nearest", "unsupported")
+STRUCTURES = ("scores", "questions")
 REPLAYED = frozenset({"hit", "shared"})
 
 
@@ -66,6 +76,18 @@ def feedback_in(row: Mapping[str, Any]) -> FeedbackRecord:
     return FeedbackRecord(
         row["record"], row["tenant"], row["principal"], row["at"], Rating(row["rating"]), row["comment"]
     )
+
+
+def evaluation_row(evaluation: Evaluation) -> dict[str, Any]:
+    """The values of an evaluation's row."""
+    fields = evaluation_fields(evaluation)
+    written = {name: json.dumps(fields[name], ensure_ascii=False, separators=(",", ":")) for name in STRUCTURES}
+    return {name: _plain(value) for name, value in {**fields, **written}.items()}
+
+
+def evaluation_in(row: Mapping[str, Any]) -> Evaluation:
+    """The evaluation that a row has; without its questions where the row has none."""
+    return evaluation_of({**row, **{name: json.loads(row[name]) for name in STRUCTURES if name in row}})
 
 
 def _plain(value: Any) -> Any:

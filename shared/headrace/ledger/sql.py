@@ -19,17 +19,26 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from headrace.errors import ConfigurationError, InvalidInputError, LedgerUnavailableError
 from headrace.ledger.migrating import migrate
-from headrace.ledger.rows import Pricing, answer_row, feedback_in, feedback_row, record_in
-from headrace.ledger.tables import AnswerRow, FeedbackRow
+from headrace.ledger.rows import (
+    Pricing,
+    answer_row,
+    evaluation_in,
+    evaluation_row,
+    feedback_in,
+    feedback_row,
+    record_in,
+)
+from headrace.ledger.tables import AnswerRow, EvaluationRow, FeedbackRow
 from headrace.ledger.urls import make_engine
 from headrace.protocols import DayUsage, KeptRecord, RecordFilter, RecordPage, Unanswered
-from headrace.types import AnswerRecord, FeedbackRecord, LedgerEntry
+from headrace.types import AnswerRecord, Evaluation, FeedbackRecord, LedgerEntry
 
 # A database that has slept takes its time to wake up; nobody waits for these but an admin, and maintenance.
 DEADLINE_SECONDS = 20.0
 NEAREST_SHOWN = 5
 ANSWERS = AnswerRow.__table__  # type: ignore[attr-defined] # SQLModel gives it to each table
 FEEDBACK = FeedbackRow.__table__  # type: ignore[attr-defined]
+EVALUATIONS = EvaluationRow.__table__  # type: ignore[attr-defined]
 # The same in both, but for the type.
 INSERTS: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 OF_THIS_RECORD = and_(
@@ -155,16 +164,38 @@ class SqlLedger:
         found = await self._rows(_kept(ANSWERS.c.tenant == tenant, ANSWERS.c.id == record_id))
         return _record(found[0]) if found else None
 
+    async def dollars(self, tenant: str, record_ids: Sequence[str]) -> float | None:
+        wanted = sorted(set(record_ids))
+        query = select(func.count(ANSWERS.c.dollars).label("priced"), func.sum(ANSWERS.c.dollars).label("dollars"))
+        (found,) = await self._rows(query.where(ANSWERS.c.tenant == tenant, ANSWERS.c.id.in_(wanted)))
+        return float(found["dollars"]) if found["priced"] == len(wanted) > 0 else None
+
+    async def keep_evaluation(self, evaluation: Evaluation) -> None:
+        async with self._connection() as connection:
+            await connection.execute(EVALUATIONS.insert(), evaluation_row(evaluation))
+
+    async def evaluations(self, tenant: str, *, limit: int) -> list[Evaluation]:
+        shown = [column for column in EVALUATIONS.c if column.name != "questions"]
+        newest = (EVALUATIONS.c.at.desc(), EVALUATIONS.c.id.desc())
+        query = select(*shown).where(EVALUATIONS.c.tenant == tenant).order_by(*newest).limit(limit)
+        return [evaluation_in(row) for row in await self._rows(query)]
+
+    async def evaluation(self, tenant: str, evaluation_id: str) -> Evaluation | None:
+        whose = (EVALUATIONS.c.tenant == tenant, EVALUATIONS.c.id == evaluation_id)
+        found = await self._rows(select(EVALUATIONS).where(*whose))
+        return evaluation_in(found[0]) if found else None
+
     async def forget(self, tenant: str, principal: str) -> int:
         async with self._connection() as connection:
-            for table in (FEEDBACK, ANSWERS):
+            for table in (EVALUATIONS, FEEDBACK, ANSWERS):
                 whose = (table.c.tenant == tenant, table.c.principal == principal)
                 done = await connection.execute(delete(table).where(*whose))
             return int(done.rowcount)
 
     async def delete_before(self, at: float) -> int:
         async with self._connection() as connection:
-            await connection.execute(delete(FEEDBACK).where(FEEDBACK.c.at < at))
+            for table in (EVALUATIONS, FEEDBACK):
+                await connection.execute(delete(table).where(table.c.at < at))
             done = await connection.execute(delete(ANSWERS).where(ANSWERS.c.at < at))
             return int(done.rowcount)
 

@@ -60,3 +60,21 @@ class FeedbackRow(SQLModel, table=True):
     at: float = Field(sa_column=Column(Float(53), nullable=False))
     rating: str
     comment: str = Field(sa_column=Column(Text, nullable=False))
+
+
+class EvaluationRow(SQLModel, table=True):
+    """One Evaluation. `scores` and `questions` are JSON."""
+
+    __tablename__ = "evaluations"
+    __table_args__ = (Index("evaluations_by_time", "tenant", "at", "id"),)
+
+    id: str = Field(primary_key=True, max_length=64)
+    tenant: str
+    principal: str
+    at: float = Field(sa_column=Column(Float(53), nullable=False))
+    name: str
+    scores: str = Field(sa_column=Column(Text, nullable=False))
+    questions: str = Field(sa_column=Column(Text, nullable=False))
+    seconds: float = Field(sa_column=Column(Float(53), nullable=False))
+    tokens: int
+    dollars: float | None = Field(sa_column=Column(Float(53), nullable=True))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from headrace.protocols.checks import Checkable
-from headrace.types import AnswerRecord, FeedbackRecord, LedgerEntry
+from headrace.types import AnswerRecord, Evaluation, FeedbackRecord, LedgerEntry
 
 
 class LedgerQueue(Protocol):
@@ -109,8 +109,20 @@ class Ledger(Checkable, Protocol):
     async def record(self, tenant: str, record_id: str) -> KeptRecord | None:
         """One record of the tenant."""
 
+    async def dollars(self, tenant: str, record_ids: Sequence[str]) -> float | None:
+        """What these records' answers cost; None where one has no known price, or is not there."""
+
+    async def keep_evaluation(self, evaluation: Evaluation) -> None:
+        """Keep how good the answers of a set were."""
+
+    async def evaluations(self, tenant: str, *, limit: int) -> list[Evaluation]:
+        """The tenant's last evaluations, newest first, without their questions."""
+
+    async def evaluation(self, tenant: str, evaluation_id: str) -> Evaluation | None:
+        """One evaluation of the tenant."""
+
     async def forget(self, tenant: str, principal: str) -> int:
-        """Delete all of one principal's records and feedback; how many records there were."""
+        """Delete all of one principal's records, feedback and evaluations; how many records there were."""
 
     async def delete_before(self, at: float) -> int:
         """Delete what is older; how many records there were."""

@@ -40,6 +40,13 @@ from headrace.types.documents import (
     read_names,
     tenant_prefix,
 )
+from headrace.types.evaluations import (
+    EvaluatedQuestion,
+    Evaluation,
+    ScoreEstimate,
+    evaluation_fields,
+    evaluation_of,
+)
 from headrace.types.events import (
     AnswerEvent,
     AnswerMode,
@@ -164,6 +171,8 @@ __all__ = [
     "DoneEvent",
     "Doubt",
     "EmbeddedChunk",
+    "EvaluatedQuestion",
+    "Evaluation",
     "FeedbackRecord",
     "FinishReason",
     "Grammar",
@@ -198,6 +207,7 @@ __all__ = [
     "Role",
     "RunName",
     "Scope",
+    "ScoreEstimate",
     "SearchRequest",
     "SearchResult",
     "Sidecar",
@@ -228,6 +238,8 @@ __all__ = [
     "encode_entry",
     "encode_event",
     "encode_events",
+    "evaluation_fields",
+    "evaluation_of",
     "event_id",
     "is_for_scope",
     "normalise_question",

@@ -1,0 +1,1 @@
+"""Questions for evaluations, collected from documents and from feedback."""
