@@ -46,8 +46,8 @@ async def let_in(
             visit.headers = {**visit.headers, "Traceparent": visit.span.trace_parent}
 
         async def count() -> None:
-            visit.end()
-            if visit.metrics.refused_for and deps.report is not None:
+            visit.close()
+            if deps.report is not None and (visit.is_asked or visit.metrics.refused_for):
                 deps.report(visit.metrics)
             record = visit.record()
             # Beside each other: who asks next waits for as little as can be.

@@ -21,6 +21,7 @@ from functions.chat.routes.conversations import add_conversation_routes
 from functions.chat.routes.documents import add_document_routes
 from functions.chat.routes.health import add_health_routes
 from functions.chat.routes.mcp import add_mcp_routes
+from functions.chat.routes.metrics import add_metrics_routes
 from functions.chat.routes.openai import add_openai_routes
 from functions.chat.routes.page import add_page_routes
 from functions.chat.routes.sockets import add_socket_routes
@@ -48,6 +49,7 @@ def create_app(open_dependencies: OpenDependencies) -> FastAPI:
     for add_routes in (
         add_page_routes,
         add_health_routes,
+        add_metrics_routes,
         add_document_routes,
         add_ask_routes,
         add_openai_routes,

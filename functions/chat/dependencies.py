@@ -47,7 +47,7 @@ class Sockets:
 
 @dataclass(frozen=True, slots=True)
 class ChatDependencies:
-    """What the routes work with. `report` is called with each answer's cache verdict, and the tokens that it saved.
+    """What the routes work with. `report` is called with each answer's figures at its end, and `exposition` shows the sums.
 
     `ledger_queue` takes a record of each answer, and admins ask the `ledger`. The page may send files to `upload_origin`.
     `trace_url`, with `{trace_id}` in it, is where admins look at a trace. `sockets` is what a WebSocket API takes. `citations` is where OpenAI's clients find them if they don't say: `none`,
@@ -66,6 +66,7 @@ class ChatDependencies:
     upload_origin: str = ""
     max_document_bytes: int = 0
     report: Report | None = None
+    exposition: Callable[[], bytes] | None = None
     citations: str = "none"
     ledger_queue: LedgerQueue | None = None
     ledger: OnDemand[Ledger] | None = None

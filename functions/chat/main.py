@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import importlib
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,7 +24,7 @@ with lean_imports():
     from functions.chat.app import create_app
     from functions.chat.dependencies import ChatDependencies, Sockets
     from functions.chat.load import Load
-    from functions.chat.metrics import report_to_cloudwatch
+    from functions.chat.metrics import report_to_cloudwatch, report_to_prometheus
 
 # Questions that are under way have thousands of objects; at Python's 700 they are looked through again and again.
 GC_OBJECTS = 10_000
@@ -89,8 +91,23 @@ async def open_with(settings: Settings) -> AsyncIterator[ChatDependencies]:
             trace_url=settings.trace_url,
             ledger_queue=wiring.ledger_queue_on(redis, settings),
             ledger=ledger if settings.ledger_kind == "sql" else None,
-            report=partial(report_to_cloudwatch, namespace=settings.metrics_namespace) if is_lambda else None,
+            **await metrics_of(settings, is_lambda=is_lambda),
         )
+
+
+async def metrics_of(settings: Settings, *, is_lambda: bool) -> dict[str, Any]:
+    """What is done with each answer's figures, and what shows them. Raises ConfigurationError."""
+    pricing = wiring.pricing_of(settings)
+    match settings.metrics or ("cloudwatch" if is_lambda else "off"):
+        case "cloudwatch":
+            return {"report": partial(report_to_cloudwatch, namespace=settings.metrics_namespace, pricing=pricing)}
+        case "prometheus":
+            # It opens its files when it is loaded.
+            prometheus = await asyncio.to_thread(importlib.import_module, "headrace.observability.prometheus")
+            exposition = partial(prometheus.exposition, settings.prometheus_multiproc_dir)
+            return {"report": partial(report_to_prometheus, pricing=pricing), "exposition": exposition}
+        case _:
+            return {}
 
 
 def freeze_heap() -> None:

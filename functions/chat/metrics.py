@@ -1,4 +1,4 @@
-"""What the cache had for each answer: in a header for who asks, and in CloudWatch's embedded metric format for the owner."""
+"""Figures of each answer: what the cache had, in a header for who asks; all of them in CloudWatch's embedded metric format, or for Prometheus."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from headrace.errors import AbandonedError, HeadraceError
+from headrace.ledger.pricing import Pricing
 from headrace.types import (
     AnswerEvent,
+    AnswerMode,
     CacheVerdict,
     DoneEvent,
     FinishReason,
@@ -27,14 +30,18 @@ METRICS = {
 REFUSALS = {
     "rate_limit_exceeded": "RequestsLimited", "insufficient_quota": "RequestsOverQuota", "overloaded": "RequestsShed",
 }  # fmt: skip
+GAUGES = frozenset({"BestSimilarity", "DollarsSpent"})
+# Codes of faults of models: those that write, judge and embed.
+OF_MODELS = ("model_", "embedder_")
 
 
 @dataclass(slots=True)
 class AnswerMetrics:
     """Figures of one answer, collected from its events: the cache's verdict, and tokens of model and judge.
 
-    Of a request that was not let in, `refused_for` is the error's code. `first_token_seconds` is from the request to the
-    answer's first word.
+    Of a request that was not let in, `refused_for` is the error's code; `error` is the code of the fault that ended an answer.
+    `first_token_seconds` is from the request to the answer's first word, `similarity` the best passage's to the question.
+    `model` is the one that wrote, and while none has, the one that was asked.
     """
 
     verdict: CacheVerdict | None = None
@@ -43,6 +50,12 @@ class AnswerMetrics:
     embedded_tokens: int = 0
     characters: int = 0
     refused_for: str = ""
+    error: str = ""
+    mode: str = ""
+    model: str = ""
+    similarity: float | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
     is_measured: bool = False
     began_at: float = field(default_factory=time.monotonic)
     first_token_seconds: float | None = None
@@ -55,16 +68,21 @@ class AnswerMetrics:
                 self.first_token_seconds = time.monotonic() - self.began_at
         elif isinstance(event, StatusEvent):
             self.verdict = self.verdict or event.cache
+            self.mode = event.mode or self.mode
             self.judge_tokens += event.judge_tokens + event.reading_tokens
         elif isinstance(event, UsageEvent):
             self.tokens = event.usage.total_tokens
+            self.prompt_tokens, self.completion_tokens = event.usage.prompt_tokens, event.usage.completion_tokens
             self.is_measured = self.is_measured or self.tokens > 0
         elif isinstance(event, DoneEvent):
             # A server need not count; where no model wrote, there is nothing to count. What was stopped may have cost all.
             is_stopped = event.finish_reason is FinishReason.STOPPED
             self.is_measured = self.is_measured or (event.model is None and not is_stopped)
+            self.mode, self.model = event.mode, event.model or ""
         elif isinstance(event, PassagesEvent):
             self.characters += sum(len(passage.chunk.text) for passage in event.passages)
+            known = [passage.similarity for passage in event.passages if passage.similarity is not None]
+            self.similarity = max(known, default=self.similarity)
 
     @property
     def tokens_saved(self) -> int:
@@ -82,6 +100,10 @@ class AnswerMetrics:
         tokens = self.tokens if self.is_measured else self.characters // CHARACTERS_PER_TOKEN
         return tokens + self.judge_tokens
 
+    def fail(self, error: BaseException) -> None:
+        """The answer ends with this fault."""
+        self.error = error.code if isinstance(error, HeadraceError) else HeadraceError.code
+
 
 Report = Callable[[AnswerMetrics], None]
 
@@ -94,23 +116,71 @@ def verdict_header(first: AnswerEvent) -> dict[str, str]:
     return {"X-Cache": first.cache, **age}
 
 
-def report_to_cloudwatch(answer: AnswerMetrics, *, namespace: str) -> None:
+def report_to_cloudwatch(answer: AnswerMetrics, *, namespace: str, pricing: Pricing) -> None:
     """Print one line that CloudWatch makes metrics of, in the deployment's own namespace."""
     # A cold start has no need of it.
     from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-    if answer.verdict is None and answer.refused_for not in REFUSALS:
+    figures = _figures(answer, pricing)
+    if not figures:
         return
     metrics = EphemeralMetrics(namespace=namespace, service="chat")
-    if answer.verdict is None:
-        metrics.add_metric(name=REFUSALS[answer.refused_for], unit=MetricUnit.Count, value=1)
-        metrics.flush_metrics()
-        return
-    metrics.add_metric(name=METRICS[answer.verdict], unit=MetricUnit.Count, value=1)
-    metrics.add_metric(name="TokensSpent", unit=MetricUnit.Count, value=answer.tokens_spent)
-    metrics.add_metric(name="TokensSaved", unit=MetricUnit.Count, value=answer.tokens_saved)
-    if answer.first_token_seconds is not None:
-        milliseconds = answer.first_token_seconds * 1000
-        metrics.add_metric(name="TimeToFirstToken", unit=MetricUnit.Milliseconds, value=milliseconds)
-    metrics.add_metric(name="JudgeTokens", unit=MetricUnit.Count, value=answer.judge_tokens)
+    for name, value in figures.items():
+        unit = (
+            MetricUnit.Milliseconds
+            if name == "TimeToFirstToken"
+            else MetricUnit.NoUnit
+            if name in GAUGES
+            else MetricUnit.Count
+        )
+        metrics.add_metric(name=name, unit=unit, value=value)
+    # As dimensions they would cost by each of their values; Logs Insights finds them here.
+    metrics.add_metadata(key="model", value=answer.model)
+    metrics.add_metadata(key="error", value=answer.error or answer.refused_for)
     metrics.flush_metrics()
+
+
+def report_to_prometheus(answer: AnswerMetrics, *, pricing: Pricing) -> None:
+    """Count it where `GET /metrics` finds it."""
+    from headrace.observability import prometheus
+
+    if answer.refused_for:
+        prometheus.NOT_LET_IN.labels(answer.refused_for).inc()
+        return
+    prometheus.ANSWERS.labels(answer.mode or "none", answer.verdict or "none", answer.model or "none").inc()
+    if answer.error:
+        prometheus.ERRORS.labels(answer.error, answer.model or "none").inc()
+    for kind, tokens in (
+        ("spent", answer.tokens_spent),
+        ("saved", answer.tokens_saved),
+        ("judge", answer.judge_tokens),
+    ):
+        prometheus.TOKENS.labels(kind).inc(tokens)
+    prometheus.DOLLARS.inc(pricing.dollars(answer) or 0.0)
+    if answer.first_token_seconds is not None:
+        prometheus.FIRST_TOKEN_SECONDS.observe(answer.first_token_seconds)
+    if answer.similarity is not None:
+        prometheus.SIMILARITY.observe(answer.similarity)
+
+
+def _figures(answer: AnswerMetrics, pricing: Pricing) -> dict[str, float]:
+    """What there is to say of an answer, by the metric's name."""
+    if answer.refused_for in REFUSALS:
+        return {REFUSALS[answer.refused_for]: 1}
+    figures: dict[str, float] = {}
+    if answer.error and answer.error != AbandonedError.code:
+        figures["AnswerErrors"] = 1
+        figures |= {"ModelErrors": 1} if answer.error.startswith(OF_MODELS) else {}
+    if answer.verdict is None:
+        return figures
+    figures |= {
+        METRICS[answer.verdict]: 1,
+        "TokensSpent": answer.tokens_spent,
+        "TokensSaved": answer.tokens_saved,
+        "JudgeTokens": answer.judge_tokens,
+        "AnswersRefused": float(answer.mode == AnswerMode.REFUSED),
+    }
+    dollars = pricing.dollars(answer)
+    figures |= {} if dollars is None else {"DollarsSpent": dollars}
+    figures |= {} if answer.first_token_seconds is None else {"TimeToFirstToken": answer.first_token_seconds * 1000}
+    return figures | ({} if answer.similarity is None else {"BestSimilarity": answer.similarity})

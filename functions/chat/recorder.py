@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass, field
 
 from functions.chat.metrics import AnswerMetrics
-from headrace.errors import HeadraceError
 from headrace.types import (
     AnswerEvent,
     AnswerRecord,
@@ -22,11 +21,9 @@ from headrace.types import (
     StepEvent,
     StepState,
     TokenEvent,
-    UsageEvent,
 )
 
 ABANDONED = "abandoned"
-INTERNAL = HeadraceError.code
 # A record is for reading, and waits in Redis: what is longer is cut.
 MOST_CHARACTERS = 20_000
 MOST_QUOTE_CHARACTERS = 500
@@ -39,14 +36,12 @@ class Recorder:
     id: str
     question: Question
     began_at: float = field(default_factory=time.time)
-    error: str = ""
     _texts: list[str] = field(default_factory=list)
     _mode: str = ""
     _asked_as: str = ""
     _passages: PassagesEvent | None = None
     _citations: list[CitationEvent] = field(default_factory=list)
     _steps: list[RecordedStep] = field(default_factory=list)
-    _usage: UsageEvent | None = None
     _done: DoneEvent | None = None
 
     def observe(self, event: AnswerEvent) -> None:
@@ -62,8 +57,6 @@ class Recorder:
                 self._citations.append(event)
             case StepEvent(state=state) if state is not StepState.RUNNING:
                 self._steps.append(RecordedStep(event.tool, state, round(event.seconds or 0.0, 3)))
-            case UsageEvent():
-                self._usage = event
             case DoneEvent():
                 self._done = event
 
@@ -74,13 +67,9 @@ class Recorder:
         self._mode = event.mode or self._mode
         self._asked_as = event.question or self._asked_as
 
-    def fail(self, error: BaseException) -> None:
-        """The answer ends with this fault."""
-        self.error = error.code if isinstance(error, HeadraceError) else INTERNAL
-
     def record(self, figures: AnswerMetrics) -> AnswerRecord:
         """The answer's record, as far as it came, with its figures."""
-        asker, done, usage = self.question.principal, self._done, self._usage
+        asker, done = self.question.principal, self._done
         first = figures.first_token_seconds
         cited = {event.citation.number for event in self._citations}
         found = self._passages.passages if self._passages else ()
@@ -95,11 +84,11 @@ class Recorder:
             mode=str(done.mode if done else self._mode),
             verdict=str(figures.verdict or ""),
             finish=str(done.finish_reason) if done else "",
-            error=self.error or ("" if done else ABANDONED),
+            error=figures.error or ("" if done else ABANDONED),
             model=(done.model or "") if done else "",
             is_fallback=done.fallback if done else False,
-            prompt_tokens=usage.usage.prompt_tokens if usage else 0,
-            completion_tokens=usage.usage.completion_tokens if usage else 0,
+            prompt_tokens=figures.prompt_tokens,
+            completion_tokens=figures.completion_tokens,
             judge_tokens=figures.judge_tokens,
             tokens_spent=figures.tokens_spent,
             seconds=round(time.time() - self.began_at, 3),

@@ -105,8 +105,6 @@ async def whole_events(
     except Exception as error:
         visit.fail(error)
         raise
-    if deps.report is not None:
-        deps.report(visit.metrics)
     return without_false_starts(events)
 
 
@@ -134,16 +132,11 @@ async def streamed_answer(
         visit.fail(error)
         return writer.write_error(error)
 
-    def report() -> None:
-        if deps.report is not None:
-            deps.report(visit.metrics)
-
     stream = sse.EventStream(
         answer(question, answering),
         write=observed,
         write_error=failed,
         deadline_seconds=deadline_seconds,
-        on_end=report,
         begins=_is_answer,
     )
     try:
@@ -161,16 +154,11 @@ def begin_run(
     """Have the answer made in a run of its own. Raises OverloadedError."""
     visit.begin_answer(question, deps.load)
 
-    def observe(event: AnswerEvent) -> None:
-        visit.observe(event)
-        if isinstance(event, DoneEvent) and deps.report is not None:
-            deps.report(visit.metrics)
-
     visit.run = deps.runs.begin(
         question.principal,
         lambda stop: answer(question, answering, stop),
         run_id=visit.id,
-        observe=observe,
+        observe=visit.observe,
         deadline_seconds=deadline_seconds,
     )
     return visit.run

@@ -23,7 +23,7 @@ VISIT = "headrace.visit"
 class Visit:
     """One request that came through the door: who asks, the answer that is made for it, and its figures.
 
-    `id` names the request, its run and its record, which is made where `is_recorded`.
+    `id` names the request, its run and its record, which is made where `is_recorded`. It `is_asked` once an answer is begun.
     """
 
     principal: Principal
@@ -33,6 +33,7 @@ class Visit:
     run: Run | None = None
     span: Span | None = None
     is_recorded: bool = False
+    is_asked: bool = False
     _search: Search | None = None
     _recorder: Recorder | None = None
 
@@ -51,6 +52,7 @@ class Visit:
     def begin_answer(self, question: Question, load: Load) -> None:
         """An answer to this question is made from now on. Raises OverloadedError when there are too many."""
         self.begin_search(load)
+        self.is_asked = True
         if self.is_recorded:
             self._recorder = Recorder(self.id, question)
 
@@ -72,16 +74,17 @@ class Visit:
 
     def fail(self, error: BaseException) -> None:
         """The answer ends with this fault."""
-        if self._recorder is not None:
-            self._recorder.fail(error)
+        self.metrics.fail(error)
 
     def record(self) -> AnswerRecord | None:
         """What the ledger keeps of the answer; None where none was made."""
-        if self._recorder is None:
-            return None
+        return None if self._recorder is None else self._recorder.record(self.metrics)
+
+    def close(self) -> None:
+        """Nothing more comes of it."""
+        self.end()
         if self.run is not None and self.run.fault is not None:
-            self._recorder.fail(self.run.fault)
-        return self._recorder.record(self.metrics)
+            self.fail(self.run.fault)
 
     def end(self) -> None:
         """What was searched for is found, or nobody waits for it any longer."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from functions.ingest.metrics import Report
 from functions.ingest.write import WINDOW
 from headrace.protocols import (
     Bucket,
@@ -31,7 +32,7 @@ class IngestDependencies:
     what each chunk is about, where there is one. `planner` finds the cached answers that a new version invalidates.
     `dead_letters_arn` is the queue whose messages were given up. `window` is how many chunks are embedded and written at
     a time, and `clock`, in seconds, tells whether there is time for another window. An attempt that was overtaken waits
-    `wait_seconds` for the other one.
+    `wait_seconds` for the other one. `report` is told what became of each document, and how many seconds it took.
     """
 
     bucket: Bucket
@@ -48,3 +49,4 @@ class IngestDependencies:
     window: int = WINDOW
     clock: Callable[[], float] = time.monotonic
     wait_seconds: float = WAIT_SECONDS
+    report: Report | None = None

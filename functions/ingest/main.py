@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
+import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 from aws_lambda_powertools import Logger
@@ -13,6 +16,7 @@ from aws_lambda_powertools import Logger
 from functions.ingest.dead_letters import give_up
 from functions.ingest.dependencies import PIPELINE_VERSION, IngestDependencies
 from functions.ingest.events import changed_documents
+from functions.ingest.metrics import Report, report_to_cloudwatch, report_to_prometheus
 from functions.ingest.pipeline import synchronise
 from functions.ingest.rebuild import rebuild
 from headrace import wiring
@@ -21,6 +25,7 @@ from headrace.concurrency.renewing import Renewing
 from headrace.errors import InvalidInputError, UnavailableError
 from headrace.queues.messages import tenant_to_rebuild
 from headrace.settings import Settings
+from headrace.types import DocumentKey
 
 # The queue's redrive policy in template.yaml: at this receipt a message goes to the dead-letter queue.
 MAX_RECEIVES = 5
@@ -63,7 +68,21 @@ async def open_with(settings: Settings) -> AsyncIterator[IngestDependencies]:
             dead_letters_arn=settings.dead_letters_arn,
             context_model=await stack.enter_async_context(wiring.open_context_model(settings)),
             recipe=recipe_of(settings),
+            report=await report_of(settings),
         )
+
+
+async def report_of(settings: Settings) -> Report | None:
+    """Who is told what became of each document."""
+    match settings.metrics or ("cloudwatch" if "AWS_LAMBDA_FUNCTION_NAME" in os.environ else "off"):
+        case "cloudwatch":
+            return partial(report_to_cloudwatch, namespace=settings.metrics_namespace)
+        case "prometheus":
+            # It opens its files when it is loaded.
+            await asyncio.to_thread(importlib.import_module, "headrace.observability.prometheus")
+            return report_to_prometheus
+        case _:
+            return None
 
 
 def recipe_of(settings: Settings) -> str:
@@ -119,7 +138,9 @@ async def _handle_record(record: dict[str, Any], deps: IngestDependencies, deadl
                 await give_up(key, deps)
                 logger.warning("given up", document=key.key)
                 continue
+            began_at = time.time()
             done = await synchronise(key, deps, deadline_seconds=deadline_seconds, last_try=last_try)
+            await _report(key, deps, began_at)
             logger.info("synchronised" if done else "another attempt is at it", document=key.key)
             fresh &= done
     except InvalidInputError as error:
@@ -133,6 +154,16 @@ async def _handle_record(record: dict[str, Any], deps: IngestDependencies, deadl
         await _come_again(record, deps)
         return False
     return fresh
+
+
+async def _report(key: DocumentKey, deps: IngestDependencies, began_at: float) -> None:
+    """Tell what became of the document, if anything did since then (seconds since the epoch)."""
+    if deps.report is None:
+        return
+    with suppress(UnavailableError):
+        document = await deps.registry.get(key)
+        if document is not None and document.state.is_final and (document.updated_at or 0.0) >= began_at:
+            deps.report(document.state, time.time() - began_at)
 
 
 async def _come_again(record: dict[str, Any], deps: IngestDependencies) -> None:

@@ -22,7 +22,7 @@ OUTPUT_TOKENS = 300.0
 QUERIES_A_SEARCH = 2.0
 # The stack's alarms and metrics; a metric costs in the hours in which somebody asks.
 ALARMS = 9
-METRICS = 19
+METRICS = 26
 SWEEPS_A_MONTH = 4 * HOURS
 SWEEP_GB_SECONDS = 0.5 * 0.4
 # One a sweep, and every five minutes of an environment that is always in use.

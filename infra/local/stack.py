@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -141,10 +142,20 @@ def _environment(options: StackOptions, environ: Mapping[str, str]) -> dict[str,
         "BUCKET": options.bucket,
         "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "shared"))),
         "PYTHONUNBUFFERED": "1",
+        # GET /metrics tells of all processes together.
+        "METRICS": kept.get("METRICS") or "prometheus",
+        "PROMETHEUS_MULTIPROC_DIR": str(_emptied(options.folder / "metrics")),
         "POWERTOOLS_SERVICE_NAME": "headrace",
         # MiniLM on several threads costs six times the CPU for the same answer.
         "OPENBLAS_NUM_THREADS": "1",
     }
+
+
+def _emptied(folder: Path) -> Path:
+    """The folder, without what processes of an earlier run left in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
 
 
 async def _start_redis(options: StackOptions, processes: Processes, environment: Mapping[str, str]) -> str:

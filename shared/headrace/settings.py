@@ -21,6 +21,7 @@ CHOICES = {
     "auth_role": ("reader", "writer", "admin"),
     "openai_citations": ("none", "footer", "inline"),
     "agent_private_hosts": ("refused", "allowed"),
+    "metrics": ("", "off", "cloudwatch", "prometheus"),
     "tenant_metrics": ("on", "off"),
     "ledger": ("", "off", "logs", "sql"),
     "ledger_content": ("full", "none"),
@@ -136,7 +137,9 @@ class Settings:
     otel_exporter_otlp_endpoint: str = ""
     otel_exporter_otlp_headers: str = field(default="", repr=False)
     trace_url: str = ""
+    metrics: str = ""
     metrics_namespace: str = "Headrace"
+    prometheus_multiproc_dir: str = ""
     tenant_metrics: str = "off"
 
     @classmethod

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from headrace.ledger.rows import Pricing
+from headrace.ledger.pricing import Pricing
 from headrace.ledger.sql import SqlLedger, open_sql_ledger
 from headrace.protocols import RecordFilter
 from tests.support.postgres import postgres

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 
 from headrace.buckets.files import S3Files
 from headrace.concurrency.on_demand import on_demand
-from headrace.ledger.rows import Pricing
+from headrace.ledger.pricing import Pricing
 from headrace.ledger.sql import open_sql_ledger
 from headrace.models.openai import open_openai_model
 from headrace.observability.otel import open_otel_tracer

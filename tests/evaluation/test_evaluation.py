@@ -16,7 +16,7 @@ import pytest
 from redis.asyncio import Redis
 
 from headrace.concurrency.on_demand import on_demand
-from headrace.ledger.rows import Pricing
+from headrace.ledger.pricing import Pricing
 from headrace.ledger.sql import open_sql_ledger
 from headrace.models.openai import open_openai_model
 from headrace.redis_state.ledger_queue import KEY, RedisLedgerQueue

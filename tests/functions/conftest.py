@@ -141,6 +141,7 @@ def chat_app(answer_deps: Callable[..., AnswerDependencies], tenant: str, redis:
         retrieval_limit: int = 6,
         tracer: Tracer | None = None,
         trace_url: str = "",
+        exposition: Callable[[], bytes] | None = None,
     ) -> Any:
         answering = answer_deps(
             model, judge=judge, cache_seconds=cache_seconds, reader=reader, tools=tools, limits=limits,
@@ -168,6 +169,7 @@ def chat_app(answer_deps: Callable[..., AnswerDependencies], tenant: str, redis:
                 ledger=ledger,
                 tracer=tracer,
                 trace_url=trace_url,
+                exposition=exposition,
             )
             await runs.aclose()
 

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from functions.chat.metrics import report_to_cloudwatch
+from headrace.ledger.pricing import Pricing
 from headrace.models.openai import OpenAIModel, open_openai_model
 from headrace.types import Principal
 from tests.support.http import SseEvent, served, sse_events
@@ -216,7 +217,7 @@ async def test_each_answer_is_reported_with_its_verdict(
     await library.put("handbook.docx", LEAVE)
     script.choose = lambda _: "A"
     near = "For how many weeks may parents take parental leave?"
-    report = partial(report_to_cloudwatch, namespace="Headrace")
+    report = partial(report_to_cloudwatch, namespace="Headrace", pricing=Pricing())
     async with served(chat_app(model, judge=model, report=report)) as url:
         for question in (QUESTION, QUESTION, near):
             _, answer, _ = await posted(url, "/chat", {"question": question})

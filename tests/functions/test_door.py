@@ -18,7 +18,8 @@ from functions.chat.metrics import AnswerMetrics, report_to_cloudwatch
 from functions.chat.visit import Visit
 from functions.chat.wire import paths
 from headrace.auth.api_keys import ApiKeyAuthenticator, new_key
-from headrace.errors import OverloadedError
+from headrace.errors import AbandonedError, ModelUnavailableError, OverloadedError
+from headrace.ledger.pricing import Pricing
 from headrace.models.openai import OpenAIModel, open_openai_model
 from headrace.rate_limits import RateLimits
 from headrace.redis_state.api_keys import RedisApiKeys
@@ -249,13 +250,44 @@ async def test_whoever_is_not_let_in_is_counted_by_reason(
 
 def test_metrics_say_what_was_spent_and_who_was_not_let_in(capsys: pytest.CaptureFixture[str]) -> None:
     for code, name in (("rate_limit_exceeded", "RequestsLimited"), ("insufficient_quota", "RequestsOverQuota"), ("overloaded", "RequestsShed")):  # fmt: skip
-        report_to_cloudwatch(AnswerMetrics(refused_for=code), namespace="Headrace/dev")
+        report_to_cloudwatch(AnswerMetrics(refused_for=code), namespace="Headrace/dev", pricing=Pricing())
         assert json.loads(capsys.readouterr().out)[name] == [1.0]
     spent = AnswerMetrics(CacheVerdict.MISS, tokens=70, judge_tokens=5, is_measured=True)
-    report_to_cloudwatch(spent, namespace="Headrace/dev")
+    report_to_cloudwatch(spent, namespace="Headrace/dev", pricing=Pricing())
     told = json.loads(capsys.readouterr().out)
     assert told["TokensSpent"] == [75.0]
     assert told["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Headrace/dev"
+
+
+def test_metrics_say_what_failed_and_what_it_cost(capsys: pytest.CaptureFixture[str]) -> None:
+    failed = AnswerMetrics()
+    failed.fail(ModelUnavailableError("It is away."))
+    report_to_cloudwatch(failed, namespace="n", pricing=Pricing())
+    told = json.loads(capsys.readouterr().out)
+    assert (told["AnswerErrors"], told["ModelErrors"], told["error"]) == ([1.0], [1.0], "model_unavailable")
+    failed.fail(ValueError("ours"))
+    report_to_cloudwatch(failed, namespace="n", pricing=Pricing())
+    told = json.loads(capsys.readouterr().out)
+    assert (told["AnswerErrors"], "ModelErrors" in told, told["error"]) == ([1.0], False, "internal_error")
+    failed.fail(AbandonedError("They left."))
+    report_to_cloudwatch(failed, namespace="n", pricing=Pricing())
+    assert capsys.readouterr().out == "", "who leaves is no fault"
+    spent = AnswerMetrics(
+        CacheVerdict.MISS,
+        tokens=110,
+        prompt_tokens=100,
+        completion_tokens=10,
+        model="m",
+        similarity=0.75,
+        mode="refused",
+    )
+    report_to_cloudwatch(spent, namespace="n", pricing=Pricing({"m": (1.0, 10.0)}))
+    told = json.loads(capsys.readouterr().out)
+    assert told["DollarsSpent"] == [pytest.approx(0.0002)]
+    assert (told["BestSimilarity"], told["AnswersRefused"], told["model"]) == ([0.75], [1.0], "m")
+    spent.verdict = CacheVerdict.HIT
+    report_to_cloudwatch(spent, namespace="n", pricing=Pricing({"m": (1.0, 10.0)}))
+    assert json.loads(capsys.readouterr().out)["DollarsSpent"] == [0.0]
 
 
 async def test_as_many_searches_are_let_in_as_are_done_in_time_and_more_again_when_they_are() -> None:

@@ -21,7 +21,7 @@ from headrace import wiring
 from headrace.auth.loopback import LoopbackAuthenticator
 from headrace.concurrency.on_demand import on_demand
 from headrace.errors import InvalidInputError
-from headrace.ledger.rows import Pricing
+from headrace.ledger.pricing import Pricing
 from headrace.ledger.sql import open_sql_ledger
 from headrace.models.openai import open_openai_model
 from headrace.protocols import LedgerQueue

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.ledger.rows import Pricing
+from headrace.ledger.pricing import Pricing
 from headrace.ledger.sql import SqlLedger, open_sql_ledger
 from tests.support.postgres import Postgres, postgres
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from headrace.errors import ConfigurationError, InvalidInputError, LedgerUnavailableError
-from headrace.ledger.rows import Pricing
+from headrace.ledger.pricing import Pricing
 from headrace.ledger.sql import SqlLedger, open_sql_ledger
 from headrace.protocols import RecordFilter
 from headrace.types import EvaluatedQuestion, Evaluation, FeedbackRecord, LedgerEntry, Rating, ScoreEstimate

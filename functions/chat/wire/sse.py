@@ -33,8 +33,8 @@ class EventStream(Generic[E]):
     """Each event's bytes as soon as it comes, a ping when none came for a while, and a failure as its own bytes.
 
     One task reads the events from start to end, and writes each itself: a slow reader slows the model. What is ready before
-    somebody reads is written as one. When the reader leaves, the task is cancelled. `on_end` is called when the events have
-    come to their end. An event that `begins` the answer is one that nobody need wait any longer for.
+    somebody reads is written as one. When the reader leaves, the task is cancelled. An event that `begins` the answer is one
+    that nobody need wait any longer for.
     """
 
     def __init__(
@@ -45,7 +45,6 @@ class EventStream(Generic[E]):
         write_error: Callable[[Exception], bytes],
         deadline_seconds: float,
         ping_seconds: float = PING_SECONDS,
-        on_end: Callable[[], None] | None = None,
         begins: Callable[[E], bool] = lambda _: True,
     ) -> None:
         self._events = events
@@ -54,7 +53,6 @@ class EventStream(Generic[E]):
         self._write_error = write_error
         self._deadline_seconds = deadline_seconds
         self._ping_seconds = ping_seconds
-        self._on_end = on_end
         # What has come before somebody reads, the failure that ended it, and who reads.
         self._held: list[bytes] = []
         self._failure: Exception | None = None
@@ -117,8 +115,6 @@ class EventStream(Generic[E]):
                         await self._put(written)
                     if not self._has_begun:
                         self._note(event)
-            if self._on_end is not None:
-                self._on_end()
         except _SinkError as error:
             raise error.reason from None
         except Exception as error:  # noqa: BLE001 - after the first byte, an error can only be said in the stream

@@ -1,13 +1,13 @@
-"""Records as rows of the ledger's tables, and back; and what an answer's tokens cost."""
+"""Records as rows of the ledger's tables, and back."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from headrace.ledger.pricing import Pricing
 from headrace.types import (
     AnswerRecord,
     Evaluation,
@@ -21,34 +21,6 @@ from headrace.types import (
 
 LISTS = ("passages", "citations", "steps", "nearest", "unsupported")
 STRUCTURES = ("scores", "questions")
-REPLAYED = frozenset({"hit", "shared"})
-
-
-@dataclass(frozen=True, slots=True)
-class Pricing:
-    """Dollars for a million tokens that a model reads, and for a million that it writes, by the model's name.
-
-    `judge_model` reads near questions and follow-ups.
-    """
-
-    prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    judge_model: str = ""
-
-    def dollars(self, record: AnswerRecord) -> float | None:
-        """What the answer cost; None where a model took part whose price is not known."""
-        judged = self._price(self.judge_model or record.model, record.judge_tokens, 0)
-        written: float | None = 0.0
-        if record.model and record.verdict not in REPLAYED:
-            written = self._price(record.model, record.prompt_tokens, record.completion_tokens)
-        return None if judged is None or written is None else judged + written
-
-    def _price(self, model: str, reads: int, writes: int) -> float | None:
-        if not (reads or writes):
-            return 0.0
-        if model not in self.prices:
-            return None
-        reading, writing = self.prices[model]
-        return (reads * reading + writes * writing) / 1e6
 
 
 def answer_row(record: AnswerRecord, pricing: Pricing) -> dict[str, Any]:

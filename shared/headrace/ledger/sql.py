@@ -19,8 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from headrace.errors import ConfigurationError, InvalidInputError, LedgerUnavailableError
 from headrace.ledger.migrating import migrate
+from headrace.ledger.pricing import Pricing
 from headrace.ledger.rows import (
-    Pricing,
     answer_row,
     evaluation_in,
     evaluation_row,

@@ -13,7 +13,7 @@ from headrace.wiring.documents import files_in, open_bucket, open_parser, open_q
 from headrace.wiring.door import api_keys_on, open_authenticator, rate_limiter_on
 from headrace.wiring.environment import read_settings
 from headrace.wiring.knowledge import collection_of, open_embedder, open_reranker, open_store, retriever_on
-from headrace.wiring.ledger import ledger_queue_on, open_ledger
+from headrace.wiring.ledger import ledger_queue_on, open_ledger, pricing_of
 from headrace.wiring.sockets import open_socket_sender
 from headrace.wiring.state import (
     cache_maintenance_on,
@@ -58,6 +58,7 @@ __all__ = [
     "open_store",
     "open_tool_sources",
     "open_tracer",
+    "pricing_of",
     "rate_limiter_on",
     "read_settings",
     "registry_on",

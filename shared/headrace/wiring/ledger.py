@@ -12,7 +12,7 @@ from headrace.settings import Settings
 if TYPE_CHECKING:
     from redis.asyncio import Redis  # noqa: TID251 - the type only
 
-    from headrace.ledger.rows import Pricing
+    from headrace.ledger.pricing import Pricing
     from headrace.protocols import Ledger, LedgerQueue
 
 
@@ -45,11 +45,12 @@ def open_ledger(settings: Settings) -> AbstractAsyncContextManager[Ledger]:
         )
     from headrace.ledger.sql import open_sql_ledger
 
-    return open_sql_ledger(settings.ledger_url, pricing=_pricing(settings))
+    return open_sql_ledger(settings.ledger_url, pricing=pricing_of(settings))
 
 
-def _pricing(settings: Settings) -> Pricing:
-    from headrace.ledger.rows import Pricing
+def pricing_of(settings: Settings) -> Pricing:
+    """What models cost, as far as it is known. Raises ConfigurationError."""
+    from headrace.ledger.pricing import Pricing
 
     try:
         given = json.loads(settings.model_prices or "{}")
