@@ -46,13 +46,14 @@ def create_app(open_dependencies: OpenDependencies) -> FastAPI:
     app.add_middleware(Door)
     _add_error_pages(app)
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]
+    # Routes are tried in this order: what is asked most comes first.
     for add_routes in (
+        add_ask_routes,
+        add_openai_routes,
+        add_document_routes,
         add_page_routes,
         add_health_routes,
         add_metrics_routes,
-        add_document_routes,
-        add_ask_routes,
-        add_openai_routes,
         add_cache_routes,
         add_admin_routes,
         add_conversation_routes,

@@ -494,7 +494,7 @@ class CacheTruth(RuleBasedStateMachine):
                 if score >= FLOOR:
                     found.append(Passage(each.chunk, round(score, 6)))
         ranked = sorted(found, key=lambda passage: (-passage.score, passage.chunk.identity))
-        chosen = without_repeats(ranked[: OPTIONS.limit * OVERFETCH])[: OPTIONS.limit]
+        chosen = without_repeats(ranked[: OPTIONS.limit * OVERFETCH], limit=OPTIONS.limit)
         return [passage.chunk.identity for passage in chosen]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from array import array
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -305,7 +306,7 @@ async def test_many_new_questions_push_no_other_out_while_it_is_asked(
     embedder: MiniLMEmbedder, store: QdrantStore, registry: RedisRegistry, tenant: str
 ) -> None:
     retriever = Retriever(embedder=embedder, store=store, registry=registry, options=RetrievalOptions(3, 0.2))
-    retriever._vectors.update({f"q{i}": [0.0] * 384 for i in range(REMEMBERED_QUESTIONS)})
+    retriever._vectors.update({f"q{i}": array("f", [0.0] * 384) for i in range(REMEMBERED_QUESTIONS)})
     before = [Message("user", "q1")]
 
     async def ask_it(question: str, history: list[Message]) -> None:

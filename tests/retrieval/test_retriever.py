@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from redis.asyncio import Redis
@@ -26,8 +26,9 @@ from headrace.redis_state.registry import RedisRegistry
 from headrace.rerankers.http import open_http_reranker
 from headrace.retrieval.retriever import RetrievalOptions, Retriever
 from headrace.retrieval.selection import without_repeats
+from headrace.retrieval.windows import ChunkMemory
 from headrace.stores.edge import open_embedded_store
-from headrace.types import Block, Chunk, DocumentKey, Passage, Scope
+from headrace.types import Block, Chunk, ChunkId, DocumentKey, Passage, Scope
 from tests.support.chunks import chunks
 from tests.support.embedders import HashEmbedder
 from tests.support.http import served
@@ -126,7 +127,7 @@ async def test_near_duplicates_are_said_once_unless_their_numbers_differ() -> No
     words = " ".join(f"word{chr(97 + i)}" for i in range(26))
     texts = [f"{words} tail", f"{words} Tail!", f"{words} 18 weeks", f"{words} 20 weeks", "quite another matter"]
     found = [Passage(Chunk("documents/a", 1, i, text), 1.0) for i, text in enumerate(texts)]
-    assert [passage.chunk.index for passage in without_repeats(found)] == [0, 2, 3, 4]
+    assert [passage.chunk.index for passage in without_repeats(found, limit=9)] == [0, 2, 3, 4]
 
 
 async def test_passages_are_read_with_their_neighbours_within_section_and_budget(library: Library) -> None:
@@ -143,6 +144,46 @@ async def test_passages_are_read_with_their_neighbours_within_section_and_budget
     assert await contexts(1_000) == ["1 2"], "the chunk after it belongs to another section"
     assert await contexts(100) == [""], "no room"
     assert await contexts(10_000, limit=6) == [""] * 5, "neighbours that are passages themselves are not repeated"
+
+
+async def test_neighbours_are_asked_for_once_and_not_where_there_are_none(library: Library) -> None:
+    class Counting:
+        asked: ClassVar[list[list[ChunkId]]] = []
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(library.store, name)
+
+        async def chunks(self, tenant: str, identities: Collection[ChunkId]) -> list[Chunk]:
+            self.asked.append(list(identities))
+            return await library.store.chunks(tenant, identities)
+
+    part, options = "x" * 880, replace(OPTIONS, limit=1, context_tokens=1_000, dense_weight=0.2)
+    await library.put("a", *(f"{i} {part}" for i in range(3)))
+    finding = retriever(library, options, store=Counting())
+
+    async def context(question: str) -> str:
+        (found,) = (await finding.retrieve(question, scope=Scope(library.tenant))).passages
+        return " ".join(line[:1] for line in found.context.split("\n"))
+
+    first = await context("1")
+    assert [await context("1"), await context("1")] == [first, first]
+    assert [[each.position for each in asked] for asked in Counting.asked] == [[0, 2]]
+    await library.put("a", *(f"{i} {part} anew" for i in range(3)))
+    await context("1")
+    assert len(Counting.asked) == 2, "a new generation has chunks of its own"
+    await library.put("a", f"1 {part} alone")
+    assert await context("1") == ""
+    assert len(Counting.asked) == 2, "a document of one chunk has no neighbours"
+
+
+def test_a_chunk_that_is_remembered_is_of_the_same_file_and_the_last_ones_are_kept() -> None:
+    memory = ChunkMemory(2)
+    made = [Chunk("documents/a", 1, i, f"{i}", etag="e") for i in range(3)]
+    memory.keep(made[:2])
+    assert memory.get(made[0].identity, "e") == made[0]
+    assert memory.get(made[0].identity, "other") is None, "numbers may come again when a registry was lost"
+    memory.keep(made[2:])
+    assert [memory.get(each.identity, "e") for each in made] == [made[0], None, made[2]]
 
 
 async def test_follow_up_questions_are_searched_with_what_they_follow(library: Library) -> None:

@@ -8,6 +8,7 @@ written before the registry flips to it and the old one deleted after, so a live
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from headrace.filters import fields_of, matches, parse_filter
 from headrace.protocols import DocumentRegistry, Embedder, Reranker, VectorSearch
 from headrace.ranking import with_similarity
 from headrace.retrieval.selection import without_repeats
-from headrace.retrieval.windows import Neighbours, with_context
+from headrace.retrieval.windows import ChunkMemory, Neighbours, with_context
 from headrace.text.lexical import blend
 from headrace.types import (
     Chunk,
@@ -67,7 +68,7 @@ class RetrievalOptions:
 
 
 class Retriever:
-    """Finds passages; remembers the vectors of the last questions."""
+    """Finds passages; remembers the vectors of the last questions, and the chunks around the last passages."""
 
     def __init__(
         self,
@@ -83,7 +84,8 @@ class Retriever:
         self._registry = registry
         self._options = options
         self._reranker = reranker
-        self._vectors: OrderedDict[str, Sequence[float]] = OrderedDict()
+        self._vectors: OrderedDict[str, array[float]] = OrderedDict()
+        self._chunks = ChunkMemory()
 
     def tuned(self, *, limit: int | None = None, dense_weight: float | None = None, rerank: bool = True) -> Retriever:
         """The same parts with other options: to be compared with. What is not given stays."""
@@ -94,7 +96,7 @@ class Retriever:
             embedder=self._embedder, store=self._store, registry=self._registry, options=options,
             reranker=self._reranker if rerank else None,
         )  # fmt: skip
-        other._vectors = self._vectors
+        other._vectors, other._chunks = self._vectors, self._chunks
         return other
 
     @property
@@ -145,7 +147,7 @@ class Retriever:
         queries = await self._embed(_phrasings(question, history))
         limit = self._options.limit * OVERFETCH
         request = SearchRequest(scope, queries, limit, self._options.dense_weight, filter_ or {})
-        async with Neighbours(self._store, scope.tenant) as neighbours:
+        async with Neighbours(self._store, scope.tenant, self._chunks) as neighbours:
             widen = neighbours if self._options.context_tokens and not strict else None
             return await self._retrieved(question, request, widen, strict=strict)
 
@@ -158,7 +160,7 @@ class Retriever:
         relevant = [passage for passage in found if passage.score >= self._options.score_of(floor)]
         if self._reranker is not None and relevant:
             relevant = await _reranked(question, relevant, self._reranker)
-        chosen = without_repeats(relevant)[: self._options.limit]
+        chosen = without_repeats(relevant, limit=self._options.limit)
         chosen = [with_similarity(passage, self._options.dense_weight) for passage in chosen]
         provenance = self._provenance(request, found, chosen, snapshot)
         is_sure = any(passage.score >= self._options.score_of(floor + SURE_MARGIN) for passage in chosen)
@@ -245,8 +247,10 @@ class Retriever:
         found = {text: self._vectors[text] for text in texts if text in self._vectors}
         missing = [text for text in texts if text not in found]
         if missing:
-            # Meanwhile another question may push out what was found: it is kept here.
-            found.update(zip(missing, await self._embedder.embed(missing), strict=True))
+            # In single precision: an eighth of the room, and each open answer holds its question's. Meanwhile another question may
+            # push out what was found: it is kept here.
+            embedded = [array("f", vector) for vector in await self._embedder.embed(missing)]
+            found.update(zip(missing, embedded, strict=True))
         for text in texts:
             self._vectors[text] = found[text]
             self._vectors.move_to_end(text)

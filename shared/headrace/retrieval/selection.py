@@ -11,10 +11,12 @@ from headrace.types import Passage
 SAME_WORDS = 0.85
 
 
-def without_repeats(passages: Sequence[Passage]) -> list[Passage]:
-    """The passages in order, each near-duplicate of an earlier one left out."""
+def without_repeats(passages: Sequence[Passage], *, limit: int) -> list[Passage]:
+    """The first passages in order, so many at most, each near-duplicate of an earlier one left out."""
     kept: list[tuple[Passage, frozenset[str]]] = []
     for passage in passages:
+        if len(kept) == limit:
+            break
         words = frozenset(terms(passage.chunk.text))
         if not any(_are_near_duplicates(words, earlier) for _, earlier in kept):
             kept.append((passage, words))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import math
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Self
@@ -12,19 +14,45 @@ from headrace.concurrency.tasks import running
 from headrace.protocols import VectorSearch
 from headrace.types import Chunk, ChunkId, Passage
 
+# A neighbour is text alone: some megabytes.
+REMEMBERED_CHUNKS = 1_000
 # English text has about four characters a token, with every vocabulary in use.
 CHARACTERS_PER_TOKEN = 4
+
+
+class ChunkMemory:
+    """The chunks that were asked for last, so many at most: a chunk of a generation never changes."""
+
+    def __init__(self, most: int = REMEMBERED_CHUNKS) -> None:
+        self._most = most
+        self._chunks: OrderedDict[ChunkId, Chunk] = OrderedDict()
+
+    def get(self, identity: ChunkId, etag: str) -> Chunk | None:
+        """The chunk, if it is remembered, and was made from this version of its file: after a loss numbers may come again."""
+        chunk = self._chunks.get(identity)
+        if chunk is None or chunk.etag != etag:
+            return None
+        self._chunks.move_to_end(identity)
+        return chunk
+
+    def keep(self, chunks: Iterable[Chunk]) -> None:
+        """Remember these."""
+        for chunk in chunks:
+            self._chunks[chunk.identity] = chunk
+        while len(self._chunks) > self._most:
+            self._chunks.popitem(last=False)
 
 
 class Neighbours:
     """The chunks beside passages: asked for as soon as a search has found these, while the registry still looks at them.
 
-    Which of them are shown is known later; a chunk of a generation never changes.
+    Which of them are shown is known later.
     """
 
-    def __init__(self, store: VectorSearch, tenant: str) -> None:
+    def __init__(self, store: VectorSearch, tenant: str, memory: ChunkMemory) -> None:
         self._store = store
         self._tenant = tenant
+        self._memory = memory
         self._asked: set[ChunkId] = set()
         self._found: dict[ChunkId, Chunk] = {}
         self._fetching: asyncio.Task[None] | None = None
@@ -50,10 +78,15 @@ class Neighbours:
 
     async def _fetch(self, passages: Sequence[Passage]) -> None:
         own = {passage.chunk.identity for passage in passages}
-        wanted = {identity for passage in passages for identity in _beside(passage.chunk)} - own - self._asked
-        if wanted:
-            self._found |= {chunk.identity: chunk for chunk in await self._store.chunks(self._tenant, sorted(wanted))}
-            self._asked |= wanted
+        etags = {identity: passage.chunk.etag for passage in passages for identity in _there(passage.chunk)}
+        wanted = etags.keys() - own - self._asked
+        known = {identity: self._memory.get(identity, etags[identity]) for identity in wanted}
+        self._found |= {identity: chunk for identity, chunk in known.items() if chunk is not None}
+        if missing := sorted(identity for identity, chunk in known.items() if chunk is None):
+            chunks = await self._store.chunks(self._tenant, missing)
+            self._memory.keep(chunks)
+            self._found |= {chunk.identity: chunk for chunk in chunks}
+        self._asked |= wanted
 
 
 async def with_context(passages: Sequence[Passage], neighbours: Neighbours, *, max_tokens: int) -> tuple[Passage, ...]:
@@ -89,3 +122,8 @@ def _shown(chunk: Chunk) -> int:
 
 def _beside(chunk: Chunk) -> tuple[ChunkId, ChunkId]:
     return chunk.identity._replace(position=chunk.index - 1), chunk.identity._replace(position=chunk.index + 1)
+
+
+def _there(chunk: Chunk) -> list[ChunkId]:
+    """Those beside it that there are, as far as it knows how many its document has."""
+    return [each for each in _beside(chunk) if 0 <= each.position < (chunk.total or math.inf)]
