@@ -32,11 +32,18 @@ class Run:
     """An answer that is being made, or was.
 
     Readers come and go; when the last one has been gone for `grace_seconds`, the run is stopped. `observe` is called with
-    each event as it is made. The answer takes `deadline_seconds` at most.
+    each event as it is made, `on_end` with the run when it is over. The answer takes `deadline_seconds` at most.
     """
 
     def __init__(
-        self, name: RunName, make: Make, *, observe: Observe, grace_seconds: float, deadline_seconds: float
+        self,
+        name: RunName,
+        make: Make,
+        *,
+        observe: Observe,
+        on_end: Callable[[Run], None],
+        grace_seconds: float,
+        deadline_seconds: float,
     ) -> None:
         self.name = name
         self.log: list[AnswerEvent] = []
@@ -46,6 +53,7 @@ class Run:
         self.ended_at = 0.0
         self._make = make
         self._observe = observe
+        self._on_end = on_end
         self._grace_seconds = grace_seconds
         self._deadline_seconds = deadline_seconds
         self._stop = Stop()
@@ -146,6 +154,7 @@ class Run:
 
     async def _finish(self) -> None:
         self.is_over, self.ended_at = True, time.monotonic()
+        self._on_end(self)
         self._end.set()
         self._wake()
         if self._leaving is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections import OrderedDict
+from collections import deque
 from collections.abc import AsyncGenerator
 
 from headrace.errors import RunLostError, UnavailableError, UnknownRunError
@@ -31,7 +31,9 @@ class Runs:
     def __init__(self, log: RunLog | None = None, *, grace_seconds: float = GRACE_SECONDS) -> None:
         self._log = log
         self._grace_seconds = grace_seconds
-        self._runs: OrderedDict[RunName, Run] = OrderedDict()
+        self._runs: dict[RunName, Run] = {}
+        # Those that are over, in the order of their ends.
+        self._over: deque[Run] = deque()
 
     def begin(
         self, asker: Principal, make: Make, *, observe: Observe, deadline_seconds: float, run_id: str = ""
@@ -48,6 +50,7 @@ class Runs:
             RunName.of(asker, run_id or secrets.token_hex(8)),
             make,
             observe=observed,
+            on_end=self._over.append,
             grace_seconds=self._grace_seconds,
             deadline_seconds=deadline_seconds,
         )
@@ -70,6 +73,7 @@ class Runs:
         """End what goes on."""
         await asyncio.gather(*(run.aclose() for run in self._runs.values()))
         self._runs.clear()
+        self._over.clear()
 
     def _keep(self, run: Run) -> None:
         self._forget()
@@ -77,11 +81,9 @@ class Runs:
 
     def _forget(self) -> None:
         """Forget what has been over for long, and the oldest of too many."""
-        over = [name for name, each in self._runs.items() if each.is_over]
         since = time.monotonic() - KEPT_SECONDS
-        for place, name in enumerate(over):
-            if place < len(over) - MOST_KEPT or self._runs[name].ended_at < since:
-                del self._runs[name]
+        while self._over and (len(self._over) > MOST_KEPT or self._over[0].ended_at < since):
+            self._runs.pop(self._over.popleft().name, None)
 
 
 class DistantRun:
