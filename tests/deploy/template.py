@@ -42,7 +42,7 @@ ALLOWED = {
     "ChatRole": {
         *((f"s3vectors:{action}", end) for action in ("GetVectorBucket", "QueryVectors", "GetVectors") for end in ("Vectors", "${Vectors}/index/*")),
         ("logs:CreateLogStream", "${ChatLogs.Arn}"), ("logs:PutLogEvents", "${ChatLogs.Arn}"), *((f"s3:{action}", "${Bucket}/documents/*") for action in ("PutObject", "GetObject", "DeleteObject")),
-        ("execute-api:ManageConnections", "/POST/@connections/*"),
+        ("execute-api:ManageConnections", "/POST/@connections/*"), ("xray:PutTraceSegments", "*"),
     },
     "IngestRole": {
         *((f"s3vectors:{action}", end) for action in (
@@ -279,7 +279,7 @@ def roles_may_what_they_do_and_no_more(template: Template) -> Iterator[str]:
             for action in _listed(statement["Action"]):
                 for resource in _listed(statement["Resource"]):
                     ends = {end for allowed, end in wanted if allowed == action and _ends(resource, end)}
-                    if not ends or spelled(resource) == "*" or "*" in action:
+                    if not ends or "*" in action:
                         yield f"{name} may {action} on {spelled(resource)}"
                     found |= {(action, end) for end in ends}
         for action, end in wanted - found:
@@ -613,7 +613,7 @@ def somebody_is_told(template: Template) -> Iterator[str]:
 def what_costs_by_itself_is_off(template: Template) -> Iterator[str]:
     defaults = {name: parameter.get("Default") for name, parameter in template["Parameters"].items()}
     wanted = {
-        "TenantMetrics": "off", "WebSocket": "false", "ChatSnapStart": "None", "ChatReservedConcurrency": 0, "CacheStorageGB": "1",
+        "TenantMetrics": "off", "Traces": "off", "WebSocket": "false", "ChatSnapStart": "None", "ChatReservedConcurrency": 0, "CacheStorageGB": "1",
         "AlarmEmail": "", "SecretArn": "", "ExistingBucket": "", "Architecture": "arm64",
     }  # fmt: skip
     for name, value in wanted.items():

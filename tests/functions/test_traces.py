@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from botocore.credentials import Credentials
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.semconv._incubating.attributes import gen_ai_attributes
 from opentelemetry.semconv.attributes import error_attributes
@@ -24,9 +25,11 @@ from headrace.models.openai import open_openai_model
 from headrace.observability.otel import OtelTracer, open_otel_tracer
 from headrace.settings import Settings
 from headrace.types import Block
+from headrace.wiring.traces import xray_signer
 from tests.support.http import served
 from tests.support.library import Library
 from tests.support.openai_server import Script
+from tests.support.signatures import is_signed
 
 FACT = "The spillway of the upper dam opens at 412 metres."
 QUESTION = "At what level does the spillway open?"
@@ -92,6 +95,34 @@ async def tracer(collector: Collector, stack: AsyncExitStack) -> AsyncIterator[O
         url, headers="x-team=dams, Authorization=Bearer%20t", service="headrace-test"
     ) as opened:
         yield opened
+
+
+async def test_x_ray_gets_spans_that_the_function_s_keys_have_signed(
+    collector: Collector, stack: AsyncExitStack
+) -> None:
+    keys: dict[str, Any] = {
+        "aws_access_key_id": "AKID",
+        "aws_secret_access_key": "secret",
+        "aws_session_token": "token",
+    }
+    settings = Settings(otel_exporter_otlp_endpoint="https://xray.eu-central-1.amazonaws.com", **keys)
+    sign = xray_signer(settings)
+    assert sign is not None
+    url = await stack.enter_async_context(served(collector.app()))
+    async with open_otel_tracer(url, headers="", service="headrace-test", sign=sign) as tracer:
+        tracer.begin("request", {}).end()
+        await collector.received(tracer)
+    assert collector.headers["x-amz-security-token"] == "token"
+    assert is_signed(
+        "POST", "/v1/traces", collector.headers, collector.content, credentials=Credentials("AKID", "secret"),
+        scope=("eu-central-1", "xray"),
+    )  # fmt: skip
+    others = (
+        "http://127.0.0.1:4318",
+        "https://xray.eu-central-1.amazonaws.com.example.com",
+        "https://x.example.com/xray.a.amazonaws.com",
+    )
+    assert all(xray_signer(Settings(otel_exporter_otlp_endpoint=other, **keys)) is None for other in others)
 
 
 @pytest.fixture

@@ -36,7 +36,11 @@ class AwsAccess:
 
     async def keys(self) -> AwsKeys:
         """The keys that hold now: Lambda's, or what botocore finds, which also renews them. Raises ConfigurationError."""
-        return self.fixed if self.fixed is not None else await asyncio.to_thread(_found_keys)
+        return self.fixed if self.fixed is not None else await asyncio.to_thread(self.keys_at_once)
+
+    def keys_at_once(self) -> AwsKeys:
+        """The same, for threads that may wait."""
+        return self.fixed if self.fixed is not None else _found_keys()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,11 @@ Reference: https://opentelemetry.io/docs/specs/otlp/
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from urllib.parse import unquote
 
+import requests
 from opentelemetry import context, trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -20,6 +21,8 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from headrace.errors import ConfigurationError, HeadraceError
 from headrace.protocols import Attribute
+
+Sign = Callable[[str, bytes], Mapping[str, str]]
 
 FLUSH_SECONDS = 2.0
 # A collector that is away is left alone after so long; what it did not take is lost.
@@ -90,23 +93,45 @@ class OtelTracer:
 
 
 @asynccontextmanager
-async def open_otel_tracer(endpoint: str, *, headers: str, service: str) -> AsyncIterator[OtelTracer]:
+async def open_otel_tracer(
+    endpoint: str, *, headers: str, service: str, sign: Sign | None = None
+) -> AsyncIterator[OtelTracer]:
     """A tracer whose spans go to `endpoint` (without `/v1/traces`) in batches; `headers` is `name=value,…`.
 
-    Raises ConfigurationError.
+    `sign` gives more headers for a request, by its URL and body, in a thread that may wait. Raises ConfigurationError.
     """
+    exporter = OTLPSpanExporter(
+        f"{endpoint.rstrip('/')}/v1/traces",
+        headers=_read_headers(headers),
+        timeout=EXPORT_SECONDS,
+        session=_session(sign),
+    )
     # It starts a thread of its own, which sends.
-    provider = await asyncio.to_thread(_provider, f"{endpoint.rstrip('/')}/v1/traces", _read_headers(headers), service)
+    provider = await asyncio.to_thread(_provider, exporter, service)
     try:
         yield OtelTracer(provider)
     finally:
         await asyncio.to_thread(provider.shutdown)
 
 
-def _provider(url: str, headers: dict[str, str], service: str) -> TracerProvider:
+def _provider(exporter: OTLPSpanExporter, service: str) -> TracerProvider:
     provider = TracerProvider(resource=Resource.create({"service.name": service}))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(url, headers=headers, timeout=EXPORT_SECONDS)))
+    provider.add_span_processor(BatchSpanProcessor(exporter))
     return provider
+
+
+def _session(sign: Sign | None) -> requests.Session:
+    """The connections of the exporter, each request signed."""
+    session = requests.Session()
+    if sign is not None:
+
+        def signed(request: requests.PreparedRequest) -> requests.PreparedRequest:
+            assert isinstance(request.body, bytes), "the exporter sends protobuf"  # noqa: S101
+            request.headers.update(sign(str(request.url), request.body))
+            return request
+
+        session.auth = signed
+    return session
 
 
 def _read_headers(text: str) -> dict[str, str]:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from headrace.settings import Settings
+from headrace.wiring.environment import aws_access
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from headrace.observability.otel import Sign
     from headrace.protocols import AnswerJudge, ChatModel, Embedder, Reranker, ToolSource, Tracer, VectorSearch
 
 SERVICE = "headrace-chat"
+# Source: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch-OTLPEndpoint.html
+XRAY = re.compile(r"https://xray\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/?$")
 
 
 def open_tracer(settings: Settings) -> AbstractAsyncContextManager[Tracer | None]:
@@ -23,8 +29,26 @@ def open_tracer(settings: Settings) -> AbstractAsyncContextManager[Tracer | None
     from headrace.observability.otel import open_otel_tracer
 
     return open_otel_tracer(
-        settings.otel_exporter_otlp_endpoint, headers=settings.otel_exporter_otlp_headers, service=SERVICE
+        settings.otel_exporter_otlp_endpoint,
+        headers=settings.otel_exporter_otlp_headers,
+        service=SERVICE,
+        sign=xray_signer(settings),
     )
+
+
+def xray_signer(settings: Settings) -> Sign | None:
+    """What signs spans for X-Ray's own endpoint, which takes OTLP of who may write traces; None for any other."""
+    found = XRAY.match(settings.otel_exporter_otlp_endpoint)
+    if found is None:
+        return None
+    from headrace.clients.sigv4 import Signer
+
+    access, region = aws_access(settings), found["region"]
+
+    def sign(url: str, body: bytes) -> Mapping[str, str]:
+        return Signer(access.keys_at_once(), region, "xray").headers("POST", url, body, {}, now=datetime.now(UTC))
+
+    return sign
 
 
 @dataclass(frozen=True, slots=True)
