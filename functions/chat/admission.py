@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -12,6 +13,8 @@ from functions.chat.tracing import end_span
 from functions.chat.visit import Visit
 from headrace.errors import LimitExceededError, OverloadedError
 from headrace.types import Principal
+
+logger = logging.getLogger("chat")
 
 
 @asynccontextmanager
@@ -36,8 +39,7 @@ async def let_in(
             principal = await identify()
             admission = await deps.limiter.admit(principal, is_new=is_new)
         except (LimitExceededError, OverloadedError) as error:
-            if deps.report is not None:
-                deps.report(AnswerMetrics(refused_for=error.code))
+            _report(AnswerMetrics(refused_for=error.code), deps)
             raise
         visit = Visit(principal, is_recorded=deps.ledger_queue is not None or deps.tracer is not None)
         visit.headers = {**admission.headers, "X-Request-Id": visit.id}
@@ -47,8 +49,6 @@ async def let_in(
 
         async def count() -> None:
             visit.close()
-            if deps.report is not None and (visit.is_asked or visit.metrics.refused_for):
-                deps.report(visit.metrics)
             record = visit.record()
             # Beside each other: who asks next waits for as little as can be.
             settling = [admission.release(tokens=visit.metrics.tokens_spent)]
@@ -59,9 +59,21 @@ async def let_in(
                 # An environment that is frozen sends nothing.
                 settling += [deps.tracer.flush()] if is_lambda else []
             await asyncio.gather(*settling)
+            if visit.is_asked or visit.metrics.refused_for:
+                _report(visit.metrics, deps)
 
         place.push_async_callback(count)
         try:
             yield visit
         finally:
             await visit.leave(place, is_lambda=is_lambda)
+
+
+def _report(figures: AnswerMetrics, deps: ChatDependencies) -> None:
+    """Tell whoever counts; if that fails, nothing else does."""
+    if deps.report is None:
+        return
+    try:
+        deps.report(figures)
+    except Exception:
+        logger.exception("an answer is not counted")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from headrace.errors import AbandonedError, HeadraceError
+from headrace.errors import AbandonedError, DeadlineExceededError, HeadraceError, InvalidInputError, RefusedError
 from headrace.ledger.pricing import Pricing
 from headrace.types import (
     AnswerEvent,
@@ -30,7 +30,7 @@ METRICS = {
 REFUSALS = {
     "rate_limit_exceeded": "RequestsLimited", "insufficient_quota": "RequestsOverQuota", "overloaded": "RequestsShed",
 }  # fmt: skip
-GAUGES = frozenset({"BestSimilarity", "DollarsSpent"})
+UNITLESS = frozenset({"BestSimilarity", "DollarsSpent"})
 # Codes of faults of models: those that write, judge and embed.
 OF_MODELS = ("model_", "embedder_")
 
@@ -39,9 +39,10 @@ OF_MODELS = ("model_", "embedder_")
 class AnswerMetrics:
     """Figures of one answer, collected from its events: the cache's verdict, and tokens of model and judge.
 
-    Of a request that was not let in, `refused_for` is the error's code; `error` is the code of the fault that ended an answer.
-    `first_token_seconds` is from the request to the answer's first word, `similarity` the best passage's to the question.
-    `model` is the one that wrote, and while none has, the one that was asked.
+    Of a request that was not let in, `refused_for` is the error's code; `error` is the code of what ended an answer, and
+    `has_failed` says whether that is a fault, and not its asker's doing. `asked` is the model in `/v1/models` that was asked,
+    `model` the one that wrote. `first_token_seconds` is from the request to the answer's first word, `similarity` the best
+    passage's to the question.
     """
 
     verdict: CacheVerdict | None = None
@@ -51,6 +52,8 @@ class AnswerMetrics:
     characters: int = 0
     refused_for: str = ""
     error: str = ""
+    has_failed: bool = False
+    asked: str = ""
     mode: str = ""
     model: str = ""
     similarity: float | None = None
@@ -101,8 +104,14 @@ class AnswerMetrics:
         return tokens + self.judge_tokens
 
     def fail(self, error: BaseException) -> None:
-        """The answer ends with this fault."""
+        """The answer ends with this."""
+        if isinstance(error, TimeoutError):
+            error = DeadlineExceededError()
+        elif not isinstance(error, Exception):
+            # Whoever waited is gone, or the process ends.
+            error = AbandonedError("Nobody waits for it any longer.")
         self.error = error.code if isinstance(error, HeadraceError) else HeadraceError.code
+        self.has_failed = not isinstance(error, (AbandonedError, InvalidInputError, RefusedError))
 
 
 Report = Callable[[AnswerMetrics], None]
@@ -130,12 +139,12 @@ def report_to_cloudwatch(answer: AnswerMetrics, *, namespace: str, pricing: Pric
             MetricUnit.Milliseconds
             if name == "TimeToFirstToken"
             else MetricUnit.NoUnit
-            if name in GAUGES
+            if name in UNITLESS
             else MetricUnit.Count
         )
         metrics.add_metric(name=name, unit=unit, value=value)
     # As dimensions they would cost by each of their values; Logs Insights finds them here.
-    metrics.add_metadata(key="model", value=answer.model)
+    metrics.add_metadata(key="model", value=answer.model or answer.asked)
     metrics.add_metadata(key="error", value=answer.error or answer.refused_for)
     metrics.flush_metrics()
 
@@ -148,19 +157,24 @@ def report_to_prometheus(answer: AnswerMetrics, *, pricing: Pricing) -> None:
         prometheus.NOT_LET_IN.labels(answer.refused_for).inc()
         return
     prometheus.ANSWERS.labels(answer.mode or "none", answer.verdict or "none", answer.model or "none").inc()
-    if answer.error:
-        prometheus.ERRORS.labels(answer.error, answer.model or "none").inc()
+    if answer.has_failed:
+        prometheus.ERRORS.labels(answer.error, answer.asked or "none").inc()
     for kind, tokens in (
         ("spent", answer.tokens_spent),
         ("saved", answer.tokens_saved),
         ("judge", answer.judge_tokens),
     ):
         prometheus.TOKENS.labels(kind).inc(tokens)
-    prometheus.DOLLARS.inc(pricing.dollars(answer) or 0.0)
+    prometheus.DOLLARS.inc(_dollars(answer, pricing) or 0.0)
     if answer.first_token_seconds is not None:
         prometheus.FIRST_TOKEN_SECONDS.observe(answer.first_token_seconds)
     if answer.similarity is not None:
         prometheus.SIMILARITY.observe(answer.similarity)
+
+
+def _dollars(answer: AnswerMetrics, pricing: Pricing) -> float | None:
+    """What the answer cost; None where that is not known: of one that ended early, tokens are an estimate."""
+    return None if answer.error else pricing.dollars(answer)
 
 
 def _figures(answer: AnswerMetrics, pricing: Pricing) -> dict[str, float]:
@@ -168,7 +182,7 @@ def _figures(answer: AnswerMetrics, pricing: Pricing) -> dict[str, float]:
     if answer.refused_for in REFUSALS:
         return {REFUSALS[answer.refused_for]: 1}
     figures: dict[str, float] = {}
-    if answer.error and answer.error != AbandonedError.code:
+    if answer.has_failed:
         figures["AnswerErrors"] = 1
         figures |= {"ModelErrors": 1} if answer.error.startswith(OF_MODELS) else {}
     if answer.verdict is None:
@@ -180,7 +194,7 @@ def _figures(answer: AnswerMetrics, pricing: Pricing) -> dict[str, float]:
         "JudgeTokens": answer.judge_tokens,
         "AnswersRefused": float(answer.mode == AnswerMode.REFUSED),
     }
-    dollars = pricing.dollars(answer)
+    dollars = _dollars(answer, pricing)
     figures |= {} if dollars is None else {"DollarsSpent": dollars}
     figures |= {} if answer.first_token_seconds is None else {"TimeToFirstToken": answer.first_token_seconds * 1000}
     return figures | ({} if answer.similarity is None else {"BestSimilarity": answer.similarity})

@@ -90,7 +90,7 @@ async def whole_events(
     Raises HeadraceError, TimeoutError at the deadline, AbandonedError when the client left.
     """
     visit = visit_of(request)
-    visit.begin_answer(question, deps.load)
+    visit.begin_answer(question, deps.load, asked=answering.answerer.name)
 
     async def make() -> list[AnswerEvent]:
         events: list[AnswerEvent] = []
@@ -122,7 +122,7 @@ async def streamed_answer(
     A fault before the answer's first word, within HOLD_SECONDS, is raised, so that it has an honest status code.
     """
     visit = visit_of(request)
-    visit.begin_answer(question, deps.load)
+    visit.begin_answer(question, deps.load, asked=answering.answerer.name)
 
     def observed(event: AnswerEvent) -> bytes:
         visit.observe(event)
@@ -152,7 +152,7 @@ def begin_run(
     question: Question, answering: AnswerDependencies, visit: Visit, deps: ChatDependencies, *, deadline_seconds: float
 ) -> Run:
     """Have the answer made in a run of its own. Raises OverloadedError."""
-    visit.begin_answer(question, deps.load)
+    visit.begin_answer(question, deps.load, asked=answering.answerer.name)
 
     visit.run = deps.runs.begin(
         question.principal,

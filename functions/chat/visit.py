@@ -49,8 +49,9 @@ class Visit:
         else:
             self.run.close_at_end(place.pop_all())
 
-    def begin_answer(self, question: Question, load: Load) -> None:
-        """An answer to this question is made from now on. Raises OverloadedError when there are too many."""
+    def begin_answer(self, question: Question, load: Load, *, asked: str) -> None:
+        """An answer to this question is made from now on, by the model of that name. Raises OverloadedError when there are too many."""
+        self.metrics.asked = asked
         self.begin_search(load)
         self.is_asked = True
         if self.is_recorded:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functions.ingest.dependencies import IngestDependencies
 from functions.ingest.history import with_history
 from functions.ingest.labels import known_to, narrowed, observe, sidecar_etag
+from functions.ingest.metrics import tell
 from functions.ingest.pipeline import is_current, synchronise
 from functions.ingest.resync import resync
 from headrace.errors import SupersededError
@@ -52,6 +53,7 @@ async def give_up(key: DocumentKey, deps: IngestDependencies) -> None:
     # Whoever began after us is at work on it: it is not given up.
     with suppress(SupersededError):
         await deps.registry.save(with_history(given_up), attempt)
+        tell(deps.report, DocumentState.FAILED)
 
 
 async def redrive(tenant: str, deps: IngestDependencies) -> int:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from functions.ingest.dependencies import IngestDependencies
 from functions.ingest.history import with_history
+from functions.ingest.metrics import tell
 from headrace.errors import SupersededError, UnavailableError
 from headrace.types import NO_READERS, Attempt, Document, DocumentState
 
@@ -28,5 +29,7 @@ async def record_delay(attempt: Attempt, deps: IngestDependencies, reason: str, 
             case _:
                 late = replace(document, state=DocumentState.QUEUED, reason=said)
         await deps.registry.save(with_history(replace(late, updated_at=time.time())), attempt)
+        if late.state is DocumentState.FAILED:
+            tell(deps.report, DocumentState.FAILED)
     except (SupersededError, UnavailableError):
         return

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
-import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 
@@ -25,7 +24,6 @@ from headrace.concurrency.renewing import Renewing
 from headrace.errors import InvalidInputError, UnavailableError
 from headrace.queues.messages import tenant_to_rebuild
 from headrace.settings import Settings
-from headrace.types import DocumentKey
 
 # The queue's redrive policy in template.yaml: at this receipt a message goes to the dead-letter queue.
 MAX_RECEIVES = 5
@@ -138,9 +136,7 @@ async def _handle_record(record: dict[str, Any], deps: IngestDependencies, deadl
                 await give_up(key, deps)
                 logger.warning("given up", document=key.key)
                 continue
-            began_at = time.time()
             done = await synchronise(key, deps, deadline_seconds=deadline_seconds, last_try=last_try)
-            await _report(key, deps, began_at)
             logger.info("synchronised" if done else "another attempt is at it", document=key.key)
             fresh &= done
     except InvalidInputError as error:
@@ -154,16 +150,6 @@ async def _handle_record(record: dict[str, Any], deps: IngestDependencies, deadl
         await _come_again(record, deps)
         return False
     return fresh
-
-
-async def _report(key: DocumentKey, deps: IngestDependencies, began_at: float) -> None:
-    """Tell what became of the document, if anything did since then (seconds since the epoch)."""
-    if deps.report is None:
-        return
-    with suppress(UnavailableError):
-        document = await deps.registry.get(key)
-        if document is not None and document.state.is_final and (document.updated_at or 0.0) >= began_at:
-            deps.report(document.state, time.time() - began_at)
 
 
 async def _come_again(record: dict[str, Any], deps: IngestDependencies) -> None:

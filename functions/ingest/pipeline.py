@@ -24,6 +24,7 @@ from functions.ingest.dependencies import IngestDependencies
 from functions.ingest.flip import flip
 from functions.ingest.history import with_history
 from functions.ingest.labels import known_to, narrowed, observe, readers_of, sidecar_etag, tags_of
+from functions.ingest.metrics import tell
 from functions.ingest.reuse import Reuse
 from functions.ingest.tenants import open_tenant
 from functions.ingest.write import OutOfTime, Pace, Report, Writer, Written
@@ -116,6 +117,7 @@ class _Attempt:
         self._deadline = deadline
         self._history: tuple[Step, ...] = ()
         self._was_final = False
+        self._began = deps.clock()
 
     async def run(self) -> None:
         await open_tenant(self._key, self._deps)
@@ -249,6 +251,8 @@ class _Attempt:
         done = self._with_history(replace(ready, draft=None, progress=None, ready_at=time.time()))
         registry, planner = self._deps.registry, self._deps.planner
         await flip(done, self._attempt, written or Written(), registry=registry, planner=planner)
+        if written is not None:
+            tell(self._deps.report, DocumentState.READY, self._deps.clock() - self._began)
         await self._deps.store.delete_older(self._key, before=document.generation or self._number)
 
     async def _fail(self, document: Document, version: ObjectVersion, reason: str) -> None:
@@ -256,6 +260,7 @@ class _Attempt:
         nothing = replace(document, chunks=0, generation=None, content="", draft=None, progress=None, notes=())
         failed = replace(nothing, state=DocumentState.FAILED, reason=reason, groups=known_to(version))
         await self._save(replace(failed, tags=tags_of(version), pipeline=self._deps.recipe))
+        tell(self._deps.report, DocumentState.FAILED, self._deps.clock() - self._began)
         await self._deps.store.delete_older(self._key, before=self._number + 1)
 
     async def _forget(self) -> None:

@@ -26,11 +26,15 @@ Report = Callable[[str], None]
 
 
 class SmokeError(Exception):
-    """A step did not do what it should; the message says which, and where to look. `status` is that of a refusal."""
+    """A step did not do what it should; the message says which, and where to look.
 
-    def __init__(self, message: str, *, status: int = 0) -> None:
+    `status` is that of a refusal, and `retry_after_seconds` when it says that one may come again.
+    """
+
+    def __init__(self, message: str, *, status: int = 0, retry_after_seconds: float = 0.0) -> None:
         super().__init__(message)
         self.status = status
+        self.retry_after_seconds = retry_after_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,9 @@ class Door:
         if response.status >= 300:
             text = response.read(300).decode(errors="replace")
             raise SmokeError(
-                f"{method} {path} answered {response.status}: {text}{_hint(response.status)}", status=response.status
+                f"{method} {path} answered {response.status}: {text}{_hint(response.status)}",
+                status=response.status,
+                retry_after_seconds=float(response.headers.get("Retry-After") or 0),
             )
         return response
 

@@ -30,7 +30,7 @@ from headrace.settings import Settings
 from infra.aws.smoke import Door
 from infra.evaluation.asking import FAULTS, LOCAL, ask_all, door_to, keep
 from infra.evaluation.cases import SHIPPED, SetError, read_cases
-from infra.evaluation.judging import judge_all
+from infra.evaluation.judging import judge_all, judge_of
 from infra.evaluation.report import exported, report
 from infra.evaluation.scoring import SCORES, Outcome
 
@@ -50,7 +50,9 @@ def main() -> int:
     try:
         cases, drafts = read_cases(given.cases)
         before = _kept(given.against) if given.against else None
-    except (SetError, OSError, ValueError) as error:
+        settings = Settings.from_env(os.environ)
+        judge = "" if given.judge is None else judge_of(settings, given.judge)
+    except (SetError, ConfigurationError, OSError, ValueError) as error:
         print(f"evaluation: {error}", file=sys.stderr)
         return 2
     if drafts:
@@ -60,12 +62,8 @@ def main() -> int:
     if all(outcome.fault for outcome in outcomes):
         print(f"evaluation: no question got an answer. {outcomes[0].fault}", file=sys.stderr)
         return 2
-    if given.judge is not None:
-        try:
-            outcomes = _judged(outcomes, given.judge)
-        except ConfigurationError as error:
-            print(f"evaluation: {error}", file=sys.stderr)
-            return 2
+    if judge:
+        outcomes = _judged(outcomes, settings, judge)
     if given.save:
         given.save.write_text(json.dumps([outcome.describe() for outcome in outcomes], indent=1, ensure_ascii=False))
     if given.export:
@@ -77,8 +75,8 @@ def main() -> int:
     return status
 
 
-def _judged(outcomes: Sequence[Outcome], model: str) -> list[Outcome]:
-    judged = asyncio.run(judge_all(outcomes, Settings.from_env(os.environ), model))
+def _judged(outcomes: Sequence[Outcome], settings: Settings, model: str) -> list[Outcome]:
+    judged = asyncio.run(judge_all(outcomes, settings, model))
     print(f"  The judge read and wrote {judged.tokens:,} tokens.")
     if judged.faults:
         print(f"  {len(judged.faults)} answers could not be judged. {judged.faults[0]}")

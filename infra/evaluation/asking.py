@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -21,6 +22,10 @@ R = TypeVar("R")
 AT_ONCE = 4
 LOCAL = "http://127.0.0.1:8000"
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+# Too much is asked at once, or too much is to do: limits hold for a minute.
+AGAIN = frozenset({429, 503})
+MOST_WAITED_SECONDS = 180.0
+LEAST_PAUSE_SECONDS = 1.0
 FAULTS = (SmokeError, OSError, ValueError, urllib3.exceptions.HTTPError)
 
 
@@ -28,7 +33,7 @@ def door_to(url: str, environ: Mapping[str, str]) -> Door:
     """The deployment: HEADRACE_KEY lets in; without it AWS credentials sign, or on this machine nobody does."""
     key, host = environ.get("HEADRACE_KEY", ""), environ.get("HEADRACE_HOST", "")
     is_here = urlsplit(url).hostname in LOOPBACK and not host
-    return Door(url, key=key or ("nobody" if is_here else ""), host=host)
+    return PatientDoor(url, key=key or ("nobody" if is_here else ""), host=host)
 
 
 def ask_all(cases: Sequence[Case], door: Door) -> list[Outcome]:
@@ -37,13 +42,32 @@ def ask_all(cases: Sequence[Case], door: Door) -> list[Outcome]:
     def ask(case: Case) -> Outcome:
         began = time.monotonic()
         try:
-            response = door.call("POST", "/chat", {"question": case.question, "fresh": True})
+            response = door.call("POST", "/chat", {"question": case.question, "fresh": True, "contexts": True})
             answer, record = response.json(), response.headers.get("X-Request-Id", "")
         except FAULTS as error:
             return failed(case, str(error) or type(error).__name__, time.monotonic() - began)
         return score(case, answer, time.monotonic() - began, record=record)
 
     return at_once(ask, cases)
+
+
+@dataclass(frozen=True, slots=True)
+class PatientDoor(Door):
+    """A door at which one waits when one is told to come again later, for minutes at most."""
+
+    def call(
+        self, method: str, path: str, body: Any = None, *, accept: str = "application/json"
+    ) -> urllib3.BaseHTTPResponse:
+        waited_seconds = 0.0
+        while True:
+            try:
+                return Door.call(self, method, path, body, accept=accept)
+            except SmokeError as error:
+                if error.status not in AGAIN or waited_seconds >= MOST_WAITED_SECONDS:
+                    raise
+                pause_seconds = max(error.retry_after_seconds, LEAST_PAUSE_SECONDS)
+                time.sleep(pause_seconds)
+                waited_seconds += pause_seconds
 
 
 def at_once(do: Callable[[T], R], given: Sequence[T]) -> list[R]:

@@ -62,16 +62,18 @@ class Judged:
     faults: list[str] = field(default_factory=list)
 
 
-async def judge_all(outcomes: Sequence[Outcome], settings: Settings, name: str) -> Judged:
-    """Judge each answer that was given, by the model of that name, or by the one that the settings name.
-
-    Raises ConfigurationError where there is no model.
-    """
+def judge_of(settings: Settings, name: str = "") -> str:
+    """The model that judges: the one of that name, or the one that the settings name. Raises ConfigurationError without one."""
     name = name or settings.judge_model or settings.chat_model
     if name == EXTRACTIVE_MODEL:
         raise ConfigurationError(
             "No model can judge: set OPENAI_API_KEY (and CHAT_MODEL or JUDGE_MODEL), or leave --judge out."
         )
+    return name
+
+
+async def judge_all(outcomes: Sequence[Outcome], settings: Settings, name: str) -> Judged:
+    """Judge each answer that was given, by the model of that name. Raises ConfigurationError."""
     places = asyncio.Semaphore(AT_ONCE)
     async with wiring.open_chat_model(settings, name) as model:
 

@@ -56,7 +56,7 @@ def score(case: Case, answer: Mapping[str, Any], seconds: float, *, record: str 
         question=case.question,
         answer=text,
         scores=scores,
-        contexts=[str(passage["text"]) for passage in answer["passages"]],
+        contexts=[f"{each['name']}, {each['place']}\n{each['context']}" for each in answer["passages"]],
         seconds=seconds,
         record=record,
         is_refused=is_refused,

@@ -83,7 +83,7 @@ async def from_documents(door: Door, settings: Settings, *, count: int, model: s
 
 def drawn(door: Door, count: int) -> list[Part]:
     """Parts of documents, drawn by chance: as many of each document as it can be, whatever their sizes. Raises SmokeError."""
-    chance = random.Random(7)  # noqa: S311 - chance, not secrecy
+    chance = random.Random()  # noqa: S311 - chance, not secrecy
     documents = _ready(door)
     if not documents:
         raise SmokeError("There is no document that can be searched. Put files into the bucket first.")

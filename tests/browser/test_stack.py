@@ -55,7 +55,7 @@ async def test_a_file_goes_up_and_is_answered_from_and_all_of_it_is_seen(page: P
         page.on("dialog", accept)
         await page.get_by_role("link", name="Documents").click()
         await page.get_by_label("Filter by name").fill("sluice")
-        await row.get_by_role("button", name="Delete").click()
+        await row.get_by_role("button", name="Delete: sluice.txt").click()
         await expect(row).to_have_count(0, timeout=READY_MS)
     assert evaluated.returncode == 0, evaluated.stdout + evaluated.stderr
 

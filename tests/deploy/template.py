@@ -41,7 +41,7 @@ ALLOWED = {
     },
     "ChatRole": {
         *((f"s3vectors:{action}", end) for action in ("GetVectorBucket", "QueryVectors", "GetVectors") for end in ("Vectors", "${Vectors}/index/*")),
-        ("logs:CreateLogStream", "${ChatLogs.Arn}"), ("logs:PutLogEvents", "${ChatLogs.Arn}"), *((f"s3:{action}", "${Bucket}/documents/*") for action in ("PutObject", "GetObject", "DeleteObject")),
+        ("logs:CreateLogStream", "${ChatLogs.Arn}"), ("logs:PutLogEvents", "${ChatLogs.Arn}"), *((f"s3:{action}", "${Bucket}/documents/*") for action in ("PutObject", "GetObjectVersion", "DeleteObject")),
         ("execute-api:ManageConnections", "/POST/@connections/*"), ("xray:PutTraceSegments", "*"),
     },
     "IngestRole": {
@@ -313,6 +313,8 @@ def the_vectors_come_with_the_stack_and_outlive_a_failed_deletion(template: Temp
     vectors = template["Resources"]["Vectors"]
     if vectors["Type"] != "AWS::S3Vectors::VectorBucket" or vectors["Condition"] != "BringsVectors":
         yield "the stack does not bring its vector bucket"
+    if template["Conditions"]["SendsTraces"] != {"Equals": [{"Ref": "Traces"}, "on"]}:
+        yield "traces are sent where nobody asked for them"
     if template["Conditions"]["BringsVectors"] != {"Equals": [{"Ref": "VectorStore"}, "s3vectors"]}:
         yield "the bucket comes with another choice"
     if template["Parameters"]["VectorStore"]["Default"] != "s3vectors":

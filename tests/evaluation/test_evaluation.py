@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import sys
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -14,6 +15,10 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from headrace.concurrency.on_demand import on_demand
 from headrace.ledger.pricing import Pricing
@@ -192,6 +197,52 @@ async def test_a_judge_finds_what_the_passages_do_not_say(evaluate: Evaluate, tm
     assert "no passage bears out: The heron gate was built in 1874." in said
     assert "facts fell" not in said, "what was right is still there"
     assert "The judge read and wrote" in said
+
+
+async def test_a_judge_reads_what_the_model_has_read(
+    run: Evaluate, library: Library, tmp_path: Path, script: Script
+) -> None:
+    """A fact that stands beside the passage that was found was read by who wrote the answer."""
+    parts = [
+        f"The heron mill {said}. " + "It stands there. " * 45
+        for said in ("has 12 wheels", "was built in 1874", "grinds rye")
+    ]
+    await library.put("mill.txt", *parts)
+    path = tmp_path / "mill.jsonl"
+    path.write_text(json.dumps({"question": "In which year was the heron mill built?", "facts": ["1874"]}))
+    script.reply = lambda prompt: " ".join(re.findall(r"The \w+ mill [^.]+\.", prompt)) + " [1]"
+    judged: list[str] = []
+
+    def judge(prompt: str) -> dict[str, Any]:
+        judged.append(prompt)
+        return as_the_passages_say(prompt)
+
+    script.forms["claims"] = judge
+    status, said = await run(main, "--set", str(path), "--judge", "--bar", "groundedness=1", retrieval_limit=1)
+    assert status == 0, said
+    assert "12 wheels" in judged[0].partition("<question-")[0]
+    assert "mill.txt" in judged[0]
+
+
+async def test_who_asks_too_fast_waits_as_long_as_it_is_told() -> None:
+    times: list[float] = []
+
+    async def limited(request: Request) -> Response:
+        times.append(time.monotonic())
+        return JSONResponse({"ok": True}) if len(times) > 1 else Response("", 429, {"Retry-After": "2"})
+
+    async with served(Starlette(routes=[Route("/me", limited)])) as url:
+        answer = await asyncio.to_thread(door_to(url, {}).call, "GET", "/me")
+    assert answer.json() == {"ok": True}
+    assert times[1] - times[0] >= 2
+
+
+def test_a_judge_that_is_not_there_is_told_before_anything_is_asked(
+    cases: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["evaluation", "--set", str(cases), "--url", "http://127.0.0.1:9", "--judge"])
+    assert main() == 2
+    assert "No model can judge" in capsys.readouterr().err
 
 
 async def test_what_a_judge_can_t_say_is_left_out_and_said(evaluate: Evaluate, script: Script) -> None:

@@ -18,7 +18,7 @@ from functions.chat.metrics import AnswerMetrics, report_to_cloudwatch
 from functions.chat.visit import Visit
 from functions.chat.wire import paths
 from headrace.auth.api_keys import ApiKeyAuthenticator, new_key
-from headrace.errors import AbandonedError, ModelUnavailableError, OverloadedError
+from headrace.errors import AbandonedError, InvalidInputError, ModelUnavailableError, OverloadedError
 from headrace.ledger.pricing import Pricing
 from headrace.models.openai import OpenAIModel, open_openai_model
 from headrace.rate_limits import RateLimits
@@ -269,9 +269,13 @@ def test_metrics_say_what_failed_and_what_it_cost(capsys: pytest.CaptureFixture[
     report_to_cloudwatch(failed, namespace="n", pricing=Pricing())
     told = json.loads(capsys.readouterr().out)
     assert (told["AnswerErrors"], "ModelErrors" in told, told["error"]) == ([1.0], False, "internal_error")
-    failed.fail(AbandonedError("They left."))
+    failed.fail(TimeoutError())
     report_to_cloudwatch(failed, namespace="n", pricing=Pricing())
-    assert capsys.readouterr().out == "", "who leaves is no fault"
+    assert json.loads(capsys.readouterr().out)["error"] == "deadline_exceeded"
+    for no_fault in (AbandonedError("They left."), InvalidInputError("What?"), asyncio.CancelledError()):
+        failed.fail(no_fault)
+        report_to_cloudwatch(failed, namespace="n", pricing=Pricing())
+        assert capsys.readouterr().out == "", "who leaves, or asks for nonsense, is no fault of ours"
     spent = AnswerMetrics(
         CacheVerdict.MISS,
         tokens=110,

@@ -214,3 +214,17 @@ async def test_evaluations_are_kept_listed_priced_and_forgotten(ledger: SqlLedge
     assert [each.principal for each in await ledger.evaluations(tenant, limit=9)] == ["bob"]
     await ledger.delete_before(NOW + 100)
     assert await ledger.evaluations(tenant, limit=9) == []
+
+
+async def test_a_ledger_without_words_has_no_questions_of_evaluations(
+    ledger_url: str, ledger: SqlLedger, tenant: str
+) -> None:
+    asked = EvaluatedQuestion("Who is ill?", {"facts": 1.0}, record="r", fault="said")
+    kept = Evaluation(
+        f"{tenant[-8:]}ffffffff", tenant, "ann", NOW, "set", {"facts": ScoreEstimate(1, 1, 1, 1)}, (asked,)
+    )
+    async with open_sql_ledger(ledger_url, pricing=Pricing(), keeps_words=False) as bare:
+        await bare.keep_evaluation(kept)
+    found = await ledger.evaluation(tenant, kept.id)
+    assert found is not None
+    assert found.questions == (EvaluatedQuestion("", {"facts": 1.0}, record="r"),)

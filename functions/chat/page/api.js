@@ -54,6 +54,7 @@ export const send = (path, body, options = {}) => call(path, { method: "POST", b
 // The document's file, in a tab of its own; a browser opens one only where somebody clicks, before the link is there.
 export async function openFile(key, page) {
   const tab = window.open("", "_blank");
+  if (!tab) throw new Error(say("noTab"));
   try {
     const { url } = await read(`files/${key.split("/").map(encodeURIComponent).join("/")}`);
     tab.opener = null;

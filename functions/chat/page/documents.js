@@ -7,6 +7,7 @@ const STATES = ["queued", "parsing", "embedding", "ready", "failed"];
 const SHOWN = 200;
 const ARRIVAL_SECONDS = 60;
 let known = new Map(), counts = {}, watching = null, me = null;
+const rows = new Map(), removed = new Set();
 
 export function openDocuments(given) {
   me = given;
@@ -41,6 +42,7 @@ export async function watchDocuments(isShown) {
     try {
       const page = await read(`documents?limit=${SHOWN}`);
       known = new Map(page.documents.map(each => [each.key, each]));
+      for (const key of removed) if (!known.has(key)) removed.delete(key);
       counts = page.counts;
       draw();
       if (counts.queued + counts.parsing + counts.embedding > 0) await follow(isShown);
@@ -53,7 +55,7 @@ export async function watchDocuments(isShown) {
 async function follow(isShown) {
   for await (const { name, data } of events(await call(`documents?limit=${SHOWN}`, { headers: { accept: "text/event-stream" } }))) {
     if (name === "document") known.set(data.key, data);
-    if (name === "gone") known.delete(data.key);
+    if (name === "gone") { known.delete(data.key); removed.delete(data.key); }
     if (name === "counts") counts = data;
     draw();
     if (!isShown()) return;
@@ -63,24 +65,46 @@ async function follow(isShown) {
 function draw() {
   const wanted = $("filter").value.toLowerCase(), state = $("state").value;
   const shown = [...known.values()].filter(each => each.name.toLowerCase().includes(wanted) && (!state || each.state === state)).sort((a, b) => a.key < b.key ? -1 : 1);
-  $("listed").replaceChildren(...shown.map(row));
+  show(shown);
   const all = Object.values(counts).reduce((sum, number) => sum + number, 0);
   $("counts").textContent = STATES.filter(each => counts[each]).map(each => `${counts[each]} ${say(each)}`).join(", ") + (all > known.size ? ` · ${all - known.size} ${say("more")}` : "");
   $("empty").hidden = all > 0;
 }
 
+// Rows stay while nothing of theirs has changed: somebody may be about to press a button in one.
+function show(shown) {
+  const list = $("listed"), keys = new Set(shown.map(each => each.key));
+  for (const [key, { row: old }] of rows) if (!keys.has(key)) { old.remove(); rows.delete(key); }
+  shown.forEach((each, place) => {
+    const told = JSON.stringify([each, removed.has(each.key), document.documentElement.lang]), had = rows.get(each.key);
+    if (!had || had.told !== told) {
+      const made = row(each);
+      if (had) had.row.replaceWith(made);
+      rows.set(each.key, { row: made, told });
+    }
+    const { row: now } = rows.get(each.key);
+    if (list.children[place] !== now) list.insertBefore(now, list.children[place] || null);
+  });
+}
+
 function row(each) {
   const made = element("tr"), state = element("td", say(each.state) + (each.progress === null ? "" : ` ${Math.round(100 * each.progress)} %`), each.state === "failed" ? "bad" : "");
-  for (const told of [each.reason, ...(each.notes || [])]) if (told) state.append(element("div", told, "soft"));
+  for (const told of [removed.has(each.key) && say("isRemoved"), each.reason, ...(each.notes || [])]) if (told) state.append(element("div", told, "soft"));
   made.append(nameOf(each), state, element("td", [...each.groups, ...each.tags].join(", ")), element("td", each.chunks), element("td", bytes(each.size_bytes)));
   return made;
 }
 
 function nameOf(each) {
   const made = element("td", each.name), acts = element("div", undefined, "line");
-  if (me.uploads) acts.append(button("openFile", () => openFile(each.key)));
-  if (me.uploads && me.role !== "reader") acts.append(button("remove", () => remove(each)));
+  if (me.uploads && each.state === "ready") acts.append(namedButton("openFile", each.name, () => openFile(each.key)));
+  if (me.uploads && me.role !== "reader" && !removed.has(each.key)) acts.append(namedButton("remove", each.name, () => remove(each)));
   if (acts.children.length) made.append(acts);
+  return made;
+}
+
+function namedButton(word, name, act) {
+  const made = button(word, act);
+  made.setAttribute("aria-label", `${say(word)}: ${name}`);
   return made;
 }
 
@@ -88,7 +112,7 @@ async function remove(each) {
   if (!confirm(`${each.name}: ${say("removeDocument")}`)) return;
   await call(`documents/${each.key.split("/").map(encodeURIComponent).join("/")}`, { method: "DELETE" });
   // It leaves the list when ingest has heard of it.
-  known.set(each.key, { ...each, reason: say("isRemoved") });
+  removed.add(each.key);
   draw();
 }
 
@@ -101,6 +125,7 @@ async function put(file, line) {
   const body = { name: file.name, content_type: /^[\x20-\x7e]+$/.test(file.type) ? file.type : "", tags, groups: [...$("groups").querySelectorAll(":checked")].map(box => box.value) };
   try {
     const form = await (await signed(body)).json();
+    removed.delete(form.key);
     const fields = new FormData();
     for (const [name, value] of Object.entries(form.fields)) fields.append(name, value);
     fields.append("file", file);

@@ -163,7 +163,8 @@ export class Turn {
   name(response) {
     this.run = response.headers.get("x-run-id");
     this.request ??= response.headers.get("x-run-id") || response.headers.get("x-request-id");
-    this.trace ??= (response.headers.get("traceparent") || "").split("-")[1];
+    // Who goes on with an answer that was begun by another request gets that one's trace, and not the answer's.
+    if (!response.url.includes("/runs/")) this.trace ??= (response.headers.get("traceparent") || "").split("-")[1];
   }
 }
 

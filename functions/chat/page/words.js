@@ -25,6 +25,7 @@ const WORDS = {
   whichFacts: ["What does the answer have to say? Facts, with semicolons; nothing, if it has to be refused.", "Was muss die Antwort sagen? Tatsachen, mit Semikolons; nichts, wenn es keine geben darf."],
   evaluations: ["Evaluations", "Bewertungen"], scores: ["Scores, 95 %", "Werte, 95 %"],
   openFile: ["Open the file", "Datei öffnen"], removeDocument: ["Delete this document? Its file is deleted.", "Dieses Dokument löschen? Seine Datei wird gelöscht."], isRemoved: ["Its file is deleted; it goes in a moment.", "Seine Datei ist gelöscht; es verschwindet gleich."],
+  noTab: ["The browser has not opened a tab. Allow this page to.", "Der Browser hat keinen Tab geöffnet. Erlauben Sie es dieser Seite."],
   onlyGroups: ["Only for these groups (none: for everybody)", "Nur für diese Gruppen (keine: für alle)"], trace: ["Trace", "Ablauf"], judgedToFit: ["fits", "passt"], judgedOther: ["asks for something else", "fragt nach anderem"],
   steady: ["You are offline, or the server does not answer.", "Sie sind offline, oder der Server antwortet nicht."],
 };

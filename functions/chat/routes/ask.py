@@ -42,7 +42,12 @@ def add_ask_routes(app: FastAPI) -> None:
         question, answering = body.question_of(asker), body.answering(deps.answering, asker)
         if _wants_json(request):
             return await whole_answer(
-                question, answering, request, deps, _WholeWriter(), deadline_seconds=deadline_seconds
+                question,
+                answering,
+                request,
+                deps,
+                _WholeWriter(with_contexts=body.contexts),
+                deadline_seconds=deadline_seconds,
             )
         run = begin_run(question, answering, visit_of(request), deps, deadline_seconds=deadline_seconds)
         return await run_response(run, request, _EventWriter(), deadline_seconds=deadline_seconds)
@@ -95,8 +100,11 @@ class _EventWriter:
 class _WholeWriter:
     """All events as one value."""
 
+    def __init__(self, *, with_contexts: bool) -> None:
+        self._with_contexts = with_contexts
+
     def whole(self, events: Sequence[AnswerEvent]) -> dict[str, Any]:
-        return schemas.answer_payload(events)
+        return schemas.answer_payload(events, with_contexts=self._with_contexts)
 
 
 def _wants_json(request: Request) -> bool:

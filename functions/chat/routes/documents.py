@@ -15,7 +15,7 @@ from functions.chat.listing import Shown, changes_of
 from functions.chat.responses import EventResponse
 from functions.chat.wire import schemas, sse
 from functions.chat.wire.bodies import UploadBody
-from headrace.errors import ConflictError, InvalidInputError, UnavailableError
+from headrace.errors import ConflictError, ForbiddenError, InvalidInputError, UnavailableError
 from headrace.protocols import Files
 from headrace.types import (
     DEFAULT_TENANT,
@@ -29,6 +29,8 @@ from headrace.types import (
 )
 
 MAX_KEY_BYTES = 1024
+# What S3 calls the version of an object in a bucket that keeps none.
+UNVERSIONED = "null"
 USUALLY_LISTED = 100
 MOST_LISTED = 1000
 
@@ -72,14 +74,28 @@ def add_document_routes(app: FastAPI) -> None:
     async def remove(name: str, deps: Dependencies, asker: Writer) -> dict[str, Any]:
         """Delete the document's file, and its labels; ingest, which hears of it, then forgets the document."""
         found = await _find(name, deps, asker)
-        await _files(deps).remove(found.key)
+        # Of one that is not ready, the groups are those that may know of it: whoever is in some of them may see less than it has.
+        if found.state is not DocumentState.READY and not asker.groups.issuperset(found.groups):
+            raise ForbiddenError(
+                "The document is not ready, and you are not in all of its groups. Ask somebody who is."
+            )
+        await _files(deps).remove([found.key, *([DocumentKey(found.key).sidecar] if found.sidecar else [])])
         return {"name": found.name, "key": found.key}
 
     @app.get("/files/{name:path}")
     async def file(name: str, deps: Dependencies, asker: Reader) -> dict[str, Any]:
-        """A link that reads the document's file in the bucket, for a few minutes."""
+        """A link that reads the document's file in the bucket, for a few minutes: the version that its passages are from."""
         found = await _find(name, deps, asker)
-        url, expires_at = await _files(deps).link(found.key)
+        files = _files(deps)
+        if found.state is not DocumentState.READY:
+            raise ConflictError(
+                "The document is not ready, and until then nobody knows who may read its file. Try again then."
+            )
+        if found.version_id in {None, "", UNVERSIONED}:
+            raise ConflictError(
+                "The bucket keeps no versions, so nobody knows whose file lies there now. Turn versioning on, and put the file there again."
+            )
+        url, expires_at = await files.link(found.key, str(found.version_id))
         return {"name": found.name, "key": found.key, "url": url, "expires_at": expires_at}
 
     @app.post("/documents", status_code=201)

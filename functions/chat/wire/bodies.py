@@ -41,7 +41,8 @@ class RetrievalBody(BaseModel):
 class ChatBody(BaseModel):
     """`POST /chat`. `style` is asked of tone, form and length, as a system message is on `/v1`.
 
-    `fresh` has the answer made now: none is taken from the cache, and it goes into none.
+    `fresh` has the answer made now: none is taken from the cache, and it goes into none. So it does with `contexts`, and then
+    each passage of a whole answer has its `context`: the text around it that the model read.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -55,6 +56,7 @@ class ChatBody(BaseModel):
     style: str = Field(default="", max_length=4000)
     retrieval: RetrievalBody | None = None
     fresh: bool = False
+    contexts: bool = False
 
     def answering(self, deps: AnswerDependencies, asker: Principal) -> AnswerDependencies:
         """What answers: the model that is asked, with the retrieval that an admin compares. Raises ForbiddenError."""
@@ -91,7 +93,7 @@ class ChatBody(BaseModel):
             conversation_id=self.conversation_id,
             filter=filter_of(self.filter),
             options=AnswerOptions(style=self.style.strip()),
-            is_fresh=self.fresh,
+            is_fresh=self.fresh or self.contexts,
             tools=ToolOptions(allowed=tuple(each.call(number) for number, each in enumerate(self.allow, 1))),
         )
 

@@ -159,8 +159,8 @@ def citation_payload(citation: Citation) -> dict[str, Any]:
     }
 
 
-def answer_payload(events: Sequence[AnswerEvent]) -> dict[str, Any]:
-    """A whole answer as one JSON value."""
+def answer_payload(events: Sequence[AnswerEvent], *, with_contexts: bool = False) -> dict[str, Any]:
+    """A whole answer as one JSON value; its passages, where that is wanted, with the text around them that was read."""
     payload: dict[str, Any] = {"answer": "", "citations": [], "passages": [], "notice": "", "steps": []}
     for event in events:
         match event:
@@ -168,8 +168,10 @@ def answer_payload(events: Sequence[AnswerEvent]) -> dict[str, Any]:
                 payload["answer"] += text
             case CitationEvent(citation):
                 payload["citations"].append(citation_payload(citation))
-            case PassagesEvent():
+            case PassagesEvent(passages):
                 payload["passages"] = event_payload(event)["passages"]
+                for told, passage in zip(payload["passages"], passages, strict=True) if with_contexts else ():
+                    told["context"] = passage.context or passage.chunk.text
             case StepEvent(state=state) if state is not StepState.RUNNING:
                 payload["steps"].append(event_payload(event))
             case UsageEvent():

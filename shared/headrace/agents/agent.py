@@ -139,7 +139,7 @@ class _Making:
     async def events(self) -> AsyncGenerator[AnswerEvent, None]:
         """From the passages of the first search to the DoneEvent. Raises what the model raises."""
         shown = len(self._sources.passages)
-        yield PassagesEvent(as_shown(self._sources.passages))
+        yield PassagesEvent(as_shown(self._sources.passages, self._question))
         calls: Sequence[ToolCall] = self._question.tools.allowed
         if calls:
             self._messages.append(Message("assistant", "", tool_calls=tuple(calls)))
@@ -149,7 +149,7 @@ class _Making:
                     yield step
             if len(self._sources.passages) > shown:
                 shown = len(self._sources.passages)
-                yield PassagesEvent(as_shown(self._sources.passages))
+                yield PassagesEvent(as_shown(self._sources.passages, self._question))
             limit = self._budget.spent
             turn = Turn(self._model)
             async with aclosing(self._speak(turn, is_last=limit is not None)) as said:

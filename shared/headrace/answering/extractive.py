@@ -91,7 +91,7 @@ def _events(question: Question, passages: Sequence[Passage]) -> Iterator[AnswerE
         return
     notice = f"{phrases.quotes} {phrases.unstyled}" if question.options.style else phrases.quotes
     yield StatusEvent(Stage.ANSWERING, AnswerMode.EXTRACTIVE, notice)
-    yield PassagesEvent(as_shown(passages))
+    yield PassagesEvent(as_shown(passages, question))
     citations = CitationFilter(passages)
     for piece in _pieces(quotes, wanted, f"{phrases.needs_model} {phrases.nearest}" if is_beyond else ""):
         yield from citations.feed(piece)

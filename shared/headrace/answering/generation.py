@@ -79,14 +79,14 @@ class LanguageModelAnswerer:
                 passages,
                 self._model,
                 max_tokens=self._max_tokens,
-                shown=as_shown(passages),
+                shown=as_shown(passages, question),
             )
             async with aclosing(answered) as events:
                 async for event in events:
                     yield event
             return
         yield StatusEvent(Stage.ANSWERING, AnswerMode.GENERATED)
-        yield PassagesEvent(as_shown(passages))
+        yield PassagesEvent(as_shown(passages, question))
         citations, refusal = CitationFilter(passages), RefusalMark()
         shown, writing = "", Writing(self._model)
         options = question.options
@@ -141,6 +141,8 @@ class RefusalMark:
         return held
 
 
-def as_shown(passages: Sequence[Passage]) -> tuple[Passage, ...]:
-    """The passages as readers and the cache get them: the text around a passage is for the model alone."""
+def as_shown(passages: Sequence[Passage], question: Question) -> tuple[Passage, ...]:
+    """The passages as readers and the cache get them: the text around a passage is for the model, and for who asks for a fresh answer."""
+    if question.is_fresh:
+        return tuple(replace(passage, found_by="") for passage in passages)
     return tuple(replace(passage, found_by="", context="") for passage in passages)

@@ -19,10 +19,10 @@ T = TypeVar("T")
 FORM_SECONDS = 900
 LINK_SECONDS = 300
 LIMITS: Mapping[str, Any] = {"connect_timeout": 5, "read_timeout": 10}
+TEXT = "text/plain; charset=utf-8"
 # What a browser shows without running anything of it, by the end of its name; the rest it saves.
 SHOWN = {
-    "pdf": "application/pdf", "txt": "text/plain", "md": "text/plain", "csv": "text/plain", "png": "image/png", "jpg": "image/jpeg",
-    "jpeg": "image/jpeg",
+    "pdf": "application/pdf", "txt": TEXT, "md": TEXT, "csv": TEXT, "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg",
 }  # fmt: skip
 
 
@@ -59,7 +59,7 @@ class S3Files:
         )
         return UploadForm(signed["url"], signed["fields"], expires_at)
 
-    async def link(self, key: str) -> tuple[str, float]:
+    async def link(self, key: str, version_id: str) -> tuple[str, float]:
         expires_at = time.time() + LINK_SECONDS
         name = DocumentKey(key).name.rpartition("/")[2]
         # The object's own type is what whoever uploaded it said: a page with scripts could call itself a text.
@@ -67,6 +67,7 @@ class S3Files:
         asked = {
             "Bucket": self._bucket,
             "Key": key,
+            "VersionId": version_id,
             "ResponseContentType": kind or "application/octet-stream",
             "ResponseContentDisposition": f"{'inline' if kind else 'attachment'}; filename*=UTF-8''{quote(name, safe='')}",
         }
@@ -75,11 +76,13 @@ class S3Files:
         )
         return str(url), expires_at
 
-    async def remove(self, key: str) -> None:
-        # Its labels go last: without them more people might see it for as long as it is there.
-        sidecar = DocumentKey(key).sidecar
-        await self._do(lambda client: client.delete_object(Bucket=self._bucket, Key=key))
-        await self._do(lambda client: client.delete_object(Bucket=self._bucket, Key=sidecar))
+    async def remove(self, keys: Sequence[str]) -> None:
+        objects = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+        answer = await self._do(lambda client: client.delete_objects(Bucket=self._bucket, Delete=objects))
+        if faults := answer.get("Errors"):
+            raise BucketUnavailableError(
+                f"The bucket has not deleted all of it ({faults[0].get('Code')}). Try again; if it stays, check the function's permissions."
+            )
 
     async def _do(self, call: Callable[[Any], T]) -> T:
         """The call's result, from a thread. Raises BucketUnavailableError."""

@@ -31,7 +31,7 @@ from headrace.ledger.rows import (
 from headrace.ledger.tables import AnswerRow, EvaluationRow, FeedbackRow
 from headrace.ledger.urls import make_engine
 from headrace.protocols import DayUsage, KeptRecord, RecordFilter, RecordPage, Unanswered
-from headrace.types import AnswerRecord, Evaluation, FeedbackRecord, LedgerEntry
+from headrace.types import AnswerRecord, Evaluation, FeedbackRecord, LedgerEntry, without_questions
 
 # A database that has slept takes its time to wake up; nobody waits for these but an admin, and maintenance.
 DEADLINE_SECONDS = 20.0
@@ -52,11 +52,12 @@ OF_THIS_RECORD = and_(
 class SqlLedger:
     """A Ledger on an engine, which stays the opener's to close."""
 
-    def __init__(self, engine: AsyncEngine, url: str, pricing: Pricing) -> None:
+    def __init__(self, engine: AsyncEngine, url: str, pricing: Pricing, *, keeps_words: bool) -> None:
         self._engine = engine
         self._url = url
         self._is_migrated = False
         self._pricing = pricing
+        self._keeps_words = keeps_words
 
     async def check(self) -> None:
         async with self._connection() as connection:
@@ -171,6 +172,8 @@ class SqlLedger:
         return float(found["dollars"]) if found["priced"] == len(wanted) > 0 else None
 
     async def keep_evaluation(self, evaluation: Evaluation) -> None:
+        if not self._keeps_words:
+            evaluation = without_questions(evaluation)
         async with self._connection() as connection:
             await connection.execute(EVALUATIONS.insert(), evaluation_row(evaluation))
 
@@ -212,15 +215,16 @@ class SqlLedger:
 
 
 @asynccontextmanager
-async def open_sql_ledger(url: str, *, pricing: Pricing) -> AsyncIterator[SqlLedger]:
+async def open_sql_ledger(url: str, *, pricing: Pricing, keeps_words: bool = True) -> AsyncIterator[SqlLedger]:
     """The ledger in the database at `url`. Connects at its first call, closes its connections at the end.
 
+    Records come to it as its queue lets them; of evaluations it keeps the questions only where it `keeps_words`.
     Raises ConfigurationError for a URL that names no database that is known here.
     """
     # It imports the driver.
     engine = await asyncio.to_thread(make_engine, url)
     try:
-        yield SqlLedger(engine, url, pricing)
+        yield SqlLedger(engine, url, pricing, keeps_words=keeps_words)
     finally:
         await engine.dispose()
 

@@ -27,10 +27,10 @@ FIRST_TOKEN_SECONDS = Histogram(
 SIMILARITY = Histogram(
     "headrace_retrieval_similarity", "The best passage's similarity to the question", registry=REGISTRY, buckets=SHARES
 )
+DOCUMENTS = Counter("headrace_documents", "Documents that ingest made final", ["state"], registry=REGISTRY)
 INGEST_SECONDS = Histogram(
     "headrace_ingest_seconds",
-    "What it took to make a document final",
-    ["state"],
+    "What the attempt took that made a document final",
     registry=REGISTRY,
     buckets=LONG_SECONDS,
 )

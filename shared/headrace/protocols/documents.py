@@ -135,11 +135,11 @@ class Files(Protocol):
         `create_only`: what is uploaded with it never takes the place of a document that can be searched.
         """
 
-    async def link(self, key: str) -> tuple[str, float]:
-        """A URL that reads this object, and until when it does (seconds since the epoch)."""
+    async def link(self, key: str, version_id: str) -> tuple[str, float]:
+        """A URL that reads this version of the object, and until when it does (seconds since the epoch)."""
 
-    async def remove(self, key: str) -> None:
-        """Delete the object and the one with its labels; of what is not there, nothing."""
+    async def remove(self, keys: Sequence[str]) -> None:
+        """Delete these objects at once; what is not there is none of them."""
 
 
 class Queue(Protocol):

@@ -46,6 +46,7 @@ from headrace.types.evaluations import (
     ScoreEstimate,
     evaluation_fields,
     evaluation_of,
+    without_questions,
 )
 from headrace.types.events import (
     AnswerEvent,
@@ -253,4 +254,5 @@ __all__ = [
     "tenant_prefix",
     "text_of",
     "without_content",
+    "without_questions",
 ]

@@ -58,3 +58,9 @@ def evaluation_of(fields: dict[str, Any]) -> Evaluation:
         return msgspec.convert(fields, Evaluation)
     except msgspec.MsgspecError as error:
         raise ValueError(f"No evaluation: {error}") from error
+
+
+def without_questions(evaluation: Evaluation) -> Evaluation:
+    """The evaluation without anybody's words: the scores of its questions, and their records."""
+    bare = tuple(msgspec.structs.replace(each, question="", fault="") for each in evaluation.questions)
+    return msgspec.structs.replace(evaluation, questions=bare)

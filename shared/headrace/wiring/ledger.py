@@ -45,7 +45,9 @@ def open_ledger(settings: Settings) -> AbstractAsyncContextManager[Ledger]:
         )
     from headrace.ledger.sql import open_sql_ledger
 
-    return open_sql_ledger(settings.ledger_url, pricing=pricing_of(settings))
+    return open_sql_ledger(
+        settings.ledger_url, pricing=pricing_of(settings), keeps_words=settings.ledger_content == "full"
+    )
 
 
 def pricing_of(settings: Settings) -> Pricing:
