@@ -30,7 +30,8 @@ METRICS = {
 REFUSALS = {
     "rate_limit_exceeded": "RequestsLimited", "insufficient_quota": "RequestsOverQuota", "overloaded": "RequestsShed",
 }  # fmt: skip
-UNITLESS = frozenset({"BestSimilarity", "DollarsSpent"})
+# Of those that count nothing.
+UNITS = {"BestSimilarity": "None", "DollarsSpent": "None", "TimeToFirstToken": "Milliseconds"}
 # Codes of faults of models: those that write, judge and embed.
 OF_MODELS = ("model_", "embedder_")
 
@@ -135,14 +136,7 @@ def report_to_cloudwatch(answer: AnswerMetrics, *, namespace: str, pricing: Pric
         return
     metrics = EphemeralMetrics(namespace=namespace, service="chat")
     for name, value in figures.items():
-        unit = (
-            MetricUnit.Milliseconds
-            if name == "TimeToFirstToken"
-            else MetricUnit.NoUnit
-            if name in UNITLESS
-            else MetricUnit.Count
-        )
-        metrics.add_metric(name=name, unit=unit, value=value)
+        metrics.add_metric(name=name, unit=MetricUnit(UNITS.get(name, "Count")), value=value)
     # As dimensions they would cost by each of their values; Logs Insights finds them here.
     metrics.add_metadata(key="model", value=answer.model or answer.asked)
     metrics.add_metadata(key="error", value=answer.error or answer.refused_for)
