@@ -144,7 +144,9 @@ async def test_texts_are_embedded_as_numbers_and_as_base64(client: openai.AsyncO
     for one, other in zip(packed.data, plain.data, strict=True):
         assert one.embedding == pytest.approx(other.embedding, abs=1e-6)
         assert len(one.embedding) == 384
-    assert packed.data[0].embedding == packed.data[2].embedding != packed.data[1].embedding
+    # Texts that come together may be embedded in two batches, whose sums differ in their last bits.
+    assert packed.data[0].embedding == pytest.approx(packed.data[2].embedding, abs=1e-6)
+    assert packed.data[0].embedding != pytest.approx(packed.data[1].embedding, abs=1e-2)
     assert [item.index for item in packed.data] == [0, 1, 2]
     assert packed.usage.prompt_tokens >= 5
     one_text = await client.embeddings.create(model="all-MiniLM-L6-v2", input="oil", dimensions=384)

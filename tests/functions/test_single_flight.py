@@ -401,7 +401,7 @@ async def test_a_process_that_is_killed_leaves_no_asker_elsewhere_without_an_ans
     opening = open_qdrant_store(qdrant_url, api_key="", collection=collection_of(settings))
     store = await stack.enter_async_context(opening)
     await Library("default", embedder, store, RedisRegistry(redis)).put("handbook.txt", LEAVE)
-    script.reply, script.token_gap_seconds = (lambda _: REPLY), 0.1
+    script.reply, script.token_gap_seconds = (lambda _: REPLY), 0.3
     environment = {
         "REDIS_URL": own_redis_url, "QDRANT_URL": qdrant_url, "COLLECTION_PREFIX": settings.collection_prefix,
         "OPENAI_BASE_URL": openai_url, "OPENAI_API_KEY": "k", "CHAT_MODEL": "m", "BUCKET": "none",
@@ -418,9 +418,12 @@ async def test_a_process_that_is_killed_leaves_no_asker_elsewhere_without_an_ans
         )
         servers.append((process, f"http://127.0.0.1:{port}"))
 
+    begun: list[str] = []
+
     async def listen(url: str, session: aiohttp.ClientSession) -> tuple[str, str]:
         text = ""
         async with session.post(f"{url}/chat", json={"question": QUESTION}) as response:
+            begun.append(url)
             async for event in sse_events(response):
                 if event.name == "status" and event.data["stage"] == "restarted":
                     text = ""
@@ -434,7 +437,10 @@ async def test_a_process_that_is_killed_leaves_no_asker_elsewhere_without_an_ans
             while not script.open_streams:
                 await asyncio.sleep(0.01)
         others = [asyncio.create_task(listen(second_url, session)) for _ in range(50)]
-        await asyncio.sleep(0.6)
+        async with asyncio.timeout(20):
+            while begun.count(second_url) < len(others):
+                await asyncio.sleep(0.01)
+        assert script.open_streams, "the answer is still being made"
         os.kill(leader.pid, signal.SIGKILL)
         async with asyncio.timeout(20):
             heard = await asyncio.gather(*others)
