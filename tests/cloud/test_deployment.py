@@ -117,7 +117,8 @@ def test_a_role_can_do_what_its_function_does_and_no_more(stage: str) -> None:
         "stranger": "arn:aws:secretsmanager:us-east-1:000000000000:secret:another-AbCdEf", "queue": f"{queue}-x",
     }  # fmt: skip
     asked = {
-        "s3:GetObject": ("document", "other"), "s3:PutObject": ("document", "other"), "s3:DeleteObject": ("document",),
+        "s3:GetObject": ("document", "other"), "s3:PutObject": ("document", "other"), "s3:DeleteObject": ("document", "other"),
+        "s3:GetObjectVersion": ("document", "other"), "s3:DeleteObjectVersion": ("document",), "xray:PutTraceSegments": ("bucket",),
         "s3:ListBucket": ("bucket",), "secretsmanager:GetSecretValue": ("secret", "stranger"),
         "secretsmanager:PutSecretValue": ("secret",), "elasticache:Connect": ("cache",), "iam:PassRole": ("bucket",),
         "s3vectors:QueryVectors": ("vectors", "bucket"), "s3vectors:PutVectors": ("vectors",), "s3vectors:DeleteIndex": ("vectors",),
@@ -138,7 +139,8 @@ def test_a_role_can_do_what_its_function_does_and_no_more(stage: str) -> None:
 
     common = {("secretsmanager:GetSecretValue", "secret"), ("elasticache:Connect", "cache")}
     searching = {("s3vectors:QueryVectors", "vectors")}
-    assert allowed("ChatRole") == common | searching | {("s3:PutObject", "document")}
+    files = {(f"s3:{action}", "document") for action in ("PutObject", "GetObjectVersion", "DeleteObject")}
+    assert allowed("ChatRole") == common | searching | files
     reading = {("s3:GetObject", "document"), ("s3:ListBucket", "bucket")}
     assert allowed("IngestRole") == common | reading | searching | {("s3vectors:PutVectors", "vectors")}
     assert allowed("CacheMaintenanceRole") == common | reading | searching
