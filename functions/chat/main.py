@@ -98,7 +98,7 @@ async def open_with(settings: Settings) -> AsyncIterator[ChatDependencies]:
 async def metrics_of(settings: Settings, *, is_lambda: bool) -> dict[str, Any]:
     """What is done with each answer's figures, and what shows them. Raises ConfigurationError."""
     pricing = wiring.pricing_of(settings)
-    match settings.metrics or ("cloudwatch" if is_lambda else "off"):
+    match settings.metrics_kind(is_lambda=is_lambda):
         case "cloudwatch":
             return {"report": partial(report_to_cloudwatch, namespace=settings.metrics_namespace, pricing=pricing)}
         case "prometheus":

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from functions.chat.metrics import AnswerMetrics
+from headrace.errors import AbandonedError
 from headrace.types import (
     AnswerEvent,
     AnswerRecord,
@@ -23,7 +24,6 @@ from headrace.types import (
     TokenEvent,
 )
 
-ABANDONED = "abandoned"
 # A record is for reading, and waits in Redis: what is longer is cut.
 MOST_CHARACTERS = 20_000
 MOST_QUOTE_CHARACTERS = 500
@@ -37,7 +37,6 @@ class Recorder:
     question: Question
     began_at: float = field(default_factory=time.time)
     _texts: list[str] = field(default_factory=list)
-    _mode: str = ""
     _asked_as: str = ""
     _passages: PassagesEvent | None = None
     _citations: list[CitationEvent] = field(default_factory=list)
@@ -64,7 +63,6 @@ class Recorder:
         if event.stage is Stage.RESTARTED:
             self._texts.clear()
             self._citations.clear()
-        self._mode = event.mode or self._mode
         self._asked_as = event.question or self._asked_as
 
     def record(self, figures: AnswerMetrics) -> AnswerRecord:
@@ -81,11 +79,11 @@ class Recorder:
             question=self.question.text[:MOST_CHARACTERS],
             asked_as=self._asked_as,
             answer="".join(self._texts)[:MOST_CHARACTERS],
-            mode=str(done.mode if done else self._mode),
+            mode=str(figures.mode),
             verdict=str(figures.verdict or ""),
             finish=str(done.finish_reason) if done else "",
-            error=figures.error or ("" if done else ABANDONED),
-            model=(done.model or "") if done else "",
+            error=figures.error or ("" if done else AbandonedError.code),
+            model=figures.model,
             is_fallback=done.fallback if done else False,
             prompt_tokens=figures.prompt_tokens,
             completion_tokens=figures.completion_tokens,

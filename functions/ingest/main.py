@@ -72,7 +72,7 @@ async def open_with(settings: Settings) -> AsyncIterator[IngestDependencies]:
 
 async def report_of(settings: Settings) -> Report | None:
     """Who is told what became of each document."""
-    match settings.metrics or ("cloudwatch" if "AWS_LAMBDA_FUNCTION_NAME" in os.environ else "off"):
+    match settings.metrics_kind(is_lambda="AWS_LAMBDA_FUNCTION_NAME" in os.environ):
         case "cloudwatch":
             return partial(report_to_cloudwatch, namespace=settings.metrics_namespace)
         case "prometheus":

@@ -50,8 +50,8 @@ def main() -> int:
     try:
         cases, drafts = read_cases(given.cases)
         before = _kept(given.against) if given.against else None
-        settings = Settings.from_env(os.environ)
-        judge = "" if given.judge is None else judge_of(settings, given.judge)
+        settings = None if given.judge is None else Settings.from_env(os.environ)
+        judge = "" if settings is None else judge_of(settings, given.judge)
     except (SetError, ConfigurationError, OSError, ValueError) as error:
         print(f"evaluation: {error}", file=sys.stderr)
         return 2
@@ -62,7 +62,7 @@ def main() -> int:
     if all(outcome.fault for outcome in outcomes):
         print(f"evaluation: no question got an answer. {outcomes[0].fault}", file=sys.stderr)
         return 2
-    if judge:
+    if settings is not None:
         outcomes = _judged(outcomes, settings, judge)
     if given.save:
         given.save.write_text(json.dumps([outcome.describe() for outcome in outcomes], indent=1, ensure_ascii=False))

@@ -14,9 +14,9 @@ from headrace.protocols import ChatModel
 from headrace.settings import EXTRACTIVE_MODEL, Settings
 from headrace.text.framing import Frame
 from headrace.types import JsonSchema, Message, ModelOptions
+from infra.evaluation.asking import AT_ONCE
 from infra.evaluation.scoring import Outcome
 
-AT_ONCE = 4
 MAX_TOKENS = 2_000
 # What each verdict is worth.
 WORTH = {"supported": 1.0, "partly": 0.5, "unsupported": 0.0, "contradicted": 0.0}

@@ -18,10 +18,9 @@ from headrace.settings import EXTRACTIVE_MODEL, Settings
 from headrace.text.framing import Frame
 from headrace.types import JsonSchema, Message
 from infra.aws.smoke import Door, SmokeError
-from infra.evaluation.asking import at_once
+from infra.evaluation.asking import AT_ONCE, at_once
 from infra.evaluation.scoring import says
 
-AT_ONCE = 4
 MAX_TOKENS = 400
 PAGE = 1000
 # A shorter part has hardly a fact in it.

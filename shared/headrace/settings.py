@@ -195,6 +195,10 @@ class Settings:
         """The names in AUTH, in their order."""
         return tuple(name.strip() for name in self.auth.split(","))
 
+    def metrics_kind(self, *, is_lambda: bool) -> str:
+        """Where figures go: to CloudWatch on Lambda, and nowhere else, unless METRICS says otherwise."""
+        return self.metrics or ("cloudwatch" if is_lambda else "off")
+
     @property
     def ledger_kind(self) -> str:
         """Which ledger is kept: a URL is reason enough for a database."""

@@ -43,6 +43,7 @@ VENDORS = {
         "headrace.types.events",
         "headrace.types.ledger",
         "headrace.types.evaluations",
+        "headrace.types.structs",
         "headrace.answering.",
         "headrace.single_flight.",
     ),

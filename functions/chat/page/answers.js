@@ -1,6 +1,6 @@
 // The room of admins: what was asked and what it cost, what was asked in vain, and single answers with all that is known of them.
 
-import { $, element, read, seconds } from "./api.js";
+import { $, element, read, seconds, signButton } from "./api.js";
 import { say } from "./words.js";
 
 const KINDS = ["all", "refused", "failed", "slow", "down", "up"];
@@ -55,12 +55,7 @@ async function showEvaluation(id) {
 }
 
 // A button that is called by what it opens.
-function opener(shown, open) {
-  const made = element("button", shown, "asked");
-  made.type = "button";
-  made.addEventListener("click", open);
-  return made;
-}
+const opener = (shown, open) => signButton(shown, shown, open, "asked");
 
 function reveal(content) {
   $("record").replaceChildren(content);

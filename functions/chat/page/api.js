@@ -51,12 +51,15 @@ export async function call(path, options = {}) {
 export const read = async path => (await call(path)).json();
 export const send = (path, body, options = {}) => call(path, { method: "POST", body: JSON.stringify(body), ...options });
 
+// A name or key as part of a path: its folders stay folders.
+export const inPath = name => name.split("/").map(encodeURIComponent).join("/");
+
 // The document's file, in a tab of its own; a browser opens one only where somebody clicks, before the link is there.
 export async function openFile(key, page) {
   const tab = window.open("", "_blank");
   if (!tab) throw new Error(say("noTab"));
   try {
-    const { url } = await read(`files/${key.split("/").map(encodeURIComponent).join("/")}`);
+    const { url } = await read(`files/${inPath(key)}`);
     tab.opener = null;
     tab.location = page ? `${url}#page=${page}` : url;
   } catch (error) { tab.close(); throw error; }

@@ -1,6 +1,6 @@
 // The room of documents: what there is and how far it has come, and files on their way into the bucket.
 
-import { $, bytes, button, call, element, events, openFile, read, send } from "./api.js";
+import { $, bytes, button, call, element, events, inPath, openFile, read, send } from "./api.js";
 import { say } from "./words.js";
 
 const STATES = ["queued", "parsing", "embedding", "ready", "failed"];
@@ -110,7 +110,7 @@ function namedButton(word, name, act) {
 
 async function remove(each) {
   if (!confirm(`${each.name}: ${say("removeDocument")}`)) return;
-  await call(`documents/${each.key.split("/").map(encodeURIComponent).join("/")}`, { method: "DELETE" });
+  await call(`documents/${inPath(each.key)}`, { method: "DELETE" });
   // It leaves the list when ingest has heard of it.
   removed.add(each.key);
   draw();
@@ -149,7 +149,7 @@ async function signed(body) {
 async function arrives(name) {
   const began = Date.now() / 1000;
   while (Date.now() / 1000 < began + ARRIVAL_SECONDS) {
-    const found = await read(`documents/${name.split("/").map(encodeURIComponent).join("/")}`).catch(() => null);
+    const found = await read(`documents/${inPath(name)}`).catch(() => null);
     if (found && found.uploaded_at > began - 10) return true;
     await new Promise(then => setTimeout(then, 1000));
   }

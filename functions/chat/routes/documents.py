@@ -64,10 +64,9 @@ def add_document_routes(app: FastAPI) -> None:
     ) -> Response:
         """One document with its history; with `Accept: text/event-stream`, how it comes along until its state is final."""
         found = await _find(name, deps, asker)
-        key = DocumentKey(found.key)
         if not _wants_events(request):
             return JSONResponse(schemas.document_payload(found, history=True))
-        shown = Shown(deps.answering.registry, asker, key.key, None, is_one=True)
+        shown = Shown(deps.answering.registry, asker, found.key, None, is_one=True)
         return _watched(shown, "", 1, deadline_seconds)
 
     @app.delete("/documents/{name:path}", status_code=202)

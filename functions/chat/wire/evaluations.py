@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from headrace.types import EvaluatedQuestion, Evaluation, Principal, ScoreEstimate, evaluation_fields
+from headrace.types import EvaluatedQuestion, Evaluation, Principal, ScoreEstimate, struct_fields
 
 ScoreName = Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -72,10 +72,10 @@ class EvaluationBody(BaseModel):
 
 def evaluation_line(evaluation: Evaluation) -> dict[str, Any]:
     """An evaluation in a list: without its questions."""
-    return {name: value for name, value in evaluation_fields(evaluation).items() if name not in {"questions", "tenant"}}
+    return {name: value for name, value in struct_fields(evaluation).items() if name not in {"questions", "tenant"}}
 
 
 def evaluation_payload(evaluation: Evaluation) -> dict[str, Any]:
     """A whole evaluation."""
-    questions = [{name: getattr(each, name) for name in each.__struct_fields__} for each in evaluation.questions]
+    questions = [struct_fields(each) for each in evaluation.questions]
     return {**evaluation_line(evaluation), "questions": questions}

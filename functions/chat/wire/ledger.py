@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from headrace.protocols import DayUsage, KeptRecord, Unanswered
-from headrace.types import record_fields
+from headrace.types import struct_fields
 
 
 def usage_of(day: DayUsage) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def line_of(kept: KeptRecord) -> dict[str, Any]:
 
 def record_of(kept: KeptRecord) -> dict[str, Any]:
     """A whole record."""
-    return {**record_fields(kept.record), "dollars": kept.dollars, "feedback": _feedback_of(kept)}
+    return {**struct_fields(kept.record), "dollars": kept.dollars, "feedback": _feedback_of(kept)}
 
 
 def _feedback_of(kept: KeptRecord) -> dict[str, Any] | None:

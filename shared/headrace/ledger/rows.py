@@ -13,10 +13,9 @@ from headrace.types import (
     Evaluation,
     FeedbackRecord,
     Rating,
-    evaluation_fields,
     evaluation_of,
-    record_fields,
     record_of,
+    struct_fields,
 )
 
 LISTS = ("passages", "citations", "steps", "nearest", "unsupported")
@@ -25,7 +24,7 @@ STRUCTURES = ("scores", "questions")
 
 def answer_row(record: AnswerRecord, pricing: Pricing) -> dict[str, Any]:
     """The values of a record's row."""
-    fields = record_fields(record)
+    fields = struct_fields(record)
     lists = {name: json.dumps(fields[name], ensure_ascii=False, separators=(",", ":")) for name in LISTS}
     day = datetime.fromtimestamp(record.at, UTC).date().isoformat()
     return {**{n: _plain(v) for n, v in fields.items()}, **lists, "day": day, "dollars": pricing.dollars(record)}
@@ -52,7 +51,7 @@ def feedback_in(row: Mapping[str, Any]) -> FeedbackRecord:
 
 def evaluation_row(evaluation: Evaluation) -> dict[str, Any]:
     """The values of an evaluation's row."""
-    fields = evaluation_fields(evaluation)
+    fields = struct_fields(evaluation)
     written = {name: json.dumps(fields[name], ensure_ascii=False, separators=(",", ":")) for name in STRUCTURES}
     return {name: _plain(value) for name, value in {**fields, **written}.items()}
 

@@ -44,7 +44,6 @@ from headrace.types.evaluations import (
     EvaluatedQuestion,
     Evaluation,
     ScoreEstimate,
-    evaluation_fields,
     evaluation_of,
     without_questions,
 )
@@ -99,7 +98,6 @@ from headrace.types.ledger import (
     RecordedStep,
     decode_entry,
     encode_entry,
-    record_fields,
     record_of,
     without_content,
 )
@@ -133,6 +131,7 @@ from headrace.types.retrieval import (
     SearchResult,
 )
 from headrace.types.runs import Lead, RunName, event_id, read_event_id
+from headrace.types.structs import struct_fields
 from headrace.types.tools import ToolResult
 
 __all__ = [
@@ -239,7 +238,6 @@ __all__ = [
     "encode_entry",
     "encode_event",
     "encode_events",
-    "evaluation_fields",
     "evaluation_of",
     "event_id",
     "is_for_scope",
@@ -249,8 +247,8 @@ __all__ = [
     "read_groups",
     "read_names",
     "read_principal",
-    "record_fields",
     "record_of",
+    "struct_fields",
     "tenant_prefix",
     "text_of",
     "without_content",

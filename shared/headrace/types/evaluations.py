@@ -45,13 +45,6 @@ class Evaluation(msgspec.Struct, frozen=True, omit_defaults=True):
     dollars: float | None = None
 
 
-def evaluation_fields(evaluation: Evaluation) -> dict[str, Any]:
-    """The evaluation's fields, each a text, a number, or a list or an object of such."""
-    fields = {name: getattr(evaluation, name) for name in evaluation.__struct_fields__}
-    told: dict[str, Any] = msgspec.to_builtins(fields)
-    return told
-
-
 def evaluation_of(fields: dict[str, Any]) -> Evaluation:
     """The evaluation that has these fields. Raises ValueError where they are none of one."""
     try:

@@ -113,14 +113,6 @@ def decode_entry(data: bytes) -> LedgerEntry:
         raise ValueError(f"No entry of the ledger: {error}") from error
 
 
-def record_fields(record: AnswerRecord) -> dict[str, Any]:
-    """The record's fields, each a text, a number, a truth value or a list of such, or objects of such."""
-    # What stands at its default is left out of the JSON form, but is a field all the same.
-    fields = {name: getattr(record, name) for name in record.__struct_fields__}
-    told: dict[str, Any] = msgspec.to_builtins(fields)
-    return told
-
-
 def record_of(fields: Mapping[str, Any]) -> AnswerRecord:
     """The record that has these fields. Raises ValueError where they are none of a record."""
     try:
