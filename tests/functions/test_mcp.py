@@ -111,15 +111,14 @@ async def test_what_is_no_request_is_a_clear_fault(url: str, body: bytes) -> Non
 
 
 async def test_a_question_by_mcp_is_counted_like_any_other(
-    chat_app: Callable[..., Any], library: Library, model: OpenAIModel, stack: AsyncExitStack, script: Script
+    chat_app: Callable[..., Any], library: Library, model: OpenAIModel, script: Script
 ) -> None:
     reported: list[Any] = []
     script.reply = lambda _: "It is 26 weeks [1]."
     await library.put("leave.md", LEAVE)
-    url = await stack.enter_async_context(
-        served(chat_app(model, report=reported.append, principal=Principal(library.tenant)))
-    )
-    async with Client(f"{url}/mcp") as client:
+    app = chat_app(model, report=reported.append, principal=Principal(library.tenant))
+    # It is counted as its place is given back, which the end of the server waits for.
+    async with served(app) as url, Client(f"{url}/mcp") as client:
         await client.call_tool("ask", {"question": "How long is parental leave?"})
     assert [metrics.tokens > 0 for metrics in reported] == [True]
 
