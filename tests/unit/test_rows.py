@@ -111,6 +111,33 @@ def test_the_nearest_are_found_through_any_changes(dimensions: int) -> None:
                 assert entry not in found
 
 
+@pytest.mark.parametrize("dimensions", [5, 64, 384])
+@pytest.mark.parametrize("alike", [0.0, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("at_least", [-1.0, 0.3, 0.85, 0.99])
+def test_the_nearest_are_the_same_as_one_by_one_however_alike_all_are(
+    dimensions: int, alike: float, at_least: float
+) -> None:
+    generator = random.Random(f"{dimensions} {alike}")
+    middle = unit(generator, dimensions)
+
+    def some() -> list[float]:
+        other = unit(generator, dimensions)
+        mixed = [math.sqrt(alike) * a + math.sqrt(1 - alike) * b for a, b in zip(middle, other, strict=True)]
+        length = math.sqrt(sum(value * value for value in mixed))
+        return [value / length for value in mixed]
+
+    index, made = LocalIndex(), Rows(dimensions)
+    for number in range(150):
+        made.append(f"{number:024d}", "q", 0.5, quantise(some()))
+    index.rows = made
+    for _ in range(10):
+        asked = some()
+        exact = [(dot(floats(asked), made.vector(n)) * made.scales[n], made.ids[n]) for n in range(150)]
+        wanted = sorted((pair for pair in exact if pair[0] >= at_least), reverse=True)[:8]
+        found = index.nearest(asked, at_least=at_least, limit=8)
+        assert [near.similarity for near in found] == [similarity for similarity, _ in wanted]
+
+
 def test_a_log_that_can_not_be_right_is_not_believed() -> None:
     generator = random.Random(1)
     one, two = unit(generator, 8), unit(generator, 8)

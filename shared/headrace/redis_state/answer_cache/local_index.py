@@ -1,24 +1,32 @@
 """A partition's index in this process: its rows, kept current by the partition's log, and searched without a server.
 
-Sign bits first, which leave a few rows of thousands, then the int8 vectors of these: 0.1 ms at 10,000 rows of 384
-dimensions, at a recall of 1 (docs/decisions.md).
+Sign bits first, which leave a few rows of thousands; then the int8 vectors, all at once where an embedding model finds that
+any two questions are alike and sign bits leave many; then the nearest, one by one (docs/decisions.md).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from heapq import nlargest
 from struct import error as StructError  # noqa: N812 - it is named so
 from typing import NamedTuple
 
 from headrace.redis_state.answer_cache.rows import Rows, sign_bytes, signs_of_floats
 from headrace.redis_state.layout import CHECKSUM_CHARACTERS
 from headrace.types import Candidate
-from headrace.vectors import differences, dot, floats
+from headrace.vectors import differences, dot, dots, floats, quantise
 
 # How far sign bits may be off, in standard deviations: what they leave out wrongly is one row in millions.
 SIGN_DEVIATIONS = 5.0
+# More rows than this are compared in int8 before they are in single precision.
+FEW_ROWS = 32
+# Where sign bits leave more than this share of the rows, all are compared: picking them out takes longer.
+MOST_OF_ROWS = 0.25
+# A row's vector is about as long as a unit vector, and sums of single precision are about right.
+LONGEST_ROW = 1.02
+ROUNDING = 1e-4
 
 
 class LogPosition(NamedTuple):
@@ -117,8 +125,11 @@ class LocalIndex:
         if not len(rows) or len(vector) != rows.dimensions:
             return []
         asked = floats(vector)
+        positions = self._with_like_signs(asked, at_least)
+        if len(positions) > FEW_ROWS:
+            positions = self._nearest_in_int8(positions, vector, at_least, limit)
         near: list[tuple[float, int]] = []
-        for position in self._candidates(asked, at_least):
+        for position in positions:
             similarity = dot(asked, rows.vector(position)) * rows.scales[position]
             if similarity >= at_least:
                 near.append((-similarity, position))
@@ -127,19 +138,37 @@ class LocalIndex:
             Candidate(rows.ids[position], rows.questions[position], -distance) for distance, position in near[:limit]
         ]
 
-    def _candidates(self, asked: bytes, at_least: float) -> Iterator[int]:
-        """The rows whose sign bits allow such a cosine."""
+    def _with_like_signs(self, asked: bytes, at_least: float) -> Sequence[int]:
+        """The rows whose sign bits allow such a cosine; all of them where that leaves out too few to be worth it."""
         rows, kept = self.rows, sign_bytes(self.rows.dimensions)
         most = _most_differences(kept * 8, at_least)
         if kept == 0 or most >= kept * 8:
-            yield from range(len(rows))
-            return
+            return range(len(rows))
         # A byte of 1 for each candidate: bytes are searched faster than lists.
         flags = differences(signs_of_floats(asked), rows.signs).translate(_at_most(most))
-        position = flags.find(1)
+        if flags.count(1) > MOST_OF_ROWS * len(rows):
+            return range(len(rows))
+        found, position = [], flags.find(1)
         while position >= 0:
-            yield position
+            found.append(position)
             position = flags.find(1, position + 1)
+        return found
+
+    def _nearest_in_int8(
+        self, positions: Sequence[int], vector: Sequence[float], at_least: float, limit: int
+    ) -> list[int]:
+        """Those of these rows that can be among the nearest, by a comparison of them all that may be off by a little."""
+        rows, small = self.rows, quantise(vector)
+        error = small.error(vector) * LONGEST_ROW + ROUNDING
+        products = dots(small.numbers, rows.table(positions), rows.dimensions).tolist()
+        scales, scale = rows.scales, small.scale
+        # Most are out by the largest scale of all, which is one comparison each.
+        least = (at_least - error) / (scale * max(scales))
+        likely = [(product, positions[place]) for place, product in enumerate(products) if product >= least]
+        near = [(product * scale * scales[position], position) for product, position in likely]
+        # One that is off by all of it is still before the last of as many as are wanted.
+        last = nlargest(limit, near)[-1][0] - 2 * error if len(near) > limit else at_least - error
+        return [position for similarity, position in near if similarity >= last]
 
 
 def _checksum(change: bytes | None) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,6 +91,13 @@ class Rows:
     def vector(self, position: int) -> bytes:
         """A row's int8 numbers."""
         return bytes(self.vectors[position * self.dimensions : (position + 1) * self.dimensions])
+
+    def table(self, positions: Sequence[int]) -> bytes:
+        """The int8 numbers of the rows at these positions, which ascend, one after the other."""
+        if len(positions) == len(self):
+            return bytes(self.vectors)
+        width, vectors = self.dimensions, memoryview(self.vectors)
+        return b"".join([vectors[position * width : (position + 1) * width] for position in positions])
 
     def pack(self, start: int = 0, end: int | None = None) -> bytes:
         """These rows as bytes; little-endian everywhere."""
