@@ -136,6 +136,38 @@ async def test_nobody_there_is_no_answer(open_client: Open) -> None:
                 await client.chat(ASKED)
 
 
+async def test_the_environment_s_proxy_is_gone_through_but_for_exempt_hosts(
+    openai_url: str, open_client: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    host = openai_url.removeprefix("http://").removesuffix("/v1")
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        asked.append(head.split(b"\r\n", 1)[0].decode())
+        server_reader, server_writer = await asyncio.open_connection(*host.split(":"))
+        # A forward proxy is asked for a whole URL; the server for its path.
+        passed = head.replace(b"http://elsewhere.example", b"", 1).replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+        server_writer.write(passed)
+        while from_server := await server_reader.read(65_536):
+            writer.write(from_server)
+        for each in (writer, server_writer):
+            each.close()
+
+    async with await asyncio.start_server(pass_on, "127.0.0.1", 0) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        async with open_client("http://elsewhere.example/v1") as client:
+            assert await client.models() == {"test-model"}
+        assert asked == ["GET http://elsewhere.example/v1/models HTTP/1.1"]
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.setenv(name, "127.0.0.1")
+        async with open_client(openai_url) as client:
+            assert await client.models() == {"test-model"}
+    assert len(asked) == 1
+
+
 CHUNK = b'{"choices":[{"index":0,"delta":{"content":"%s"}}]}'
 WORDS = [CHUNK % f"w{n} ü💧 ".encode() for n in range(6)]
 FRAMINGS = {

@@ -111,8 +111,12 @@ async def _events(question: Question, deps: AnswerDependencies) -> AsyncGenerato
     if partition is None:
         return _unshared(question, deps)
     key = CacheKey(partition, question.text)
+    # Likely to be a new question: it is embedded while the cache looks for it.
+    embedding = None if deps.cache.expects(key) else deps.retriever.embed_ahead(question.text)
     lookup = await deps.cache.find(key)
     if lookup.entry is not None and lookup.entry.fresh:
+        if embedding is not None:
+            embedding.cancel()
         return _iterate(replay(lookup.entry))
     tenant, revision = question.principal.tenant, lookup.revision
     if revision is None:

@@ -89,6 +89,8 @@ async def answer_or_reuse(query: CacheQuery, deps: AnswerDependencies) -> AsyncG
         # Search and candidates both need the embedding, which is then made once.
         await deps.retriever.embed(question.text)
     async with running(search(question, deps)) as searching:
+        # The search is on its way before candidates are looked for, which takes this process a moment.
+        await asyncio.sleep(0)
         reuse = await _reusable(query, deps) if verdict is CacheVerdict.MISS else _Reuse()
         if reuse.entry is not None and not reuse.entry.fresh:
             reuse = replace(reuse, entry=await _revalidated(query, reuse.entry, await searching, deps))

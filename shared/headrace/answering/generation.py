@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -12,12 +13,14 @@ from headrace.answering.phrases import phrases_for
 from headrace.answering.prompt import PROMPT_VERSION, REFUSAL_MARK, build_messages
 from headrace.answering.verification import unsupported
 from headrace.answering.writing import Writing
+from headrace.concurrency.tasks import running
 from headrace.protocols import Answerer, ChatModel
 from headrace.types import (
     AnswerEvent,
     AnswerMode,
     DoneEvent,
     FinishReason,
+    ModelChunk,
     Passage,
     PassagesEvent,
     Question,
@@ -85,18 +88,23 @@ class LanguageModelAnswerer:
                 async for event in events:
                     yield event
             return
-        yield StatusEvent(Stage.ANSWERING, AnswerMode.GENERATED)
-        yield PassagesEvent(as_shown(passages, question))
         citations, refusal = CitationFilter(passages), RefusalMark()
         shown, writing = "", Writing(self._model)
         options = question.options
         messages = build_messages(question.text, passages, question.history or (), options.style)
         limit = options.limit(self._max_tokens)
-        async with aclosing(self._model.stream(messages, max_tokens=limit, options=options.model)) as chunks:
-            async for chunk in chunks:
+        chunks = self._model.stream(messages, max_tokens=limit, options=options.model)
+        async with aclosing(chunks), running(_next(chunks)) as first:
+            # The model is asked before readers are told what it gets.
+            await asyncio.sleep(0)
+            yield StatusEvent(Stage.ANSWERING, AnswerMode.GENERATED)
+            yield PassagesEvent(as_shown(passages, question))
+            chunk = await first
+            while chunk is not None:
                 for event in citations.feed(refusal.feed(writing.observe(chunk))):
                     shown += event.text if isinstance(event, TokenEvent) else ""
                     yield event
+                chunk = await anext(chunks, None)
         for event in (*citations.feed(refusal.close()), *citations.close()):
             shown += event.text if isinstance(event, TokenEvent) else ""
             yield event
@@ -106,6 +114,11 @@ class LanguageModelAnswerer:
             mode, reason = AnswerMode.REFUSED, FinishReason.REFUSED
         doubts = () if mode is AnswerMode.REFUSED else tuple(unsupported(shown, passages, question.text))
         yield writing.done(mode, reason, unsupported=doubts)
+
+
+async def _next(chunks: AsyncGenerator[ModelChunk, None]) -> ModelChunk | None:
+    """The stream's next chunk; None at its end."""
+    return await anext(chunks, None)
 
 
 class RefusalMark:

@@ -13,6 +13,8 @@ from array import array
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import orjson
@@ -81,7 +83,7 @@ class HttpOpenAI:
             # How long a stream is idle, its reader knows; a timer here would be set anew at each token.
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_SECONDS)
             self._opened = aiohttp.ClientSession(
-                headers=self._headers, connector=connector, timeout=timeout, trust_env=True
+                headers=self._headers, connector=connector, timeout=timeout, proxy=_proxy_of(self._base_url)
             )
         return self._opened
 
@@ -146,6 +148,17 @@ class _Stream:
 
     async def aclose(self) -> None:
         self._response.close()
+
+
+def _proxy_of(url: str) -> str | None:
+    """The proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY name for the URL.
+
+    Asked once: the session itself would ask at each request, in two threads, and look for a netrc file besides.
+    """
+    parts = urlsplit(url)
+    if proxy_bypass(parts.hostname or ""):
+        return None
+    return getproxies().get(parts.scheme)
 
 
 def _chunk(data: bytes) -> Mapping[str, Any]:

@@ -28,6 +28,9 @@ class AnswerCache(Checkable, Protocol):
     `check` raises.
     """
 
+    def expects(self, key: CacheKey) -> bool:
+        """Whether this process has seen an answer to the question, which is then likely to be there. Asks no server."""
+
     async def find(self, key: CacheKey, *, counted: bool = True) -> Lookup:
         """The entry of this very question, or the one that a judge once found to answer it.
 

@@ -85,6 +85,7 @@ class Retriever:
         self._options = options
         self._reranker = reranker
         self._vectors: OrderedDict[str, array[float]] = OrderedDict()
+        self._ahead: dict[str, asyncio.Task[list[Sequence[float]]]] = {}
         self._chunks = ChunkMemory()
 
     def tuned(self, *, limit: int | None = None, dense_weight: float | None = None, rerank: bool = True) -> Retriever:
@@ -129,6 +130,24 @@ class Retriever:
         """The question's unit-length embedding. Raises EmbedderUnavailableError."""
         (query,) = await self._embed([question])
         return query.vector
+
+    def embed_ahead(self, question: str) -> asyncio.Task[Any] | None:
+        """Begin to embed the question, for whoever embeds or searches for it next; the task, where there is something to do.
+
+        Who finds that nobody needs it may cancel the task: another that does needs it embeds by himself.
+        """
+        if question in self._vectors or question in self._ahead:
+            return None
+
+        def done(task: asyncio.Task[list[Sequence[float]]]) -> None:
+            del self._ahead[question]
+            # Whoever waits for it raises its fault; perhaps nobody does.
+            if not task.cancelled():
+                task.exception()
+
+        task = self._ahead[question] = asyncio.create_task(self._embedder.embed([question]))
+        task.add_done_callback(done)
+        return task
 
     async def retrieve(
         self,
@@ -249,14 +268,23 @@ class Retriever:
         if missing:
             # In single precision: an eighth of the room, and each open answer holds its question's. Meanwhile another question may
             # push out what was found: it is kept here.
-            embedded = [array("f", vector) for vector in await self._embedder.embed(missing)]
-            found.update(zip(missing, embedded, strict=True))
+            embedded = await self._embedded_ahead(missing) or await self._embedder.embed(missing)
+            found.update(zip(missing, [array("f", vector) for vector in embedded], strict=True))
         for text in texts:
             self._vectors[text] = found[text]
             self._vectors.move_to_end(text)
         while len(self._vectors) > REMEMBERED_QUESTIONS:
             self._vectors.popitem(last=False)
         return [Query(text, found[text]) for text in texts]
+
+    async def _embedded_ahead(self, texts: Sequence[str]) -> list[Sequence[float]] | None:
+        """The embedding of the one text that is embedded already, if it is; None where it was given up. Raises its fault."""
+        task = self._ahead.get(texts[0]) if len(texts) == 1 else None
+        if task is None:
+            return None
+        # Others may wait for it, too: who leaves must not cancel it.
+        await asyncio.wait({task})
+        return None if task.cancelled() else task.result()
 
 
 def _confirmed(

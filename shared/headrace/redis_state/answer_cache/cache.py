@@ -86,6 +86,9 @@ class RedisCache:
         with registry_faults():
             await self._client.ping()
 
+    def expects(self, key: CacheKey) -> bool:
+        return self._lookups.knows(key.partition, key.id)
+
     async def find(self, key: CacheKey, *, counted: bool = True) -> Lookup:
         kind = "exact" if counted else ""
         lookup = await self._breaker.run(lambda: self._lookups.find(key.partition, key.id, kind=kind), in_time=True)

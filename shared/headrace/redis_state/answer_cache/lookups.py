@@ -82,6 +82,11 @@ class Lookups:
         """About how many bytes the decoded answers take up."""
         return self._decoded_bytes
 
+    def knows(self, partition: Partition, entry: str) -> bool:
+        """Whether the entry, or one that it is another key of, was read here lately."""
+        key = entry_key(partition.scope.tenant, partition.name, entry)
+        return key in self._decoded or key in self._aliases
+
     async def find(
         self, partition: Partition, entry: str, *, kind: str, similarity: float = 1.0, asked: str = ""
     ) -> Lookup:
