@@ -85,7 +85,7 @@ class Retriever:
         self._options = options
         self._reranker = reranker
         self._vectors: OrderedDict[str, array[float]] = OrderedDict()
-        self._ahead: dict[str, asyncio.Task[list[Sequence[float]]]] = {}
+        self._ahead: dict[str, asyncio.Task[None]] = {}
         self._chunks = ChunkMemory()
 
     def tuned(self, *, limit: int | None = None, dense_weight: float | None = None, rerank: bool = True) -> Retriever:
@@ -131,7 +131,7 @@ class Retriever:
         (query,) = await self._embed([question])
         return query.vector
 
-    def embed_ahead(self, question: str) -> asyncio.Task[Any] | None:
+    def embed_ahead(self, question: str) -> asyncio.Task[None] | None:
         """Begin to embed the question, for whoever embeds or searches for it next; the task, where there is something to do.
 
         Who finds that nobody needs it may cancel the task: another that does needs it embeds by himself.
@@ -139,14 +139,16 @@ class Retriever:
         if question in self._vectors or question in self._ahead:
             return None
 
-        def done(task: asyncio.Task[list[Sequence[float]]]) -> None:
-            del self._ahead[question]
-            # Whoever waits for it raises its fault; perhaps nobody does.
-            if not task.cancelled():
-                task.exception()
+        async def embed() -> None:
+            try:
+                (vector,) = await self._embedder.embed([question])
+                self._remember(question, array("f", vector))
+            finally:
+                del self._ahead[question]
 
-        task = self._ahead[question] = asyncio.create_task(self._embedder.embed([question]))
-        task.add_done_callback(done)
+        task = self._ahead[question] = asyncio.create_task(embed())
+        # Whoever waits for it raises its fault; perhaps nobody does.
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())
         return task
 
     async def retrieve(
@@ -263,28 +265,29 @@ class Retriever:
         return result, snapshot
 
     async def _embed(self, texts: Sequence[str]) -> list[Query]:
+        under_way = [self._ahead[text] for text in texts if text in self._ahead]
+        if under_way:
+            # Others may wait for these, too: who leaves must not cancel them.
+            await asyncio.wait(under_way)
+            for task in under_way:
+                if not task.cancelled():
+                    task.result()
+        # Meanwhile another question may push out what was found: it is kept here.
         found = {text: self._vectors[text] for text in texts if text in self._vectors}
         missing = [text for text in texts if text not in found]
         if missing:
-            # In single precision: an eighth of the room, and each open answer holds its question's. Meanwhile another question may
-            # push out what was found: it is kept here.
-            embedded = await self._embedded_ahead(missing) or await self._embedder.embed(missing)
-            found.update(zip(missing, [array("f", vector) for vector in embedded], strict=True))
+            # In single precision: an eighth of the room, and each open answer holds its question's.
+            embedded = [array("f", vector) for vector in await self._embedder.embed(missing)]
+            found.update(zip(missing, embedded, strict=True))
         for text in texts:
-            self._vectors[text] = found[text]
-            self._vectors.move_to_end(text)
-        while len(self._vectors) > REMEMBERED_QUESTIONS:
-            self._vectors.popitem(last=False)
+            self._remember(text, found[text])
         return [Query(text, found[text]) for text in texts]
 
-    async def _embedded_ahead(self, texts: Sequence[str]) -> list[Sequence[float]] | None:
-        """The embedding of the one text that is embedded already, if it is; None where it was given up. Raises its fault."""
-        task = self._ahead.get(texts[0]) if len(texts) == 1 else None
-        if task is None:
-            return None
-        # Others may wait for it, too: who leaves must not cancel it.
-        await asyncio.wait({task})
-        return None if task.cancelled() else task.result()
+    def _remember(self, text: str, vector: array[float]) -> None:
+        self._vectors[text] = vector
+        self._vectors.move_to_end(text)
+        while len(self._vectors) > REMEMBERED_QUESTIONS:
+            self._vectors.popitem(last=False)
 
 
 def _confirmed(
