@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+# What most embedding models give has length one already, as far as 32 bits say.
+SINGLE_PRECISION = 1e-6
+
 _FLOATS = [struct.pack("f", value - 256 if value > 127 else value) for value in range(256)]
 _FLOAT_BYTES = [
     (place, bytes(packed[place] for packed in _FLOATS)) for place in ((2, 3) if sys.byteorder == "little" else (0, 1))
@@ -43,7 +46,9 @@ def quantise(vector: Sequence[float]) -> Quantised:
 
 def unit(vector: Sequence[float]) -> Sequence[float]:
     """The vector with length one; nothing of one that has no length."""
-    length = math.sqrt(math.fsum(x * x for x in vector))
+    length = math.hypot(*vector)
+    if abs(length - 1) < SINGLE_PRECISION:
+        return vector
     return [x / length for x in vector] if length else ()
 
 

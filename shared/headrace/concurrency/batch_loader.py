@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Hashable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
+from typing import Any, Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 Q = TypeVar("Q")
@@ -24,18 +24,27 @@ class BatchLoader(Generic[K, Q, A]):
     def load(self, key: K, request: Q) -> asyncio.Future[A]:
         """The request's result, or what `load` raises."""
         if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._begin)
+            # The task begins in the loop's next turn, and finds whoever came in this one.
+            self._start(self._load_waiting())
         future: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting[key].append((request, future))
         return future
 
-    def _begin(self) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._loading.add(task)
+        task.add_done_callback(self._loading.discard)
+
+    async def _load_waiting(self) -> None:
         waiting, self._waiting = self._waiting, defaultdict(list)
-        for key, requests in waiting.items():
-            for start in range(0, len(requests), self._most):
-                task = asyncio.create_task(self._load_batch(key, requests[start : start + self._most]))
-                self._loading.add(task)
-                task.add_done_callback(self._loading.discard)
+        first, *others = [
+            (key, requests[start : start + self._most])
+            for key, requests in waiting.items()
+            for start in range(0, len(requests), self._most)
+        ]
+        for key, requests in others:
+            self._start(self._load_batch(key, requests))
+        await self._load_batch(*first)
 
     async def _load_batch(self, key: K, requests: Sequence[tuple[Q, asyncio.Future[A]]]) -> None:
         try:

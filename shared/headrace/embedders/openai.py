@@ -37,6 +37,8 @@ class OpenAIEmbedder:
         return len(text.encode())
 
     async def embed(self, texts: Sequence[str]) -> list[Sequence[float]]:
+        if len(texts) <= self._batch:
+            return await self._embed_batch(texts) if texts else []
         gate = asyncio.Semaphore(CONCURRENT_BATCHES)
 
         async def embed_batch(batch: Sequence[str]) -> list[Sequence[float]]:

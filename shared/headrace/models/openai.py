@@ -88,7 +88,7 @@ class OpenAIModel:
                 "Correct CHAT_MODEL."
             )
 
-    async def stream(
+    def stream(
         self,
         messages: Sequence[Message],
         *,
@@ -100,13 +100,8 @@ class OpenAIModel:
     ) -> AsyncGenerator[ModelChunk, None]:
         options = options or ModelOptions()
         if constraint is None:
-            form = tools_form(tools, tool_choice)
-            written = self._written(messages, form, options=options, max_tokens=max_tokens)
-        else:
-            written = self._constrained(messages, constraint, options=options, max_tokens=max_tokens)
-        async with aclosing(written) as chunks:
-            async for chunk in chunks:
-                yield chunk
+            return self._written(messages, tools_form(tools, tool_choice), options=options, max_tokens=max_tokens)
+        return self._constrained(messages, constraint, options=options, max_tokens=max_tokens)
 
     async def _constrained(
         self, messages: Sequence[Message], constraint: Constraint, *, options: ModelOptions, max_tokens: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace.text.lexical import terms
+from headrace.text.lexical import distinct_terms
 from headrace.types import Passage
 
 # Two passages that share this much of their words say the same, unless their numbers differ.
@@ -17,7 +17,7 @@ def without_repeats(passages: Sequence[Passage], *, limit: int) -> list[Passage]
     for passage in passages:
         if len(kept) == limit:
             break
-        words = frozenset(terms(passage.chunk.text))
+        words = distinct_terms(passage.chunk.text)
         if not any(_are_near_duplicates(words, earlier) for _, earlier in kept):
             kept.append((passage, words))
     return [passage for passage, _ in kept]

@@ -13,7 +13,7 @@ from headrace.types import AnswerEvent, Lead, encode_event
 # A lease is renewed, and a follower looks for a leader, so often within a lease.
 BEATS_A_LEASE = 4
 # The first look for followers; each further one comes after twice the time, up to a beat.
-FIRST_LOOK_SECONDS = 0.1
+FIRST_LOOK_SECONDS = 0.25
 # Messages wait so long for others to go with.
 BATCH_SECONDS = 0.05
 CLOSE_SECONDS = 0.5

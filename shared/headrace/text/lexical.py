@@ -29,6 +29,8 @@ IDENTIFIER_WEIGHT = 3.0
 PART_WEIGHT = 0.1
 LONG_WORD = 9
 SHORTEST_PART = 4
+# Of so many texts the words are remembered: those that many ask for are found again and again. Some megabytes.
+REMEMBERED_TEXTS = 1024
 _JOINTS = re.compile(r"[._'’-]+")
 
 
@@ -92,13 +94,24 @@ def question_weights(text: str) -> Mapping[int, float]:
 def overlap(question: str, text: str) -> float:
     """The share of the question's words that the text carries, from 0 to 1: the dot product of their sparse vectors."""
     shares = _shares(question)
-    found = words(text) if shares else []
-    counted = _terms(found)
+    counted, parts = _read(text) if shares else ((), frozenset())
     norm = _norm(len(counted))
-    parts = _compound_parts(found)
     # A question has a few terms: counting these is cheaper than counting all of the text's.
     counts = ((weight, counted.count(term) + (term in parts)) for term, weight in shares.items())
     return sum(weight * count / (count + norm) for weight, count in counts if count)
+
+
+@lru_cache(maxsize=REMEMBERED_TEXTS)
+def distinct_terms(text: str) -> frozenset[str]:
+    """Each of the text's terms once."""
+    return frozenset(terms(text))
+
+
+@lru_cache(maxsize=REMEMBERED_TEXTS)
+def _read(text: str) -> tuple[tuple[str, ...], frozenset[str]]:
+    """The text's terms, and the parts of its compounds."""
+    found = words(text)
+    return tuple(_terms(found)), frozenset(_compound_parts(found))
 
 
 @lru_cache(maxsize=1024)
