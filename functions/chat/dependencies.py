@@ -93,11 +93,6 @@ async def deadline_of(request: Request) -> float:
     return max(0.0, min(limit_seconds, context.get_remaining_time_in_millis() / 1000 - DEADLINE_MARGIN_SECONDS))
 
 
-async def principal_of(request: Request) -> Principal:
-    """Who asks, as the door found out."""
-    return visit_of(request).principal
-
-
 def visit_of(request: Request) -> Visit:
     """The request's way through the door, which takes note of the answer that it gets."""
     visit: Visit = request.scope[VISIT]
@@ -105,7 +100,9 @@ def visit_of(request: Request) -> Visit:
 
 
 def _with(role: Role) -> Callable[..., Awaitable[Principal]]:
-    async def check(asker: Annotated[Principal, Depends(principal_of)]) -> Principal:
+    async def check(request: Request) -> Principal:
+        # As the door found out.
+        asker = visit_of(request).principal
         if not asker.may(role):
             raise ForbiddenError(
                 f"This takes the role {role!r}, and you are {asker.role!r}. Ask whoever gave you access."

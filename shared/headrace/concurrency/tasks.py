@@ -17,7 +17,9 @@ async def running(coroutine: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Ta
     try:
         yield task
     finally:
-        task.cancel()
-        await asyncio.wait({task})
+        # To wait for what is done takes a turn of the loop.
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
         if not task.cancelled():
             task.exception()
