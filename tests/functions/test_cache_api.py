@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from functools import partial
@@ -218,11 +219,17 @@ async def test_each_answer_is_reported_with_its_verdict(
     script.choose = lambda _: "A"
     near = "For how many weeks may parents take parental leave?"
     report = partial(report_to_cloudwatch, namespace="Headrace", pricing=Pricing())
+    lines: list[dict[str, Any]] = []
     async with served(chat_app(model, judge=model, report=report)) as url:
-        for question in (QUESTION, QUESTION, near):
-            _, answer, _ = await posted(url, "/chat", {"question": question})
-        await posted(url, "/chat", {"question": QUESTION, "conversation_id": answer["conversation_id"]})
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+        conversation: dict[str, str] = {}
+        for number, question in enumerate((QUESTION, QUESTION, near, QUESTION), 1):
+            _, answer, _ = await posted(url, "/chat", {"question": question, **conversation})
+            conversation = {"conversation_id": answer["conversation_id"]} if number == 3 else {}
+            # An answer is reported a moment after its end.
+            async with asyncio.timeout(5):
+                while len(lines) < number:
+                    lines += [json.loads(line) for line in capsys.readouterr().out.splitlines() if '"_aws"' in line]
+                    await asyncio.sleep(0.01)
     assert [[name for name in line if name.startswith("Cache")] for line in lines] == [
         ["CacheMisses"], ["CacheHits"], ["CacheHits"], ["CacheBypasses"],
     ]  # fmt: skip

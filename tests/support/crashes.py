@@ -28,6 +28,10 @@ class Fuse:
                 raise Crash
 
 
+# What asks nobody, and so can't die half-way.
+WITHOUT_WAITING = {"expects"}
+
+
 class Mortal:
     """A part in a process that may die at any await: before a call takes effect, or after it did."""
 
@@ -37,7 +41,7 @@ class Mortal:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._part, name)
-        if not callable(found):
+        if not callable(found) or name in WITHOUT_WAITING:
             return found
 
         async def call(*args: Any, **kwargs: Any) -> Any:
