@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -16,6 +17,7 @@ from starlette.routing import Route
 
 from headrace.clients.redis import tenant_key
 from headrace.errors import (
+    EmbedderUnavailableError,
     IndexMismatchError,
     RegistryUnavailableError,
     RerankerUnavailableError,
@@ -196,6 +198,48 @@ async def test_follow_up_questions_are_searched_with_what_they_follow(library: L
     for _ in range(2):
         await asked.retrieve("And for fathers?", scope=Scope(library.tenant), history=history)
     assert embedder.texts == 2, "both ways of asking are embedded, once"
+
+
+async def test_a_question_is_embedded_once_however_early_that_began(library: Library) -> None:
+    class Slow(HashEmbedder):
+        faults: ClassVar[list[Exception]] = []
+
+        async def embed(self, texts: Sequence[str]) -> list[Sequence[float]]:
+            await asyncio.sleep(0.02)
+            if self.faults:
+                raise self.faults.pop()
+            return await super().embed(texts)
+
+    embedder = Slow()
+    asked = retriever(library, embedder=embedder)
+    task = asked.embed_ahead("one")
+    assert task is not None
+    assert asked.embed_ahead("one") is None, "it is under way"
+    leaves = asyncio.create_task(asked.embed("one"))
+    await asyncio.sleep(0)
+    leaves.cancel()
+    assert list(await asked.embed("one")) == list(await asked.embed("one"))
+    assert embedder.texts == 1, "who leaves takes it from nobody"
+    assert asked.embed_ahead("one") is None, "it is known"
+
+    begun = asked.embed_ahead("two")
+    assert begun is not None
+    await begun
+    await asked.embed("two")
+    assert embedder.texts == 2, "nobody waited, and it was kept"
+
+    given_up = asked.embed_ahead("three")
+    assert given_up is not None
+    waits = asyncio.create_task(asked.embed("three"))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    assert len(await waits) > 0, "who needs it embeds by himself"
+
+    Slow.faults.append(EmbedderUnavailableError("away"))
+    asked.embed_ahead("four")
+    with pytest.raises(EmbedderUnavailableError, match="away"):
+        await asked.embed("four")
+    assert await asked.embed("four"), "a fault is not remembered"
 
 
 class Backwards:
