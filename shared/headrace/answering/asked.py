@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import lru_cache
 
 from headrace.text.function_words import COMPOUNDING_WORDS
 from headrace.text.sentences import content_stems, stem, words
@@ -84,9 +85,12 @@ def nearly(wanted: str, found: str) -> bool:
 
 def same_word(wanted: str, found: Collection[str]) -> bool:
     """Whether a stem is among others, be it with a slip of the pen, or as a part of a compound."""
-    if wanted in found:
-        return True
-    return any(nearly(wanted, other) or _is_part(wanted, other) for other in found)
+    return wanted in found or any(_are_alike(wanted, other) for other in found)
+
+
+@lru_cache(maxsize=65_536)
+def _are_alike(wanted: str, found: str) -> bool:
+    return nearly(wanted, found) or _is_part(wanted, found)
 
 
 def _is_part(wanted: str, found: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from headrace.text.sentences import content_stems, sentence_spans
 from headrace.types import Chunk
@@ -12,6 +13,8 @@ from headrace.types import Chunk
 _STEP = re.compile(r"\(?(?:\d{1,3}|[a-z])[.)]\s")
 _CELL = re.compile(r"; (?=[^;:]{1,100}: )")
 MOST_STEPS = 20
+# What many ask for is found, and cut into units, again and again. Some megabytes.
+REMEMBERED_CHUNKS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +34,24 @@ class Unit:
         return tuple((label, value) for label, _, value in parts) if len(parts) > 1 and all(p[2] for p in parts) else ()
 
 
-def units_of(chunk: Chunk) -> Iterator[Unit]:
+def units_of(chunk: Chunk) -> tuple[Unit, ...]:
     """The chunk's units, without its headings and what is a question itself."""
-    lines = list(_lines(chunk.text))
-    titles = {" ".join(title.split()) for title in chunk.section}
+    return _units_of(chunk.text, chunk.section)
+
+
+@lru_cache(maxsize=REMEMBERED_CHUNKS)
+def _units_of(whole: str, section: tuple[str, ...]) -> tuple[Unit, ...]:
+    return tuple(_units(whole, section))
+
+
+def _units(whole: str, section: tuple[str, ...]) -> Iterator[Unit]:
+    lines = list(_lines(whole))
+    titles = {" ".join(title.split()) for title in section}
     for place, (start, end) in enumerate(lines):
-        line = chunk.text[start:end]
+        line = whole[start:end]
         if line in titles:
             continue
-        steps = _steps(chunk.text, lines, place)
+        steps = _steps(whole, lines, place)
         if _CELL.search(line) and ": " in line.partition("; ")[0]:
             yield Unit(line, start, end, content_stems(line))
             continue

@@ -15,6 +15,7 @@ from urllib.parse import quote
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.driver_info import DriverInfo
 from redis.exceptions import OutOfMemoryError, RedisClusterException, RedisError
 
 from headrace.concurrency.deadlines import ServerDeadline
@@ -51,6 +52,8 @@ async def open_redis(
         # One for each command that is under way; an answer that is followed from elsewhere waits on one.
         "max_connections": MOST_CONNECTIONS,
         "retry": Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.02), retries=2),
+        # Made here, once: each new connection would read the client's version from its package's files.
+        "driver_info": DriverInfo(),
     }
     if credentials is not None:
         options["credential_provider"] = credentials
