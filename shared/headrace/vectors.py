@@ -71,10 +71,12 @@ def _widened(numbers: bytes) -> memoryview[float]:
     return memoryview(wide).cast("f")
 
 
-def dots(left: bytes, right: bytes, dimensions: int) -> memoryview[float]:
+def dots(left: bytes, right: bytes | bytearray, dimensions: int) -> memoryview[float]:
     """Every dot product of two tables of int8 vectors, row by row of the left one, as 32-bit floats."""
-    table = _simsimd().cdist(_table(left, "b", dimensions), _table(right, "b", dimensions), "dot", out_dtype="float32")
-    return memoryview(bytes(memoryview(table).cast("B"))).cast("f")
+    # A table that is looked at can't grow: it is let go before this returns.
+    with memoryview(right) as rows, rows.cast("b", shape=[len(right) // dimensions, dimensions]) as shaped:
+        table = _simsimd().cdist(_table(left, "b", dimensions), shaped, "dot", out_dtype="float32")
+        return memoryview(bytes(memoryview(table).cast("B"))).cast("f")
 
 
 def differences(one: bytes, table: bytearray) -> bytes:

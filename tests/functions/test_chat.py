@@ -20,7 +20,8 @@ from headrace.embedders.minilm import MiniLMEmbedder
 from headrace.models.openai import OpenAIModel, open_openai_model
 from headrace.redis_state.registry import RedisRegistry
 from headrace.redis_state.relay import RedisRelay
-from headrace.retrieval.retriever import REMEMBERED_QUESTIONS, RetrievalOptions, Retriever
+from headrace.retrieval.question_vectors import REMEMBERED_QUESTIONS
+from headrace.retrieval.retriever import RetrievalOptions, Retriever
 from headrace.stores.qdrant import QdrantStore
 from headrace.types import Block, CacheKey, Message, Principal, Question, Role, Scope
 from tests.support.http import SseEvent, served, sse_events
@@ -306,7 +307,7 @@ async def test_many_new_questions_push_no_other_out_while_it_is_asked(
     embedder: MiniLMEmbedder, store: QdrantStore, registry: RedisRegistry, tenant: str
 ) -> None:
     retriever = Retriever(embedder=embedder, store=store, registry=registry, options=RetrievalOptions(3, 0.2))
-    retriever._vectors.update({f"q{i}": array("f", [0.0] * 384) for i in range(REMEMBERED_QUESTIONS)})
+    retriever._questions._vectors.update({f"q{i}": array("f", [0.0] * 384) for i in range(REMEMBERED_QUESTIONS)})
     before = [Message("user", "q1")]
 
     async def ask_it(question: str, history: list[Message]) -> None:

@@ -26,11 +26,13 @@ from headrace.errors import (
 from headrace.protocols import Reranker, VectorStore
 from headrace.redis_state.registry import RedisRegistry
 from headrace.rerankers.http import open_http_reranker
+from headrace.retrieval import question_vectors
+from headrace.retrieval.question_vectors import QuestionVectors
 from headrace.retrieval.retriever import RetrievalOptions, Retriever
 from headrace.retrieval.selection import without_repeats
 from headrace.retrieval.windows import ChunkMemory
 from headrace.stores.edge import open_embedded_store
-from headrace.types import Block, Chunk, ChunkId, DocumentKey, Passage, Scope
+from headrace.types import Block, Chunk, ChunkId, DocumentKey, Passage, Query, Scope
 from tests.support.chunks import chunks
 from tests.support.embedders import HashEmbedder
 from tests.support.http import served
@@ -200,46 +202,90 @@ async def test_follow_up_questions_are_searched_with_what_they_follow(library: L
     assert embedder.texts == 2, "both ways of asking are embedded, once"
 
 
-async def test_a_question_is_embedded_once_however_early_that_began(library: Library) -> None:
-    class Slow(HashEmbedder):
-        faults: ClassVar[list[Exception]] = []
+class Slow(HashEmbedder):
+    """An embedder that takes its time, and says what became of its calls."""
 
-        async def embed(self, texts: Sequence[str]) -> list[Sequence[float]]:
-            await asyncio.sleep(0.02)
-            if self.faults:
-                raise self.faults.pop()
-            return await super().embed(texts)
+    def __init__(self, seconds: float = 0.02) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.faults: list[Exception] = []
+        self.given_up = 0
 
+    async def embed(self, texts: Sequence[str]) -> list[Sequence[float]]:
+        try:
+            await asyncio.sleep(self.seconds)
+        except asyncio.CancelledError:
+            self.given_up += 1
+            raise
+        if self.faults:
+            raise self.faults.pop()
+        return await super().embed(texts)
+
+
+async def asking(vectors: QuestionVectors, text: str) -> asyncio.Task[list[Query]]:
+    task = asyncio.create_task(vectors.of([text]))
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_a_question_is_embedded_once_however_early_that_began() -> None:
     embedder = Slow()
-    asked = retriever(library, embedder=embedder)
-    task = asked.embed_ahead("one")
-    assert task is not None
-    assert asked.embed_ahead("one") is None, "it is under way"
-    leaves = asyncio.create_task(asked.embed("one"))
-    await asyncio.sleep(0)
+    vectors = QuestionVectors(embedder)
+    for _ in range(2):
+        vectors.begin("one")
+    leaves, stays = await asking(vectors, "one"), await asking(vectors, "one")
     leaves.cancel()
-    assert list(await asked.embed("one")) == list(await asked.embed("one"))
-    assert embedder.texts == 1, "who leaves takes it from nobody"
-    assert asked.embed_ahead("one") is None, "it is known"
+    assert await stays == await vectors.of(["one"])
+    assert (embedder.texts, embedder.given_up) == (1, 0), "who leaves takes it from nobody else"
+    vectors.begin("one")
+    vectors.begin("two")
+    await asyncio.sleep(0.1)
+    assert [query.text for query in await vectors.of(["two", "one"])] == ["two", "one"]
+    assert embedder.texts == 2, "what nobody waited for was kept, and what is known is not asked for"
 
-    begun = asked.embed_ahead("two")
-    assert begun is not None
-    await begun
-    await asked.embed("two")
-    assert embedder.texts == 2, "nobody waited, and it was kept"
 
-    given_up = asked.embed_ahead("three")
-    assert given_up is not None
-    waits = asyncio.create_task(asked.embed("three"))
+async def test_an_embedding_that_nobody_wants_is_given_up_and_made_anew_for_who_does() -> None:
+    embedder = Slow()
+    vectors = QuestionVectors(embedder)
+    vectors.begin("one")
+    last = await asking(vectors, "one")
+    vectors.give_up("one")
     await asyncio.sleep(0)
-    given_up.cancel()
-    assert len(await waits) > 0, "who needs it embeds by himself"
+    assert embedder.given_up == 0, "somebody waits for it"
+    last.cancel()
+    await asyncio.wait({last})
+    await asyncio.sleep(0)
+    assert embedder.given_up == 1, "the last one who waited has left"
+    vectors.begin("two")
+    vectors.give_up("two")
+    for text in ("one", "two"):
+        assert [query.text for query in await vectors.of([text])] == [text]
+    vectors.give_up("one")
 
-    Slow.faults.append(EmbedderUnavailableError("away"))
-    asked.embed_ahead("four")
-    with pytest.raises(EmbedderUnavailableError, match="away"):
-        await asked.embed("four")
-    assert await asked.embed("four"), "a fault is not remembered"
+
+async def test_a_fault_of_an_embedding_is_told_to_who_waits_and_not_remembered() -> None:
+    embedder = Slow()
+    vectors = QuestionVectors(embedder)
+    embedder.faults.append(EmbedderUnavailableError("away"))
+    vectors.begin("one")
+    waiting = [await asking(vectors, "one") for _ in range(2)]
+    for task in waiting:
+        with pytest.raises(EmbedderUnavailableError, match="away"):
+            await task
+    assert await vectors.of(["one"])
+
+
+async def test_an_embedding_that_hangs_is_not_waited_for_by_who_comes_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(question_vectors, "JOIN_SECONDS", 0.05)
+    embedder = Slow(60.0)
+    vectors = QuestionVectors(embedder)
+    vectors.begin("one")
+    await asyncio.sleep(0.1)
+    embedder.seconds = 0.0
+    async with asyncio.timeout(5):
+        assert await vectors.of(["one"])
+    vectors.give_up("one")
+    await asyncio.sleep(0)
 
 
 class Backwards:

@@ -138,6 +138,19 @@ def test_the_nearest_are_the_same_as_one_by_one_however_alike_all_are(
         assert [near.similarity for near in found] == [similarity for similarity, _ in wanted]
 
 
+def test_rows_of_small_scales_are_found_below_a_cosine_of_nothing() -> None:
+    """A row of one large number has a scale of its own; its neighbours' are smaller."""
+    generator, dimensions = random.Random(5), 64
+    peak = [1.0] + [0.0] * (dimensions - 1)
+    index, made = LocalIndex(), Rows(dimensions)
+    made.append("p" * 24, "q", 0.5, quantise(peak))
+    asked = unit(generator, dimensions)
+    for number in range(60):
+        made.append(f"{number:024d}", "q", 0.5, quantise([-value for value in asked]))
+    index.rows = made
+    assert len(index.nearest(asked, at_least=-1.1, limit=100)) == 61
+
+
 def test_a_log_that_can_not_be_right_is_not_believed() -> None:
     generator = random.Random(1)
     one, two = unit(generator, 8), unit(generator, 8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -112,11 +113,15 @@ async def _events(question: Question, deps: AnswerDependencies) -> AsyncGenerato
         return _unshared(question, deps)
     key = CacheKey(partition, question.text)
     # Likely to be a new question: it is embedded while the cache looks for it.
-    embedding = None if deps.cache.expects(key) else deps.retriever.embed_ahead(question.text)
-    lookup = await deps.cache.find(key)
+    if not deps.cache.expects(key):
+        deps.retriever.begin_embedding(question.text)
+    try:
+        lookup = await deps.cache.find(key)
+    except asyncio.CancelledError:
+        # Whoever asked has left.
+        deps.retriever.give_up_embedding(question.text)
+        raise
     if lookup.entry is not None and lookup.entry.fresh:
-        if embedding is not None:
-            embedding.cancel()
         return _iterate(replay(lookup.entry))
     tenant, revision = question.principal.tenant, lookup.revision
     if revision is None:

@@ -16,7 +16,7 @@ from headrace.answering.citations import CitationFilter
 from headrace.answering.generation import as_shown, refuse
 from headrace.answering.limits import within
 from headrace.answering.phrases import phrases_for
-from headrace.answering.units import Unit, units_of
+from headrace.answering.units import Unit, stems_of, units_of
 from headrace.text.sentences import content_stems
 from headrace.types import (
     AnswerEvent,
@@ -144,7 +144,7 @@ def _best_quotes(wanted: Asked, passages: Sequence[Passage]) -> list[_Candidate]
         for number, passage in enumerate(passages, 1)
         for unit in units_of(passage.chunk)
     ]
-    stems = [content_stems(passage.chunk.text_to_embed) for passage in passages]
+    stems = [stems_of(passage.chunk.text_to_embed) for passage in passages]
     weights = _rarity(wanted.stems, [matched for _, _, matched in found], frozenset().union(*stems))
     known = [
         _passage(number, passage, some, weights)

@@ -40,6 +40,12 @@ def units_of(chunk: Chunk) -> tuple[Unit, ...]:
 
 
 @lru_cache(maxsize=REMEMBERED_CHUNKS)
+def stems_of(text: str) -> frozenset[str]:
+    """The stems of a chunk's text that carry meaning."""
+    return content_stems(text)
+
+
+@lru_cache(maxsize=REMEMBERED_CHUNKS)
 def _units_of(whole: str, section: tuple[str, ...]) -> tuple[Unit, ...]:
     return tuple(_units(whole, section))
 

@@ -8,8 +8,6 @@ written before the registry flips to it and the old one deleted after, so a live
 from __future__ import annotations
 
 import asyncio
-from array import array
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +16,7 @@ from headrace.errors import IndexMismatchError, RegistryUnavailableError, StoreU
 from headrace.filters import fields_of, matches, parse_filter
 from headrace.protocols import DocumentRegistry, Embedder, Reranker, VectorSearch
 from headrace.ranking import with_similarity
+from headrace.retrieval.question_vectors import QuestionVectors
 from headrace.retrieval.selection import without_repeats
 from headrace.retrieval.windows import ChunkMemory, Neighbours, with_context
 from headrace.text.lexical import blend
@@ -26,7 +25,6 @@ from headrace.types import (
     Message,
     Passage,
     Provenance,
-    Query,
     RegistrySnapshot,
     Retrieval,
     Scope,
@@ -36,7 +34,6 @@ from headrace.types import (
 
 # Near-duplicates are dropped afterwards: look for more than is wanted.
 OVERFETCH = 2
-REMEMBERED_QUESTIONS = 512
 # How often documents may change under one retrieval, and how long a store may lag behind the registry.
 ROUNDS = 10
 FRESH_SECONDS = 5.0
@@ -84,8 +81,7 @@ class Retriever:
         self._registry = registry
         self._options = options
         self._reranker = reranker
-        self._vectors: OrderedDict[str, array[float]] = OrderedDict()
-        self._ahead: dict[str, asyncio.Task[None]] = {}
+        self._questions = QuestionVectors(embedder)
         self._chunks = ChunkMemory()
 
     def tuned(self, *, limit: int | None = None, dense_weight: float | None = None, rerank: bool = True) -> Retriever:
@@ -97,7 +93,7 @@ class Retriever:
             embedder=self._embedder, store=self._store, registry=self._registry, options=options,
             reranker=self._reranker if rerank else None,
         )  # fmt: skip
-        other._vectors, other._chunks = self._vectors, self._chunks
+        other._questions, other._chunks = self._questions, self._chunks
         return other
 
     @property
@@ -128,28 +124,16 @@ class Retriever:
 
     async def embed(self, question: str) -> Sequence[float]:
         """The question's unit-length embedding. Raises EmbedderUnavailableError."""
-        (query,) = await self._embed([question])
+        (query,) = await self._questions.of([question])
         return query.vector
 
-    def embed_ahead(self, question: str) -> asyncio.Task[None] | None:
-        """Begin to embed the question, for whoever embeds or searches for it next; the task, where there is something to do.
+    def begin_embedding(self, question: str) -> None:
+        """Begin to embed the question, for whoever embeds or searches for it next."""
+        self._questions.begin(question)
 
-        Who finds that nobody needs it may cancel the task: another that does needs it embeds by himself.
-        """
-        if question in self._vectors or question in self._ahead:
-            return None
-
-        async def embed() -> None:
-            try:
-                (vector,) = await self._embedder.embed([question])
-                self._remember(question, array("f", vector))
-            finally:
-                del self._ahead[question]
-
-        task = self._ahead[question] = asyncio.create_task(embed())
-        # Whoever waits for it raises its fault; perhaps nobody does.
-        task.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return task
+    def give_up_embedding(self, question: str) -> None:
+        """End what was begun for the question, unless somebody waits for it."""
+        self._questions.give_up(question)
 
     async def retrieve(
         self,
@@ -165,7 +149,7 @@ class Retriever:
         `strict` is for answerers that can't judge for themselves whether a passage answers. Raises UnavailableError
         for a part that does not answer or a registry that is being rebuilt, and IndexMismatchError.
         """
-        queries = await self._embed(_phrasings(question, history))
+        queries = await self._questions.of(_phrasings(question, history))
         limit = self._options.limit * OVERFETCH
         request = SearchRequest(scope, queries, limit, self._options.dense_weight, filter_ or {})
         async with Neighbours(self._store, scope.tenant, self._chunks) as neighbours:
@@ -263,31 +247,6 @@ class Retriever:
                 retry_after_seconds=60,
             )
         return result, snapshot
-
-    async def _embed(self, texts: Sequence[str]) -> list[Query]:
-        under_way = [self._ahead[text] for text in texts if text in self._ahead]
-        if under_way:
-            # Others may wait for these, too: who leaves must not cancel them.
-            await asyncio.wait(under_way)
-            for task in under_way:
-                if not task.cancelled():
-                    task.result()
-        # Meanwhile another question may push out what was found: it is kept here.
-        found = {text: self._vectors[text] for text in texts if text in self._vectors}
-        missing = [text for text in texts if text not in found]
-        if missing:
-            # In single precision: an eighth of the room, and each open answer holds its question's.
-            embedded = [array("f", vector) for vector in await self._embedder.embed(missing)]
-            found.update(zip(missing, embedded, strict=True))
-        for text in texts:
-            self._remember(text, found[text])
-        return [Query(text, found[text]) for text in texts]
-
-    def _remember(self, text: str, vector: array[float]) -> None:
-        self._vectors[text] = vector
-        self._vectors.move_to_end(text)
-        while len(self._vectors) > REMEMBERED_QUESTIONS:
-            self._vectors.popitem(last=False)
 
 
 def _confirmed(

@@ -64,10 +64,6 @@ _SUFFIXES = (
 )
 
 
-# What many ask for is found, and read, again and again. Some megabytes.
-REMEMBERED_TEXTS = 4096
-
-
 def sentence_spans(text: str) -> Iterator[tuple[int, int]]:
     """The start and end of each sentence or line, without surrounding white space."""
     start = 0
@@ -123,7 +119,6 @@ def plain_words(text: str) -> str:
     return _NOT_WORDS.sub(" ", text.casefold()).strip()
 
 
-@lru_cache(maxsize=REMEMBERED_TEXTS)
 def content_stems(text: str) -> frozenset[str]:
     """The stems of the words that carry meaning: what a question and an answer to it are likely to share."""
     return frozenset(stem(word) for word in words(text) if word not in STOP_WORDS)

@@ -163,7 +163,7 @@ class LocalIndex:
         products = dots(small.numbers, rows.table(positions), rows.dimensions).tolist()
         scales, scale = rows.scales, small.scale
         # Most are out by the largest scale of all, which is one comparison each.
-        least = (at_least - error) / (scale * max(scales))
+        least = (at_least - error) / (scale * max(scales)) if at_least > error else -math.inf
         likely = [(product, positions[place]) for place, product in enumerate(products) if product >= least]
         near = [(product * scale * scales[position], position) for product, position in likely]
         # One that is off by all of it is still before the last of as many as are wanted.

@@ -92,10 +92,10 @@ class Rows:
         """A row's int8 numbers."""
         return bytes(self.vectors[position * self.dimensions : (position + 1) * self.dimensions])
 
-    def table(self, positions: Sequence[int]) -> bytes:
+    def table(self, positions: Sequence[int]) -> bytes | bytearray:
         """The int8 numbers of the rows at these positions, which ascend, one after the other."""
         if len(positions) == len(self):
-            return bytes(self.vectors)
+            return self.vectors
         width, vectors = self.dimensions, memoryview(self.vectors)
         return b"".join([vectors[position * width : (position + 1) * width] for position in positions])
 
