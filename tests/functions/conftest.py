@@ -57,6 +57,20 @@ from tests.support.library import Library
 
 
 @pytest.fixture
+def embedded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that the local model is asked to embed, as they come."""
+    texts: list[str] = []
+    embed = MiniLMEmbedder.embed
+
+    async def noting(embedder: MiniLMEmbedder, some: Sequence[str]) -> list[Sequence[float]]:
+        texts.extend(some)
+        return await embed(embedder, some)
+
+    monkeypatch.setattr(MiniLMEmbedder, "embed", noting)
+    return texts
+
+
+@pytest.fixture
 def library(tenant: str, embedder: MiniLMEmbedder, store: QdrantStore, registry: RedisRegistry) -> Library:
     return Library(tenant, embedder, store, registry)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,6 @@ import aiohttp
 import pytest
 
 from functions.chat.metrics import report_to_cloudwatch
-from headrace.embedders.minilm import MiniLMEmbedder
 from headrace.ledger.pricing import Pricing
 from headrace.models.openai import OpenAIModel, open_openai_model
 from headrace.types import Principal
@@ -50,18 +49,11 @@ async def test_a_replay_is_byte_for_byte_what_was_streamed_but_for_the_marks_of_
     model: OpenAIModel,
     script: Script,
     library: Library,
-    monkeypatch: pytest.MonkeyPatch,
+    embedded: list[str],
 ) -> None:
     await library.put("handbook.docx", LEAVE)
     script.reply = lambda _: "You get 26 weeks of “parental” leave [1], and no more [1]."
-    embedded: list[str] = []
-    embed = MiniLMEmbedder.embed
-
-    async def counting(embedder: MiniLMEmbedder, texts: Sequence[str]) -> list[Sequence[float]]:
-        embedded.extend(texts)
-        return await embed(embedder, texts)
-
-    monkeypatch.setattr(MiniLMEmbedder, "embed", counting)
+    embedded.clear()
     async with served(chat_app(model)) as url:
         first, miss = await streamed(url, QUESTION)
         again, hit = await streamed(url, QUESTION)
