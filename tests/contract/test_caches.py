@@ -656,10 +656,10 @@ async def test_a_server_that_is_gone_or_silent_is_a_miss_and_no_fault(key: Cache
                 cache = RedisCache(client, LocalQuestionIndex(client, most_bytes=1), limits)
                 await cache.remember(key, answer())
                 started = time.monotonic()
-                for _ in range(20):
+                for _ in range(100):
                     lookup = await cache.find(key)
                     assert (lookup.entry, lookup.revision) == (None, None)
-                assert time.monotonic() - started < 0.5, "after some failures, nobody waits"
+                assert time.monotonic() - started < 100 * 0.05 / 2, "after some failures, nobody waits"
                 assert await cache.invalidate("t", [key.answer_id], InvalidationReason.WRONG) is None, "nobody knows"
 
 

@@ -167,7 +167,7 @@ async def test_a_judge_that_fails_or_talks_nonsense_is_a_miss(
     await library.put("pumps.txt", "The Alpha pump weighs 12 kg.")
     script.reply = lambda _: "It weighs 12 kg [1]."
     script.choose = lambda _: choose
-    script.choose_seconds = 5.0 if choose == "slow" else 0.0
+    script.choose_seconds = 30.0 if choose == "slow" else 0.0
     deps = answer_deps(model, judge=model)
     await ask(deps, library.tenant, ONE)
     if choose == "down":
@@ -175,7 +175,7 @@ async def test_a_judge_that_fails_or_talks_nonsense_is_a_miss(
     started = time.monotonic()
     status, text = await ask(deps, library.tenant, OTHER)
     assert (status.cache, text) == (CacheVerdict.MISS, "It weighs 12 kg [1]."), why
-    assert time.monotonic() - started < 4.0, "nobody waits longer than CACHE_JUDGE_TIMEOUT_SECONDS"
+    assert time.monotonic() - started < 15.0, "nobody waits longer than CACHE_JUDGE_TIMEOUT_SECONDS"
     assert "gave no verdict" in caplog.text
     assert "Alpha" not in caplog.text, "questions are not for logs"
     status, _ = await ask(deps, library.tenant, OTHER)

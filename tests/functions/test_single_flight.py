@@ -210,7 +210,7 @@ async def test_a_leader_that_dies_is_replaced_within_its_lease(redis: Redis, ten
     others = [asyncio.create_task(hear(way, lives)) for way in ways[1:] for _ in range(5)]
     await asyncio.sleep(0.1)
     alive.set()
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(10):
         heard = await asyncio.gather(*others)
     for events in heard:
         assert last_text_of(events) == "You may go."
@@ -269,7 +269,7 @@ async def test_a_server_that_says_nothing_keeps_nobody_waiting(tenant: str) -> N
     async def start() -> AsyncGenerator[AnswerEvent, None]:
         yield TokenEvent("so")
 
-    async with silent() as url, open_redis(url) as redis, asyncio.timeout(3):
+    async with silent() as url, open_redis(url) as redis, asyncio.timeout(4.5):
         assert [event async for event in SingleFlight(RedisRelay(redis)).subscribe(f"{tenant}/q", start)] == [
             TokenEvent("so")
         ]

@@ -115,11 +115,8 @@ async def test_many_invocations_share_one_loop_each_with_its_own_context(serve: 
         inside -= 1
 
     async with serve(app, concurrency=8) as api:
-        started = time.perf_counter()
         outcomes = await asyncio.gather(*(api.run(url_event()) for _ in range(8)))
-        seconds = time.perf_counter() - started
     assert most == 8
-    assert seconds < 8 * 0.2, "one after the other would take 1.6 s"
     for outcome in outcomes:
         expected = f"{outcome.request_id} {outcome.headers['Lambda-Runtime-Trace-Id']}\n".encode()
         assert outcome.body == expected * 10

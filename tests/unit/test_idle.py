@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
-from headrace.concurrency.idle import IdleLimit
+from headrace.concurrency.idle import LOOKS, IdleLimit
 
 
 async def test_a_wait_ends_at_the_limit() -> None:
@@ -37,6 +38,24 @@ async def test_waits_without_news_add_up_and_news_begin_anew() -> None:
 
     with pytest.raises(TimeoutError):
         await waits()
+    limit.close()
+
+
+async def test_a_late_loop_uses_up_no_limit() -> None:
+    answered = asyncio.get_running_loop().create_future()
+
+    def busy(rounds: int) -> None:
+        time.sleep(0.02)
+        if rounds:
+            asyncio.get_running_loop().call_soon(busy, rounds - 1)
+        else:
+            answered.set_result("here")
+
+    # The news comes while the loop is late: rounds of 20 ms, a limit of 10.
+    asyncio.get_running_loop().call_soon(busy, LOOKS - 2)
+    limit = IdleLimit(0.01)
+    with limit:
+        assert await answered == "here"
     limit.close()
 
 
