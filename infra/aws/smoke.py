@@ -49,17 +49,17 @@ class Door:
     host: str = ""
 
     def call(
-        self, method: str, path: str, body: Any = None, *, accept: str = "application/json"
+        self, method: str, path: str, body: Any = None, *, accept: str = "application/json", streams: bool = False
     ) -> urllib3.BaseHTTPResponse:
-        """The response, as it streams. Raises SmokeError for any but a 2xx."""
+        """The response: read, or with `streams` as it comes, and then the caller's to close. Raises SmokeError for any but a 2xx."""
         content = b"" if body is None else json.dumps(body).encode()
         headers = {"Accept": accept, **({"Content-Type": "application/json"} if content else {})}
         response = HTTP.request(
-            method, self.url.rstrip("/") + path, body=content, preload_content=False,
+            method, self.url.rstrip("/") + path, body=content, preload_content=not streams,
             headers=self._signed(method, path, content, headers),
         )  # fmt: skip
         if response.status >= 300:
-            text = response.read(300).decode(errors="replace")
+            text = response.data[:300].decode(errors="replace")
             raise SmokeError(
                 f"{method} {path} answered {response.status}: {text}{_hint(response.status)}",
                 status=response.status,
@@ -144,17 +144,17 @@ def _await_state(door: Door, name: str) -> None:
 
 
 def _ask(door: Door, question: str, name: str, told: Report) -> None:
-    response = door.call("POST", "/chat", {"question": question}, accept="text/event-stream")
     times, passages, done = [], "", {}
-    for event, data in _events(response):
-        if event == "token":
-            times.append(time.monotonic())
-        elif event == "passages":
-            passages = json.dumps(data)
-        elif event == "error":
-            raise SmokeError(f"The answer broke off: {data}")
-        elif event == "done":
-            done = data
+    with door.call("POST", "/chat", {"question": question}, accept="text/event-stream", streams=True) as response:
+        for event, data in _events(response):
+            if event == "token":
+                times.append(time.monotonic())
+            elif event == "passages":
+                passages = json.dumps(data)
+            elif event == "error":
+                raise SmokeError(f"The answer broke off: {data}")
+            elif event == "done":
+                done = data
     if name not in passages:
         raise SmokeError(f"The answer does not rest on {name}: {passages[:300]}")
     if not times or not done:

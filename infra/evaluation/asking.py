@@ -56,12 +56,12 @@ class PatientDoor(Door):
     """A door at which one waits when one is told to come again later, for minutes at most."""
 
     def call(
-        self, method: str, path: str, body: Any = None, *, accept: str = "application/json"
+        self, method: str, path: str, body: Any = None, *, accept: str = "application/json", streams: bool = False
     ) -> urllib3.BaseHTTPResponse:
         waited_seconds = 0.0
         while True:
             try:
-                return Door.call(self, method, path, body, accept=accept)
+                return Door.call(self, method, path, body, accept=accept, streams=streams)
             except SmokeError as error:
                 if error.status not in AGAIN or waited_seconds >= MOST_WAITED_SECONDS:
                     raise

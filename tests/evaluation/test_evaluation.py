@@ -226,15 +226,18 @@ async def test_a_judge_reads_what_the_model_has_read(
 
 async def test_who_asks_too_fast_waits_as_long_as_it_is_told() -> None:
     times: list[float] = []
+    clients = set()
 
     async def limited(request: Request) -> Response:
         times.append(time.monotonic())
-        return JSONResponse({"ok": True}) if len(times) > 1 else Response("", 429, {"Retry-After": "2"})
+        clients.add(request.client)
+        return JSONResponse({"ok": True}) if len(times) > 1 else Response("no " * 500, 429, {"Retry-After": "2"})
 
     async with served(Starlette(routes=[Route("/me", limited)])) as url:
         answer = await asyncio.to_thread(door_to(url, {}).call, "GET", "/me")
     assert answer.json() == {"ok": True}
     assert times[1] - times[0] >= 2
+    assert len(clients) == 1, "a refused request gives its connection back"
 
 
 def test_a_judge_that_is_not_there_is_told_before_anything_is_asked(
