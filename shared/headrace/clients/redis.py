@@ -6,17 +6,21 @@ meet in one slot of a cluster.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.driver_info import DriverInfo
 from redis.exceptions import OutOfMemoryError, RedisClusterException, RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from headrace.concurrency.deadlines import ServerDeadline
 from headrace.errors import RegistryUnavailableError
@@ -59,10 +63,39 @@ async def open_redis(
         options["credential_provider"] = credentials
     # The two have the commands that are used here in common, but no type.
     client: Redis = (RedisCluster if mode == "cluster" else Redis).from_url(url, **options)  # type: ignore[assignment]
+    if sys.version_info < (3, 12) and mode != "cluster":
+        pool = client.connection_pool
+        pool.connection_class = type("Connection", (_CancellableWrites, pool.connection_class), {})
     try:
         yield client
     finally:
         await client.aclose()
+
+
+class _CancellableWrites(AbstractConnection):
+    """A connection's writes for Python 3.11: its `asyncio.wait_for`, through which redis-py writes, may swallow a cancellation.
+
+    Who watched for changes and has left would then go on waiting for them.
+    """
+
+    async def send_packed_command(
+        self,
+        command: bytes | str | Iterable[bytes],
+        check_health: bool = True,  # noqa: FBT001, FBT002 - redis-py's signature
+    ) -> None:
+        if not self.is_connected:
+            await self.connect_check_health(check_health=False)
+        if check_health:
+            await self.check_health()  # type: ignore[no-untyped-call]
+        # Without a timeout of its own, it writes by itself.
+        seconds, self.socket_timeout = self.socket_timeout, None
+        try:
+            async with asyncio.timeout(seconds):
+                await super().send_packed_command(command, check_health=False)
+        except TimeoutError:
+            raise RedisTimeoutError("Timeout writing to socket") from None
+        finally:
+            self.socket_timeout = seconds
 
 
 def tenant_key(tenant: str, *parts: str) -> str:
