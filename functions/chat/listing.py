@@ -16,8 +16,6 @@ MOST_LOOKED_AT = 5000
 LOOKED_AT_ONCE = 200
 # Time to say, in the stream, that it ends: a stream that is open is paid for.
 MARGIN_SECONDS = 1.0
-# One wait for a change; a stream that its client has left is noticed at once, however long it is.
-WAIT_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ async def changes_of(
 
     Of one document there are no counts.
 
-    It ends when all states are final, or when the time is up. Nothing is asked while nothing changes.
+    It ends when all states are final, or when the time is up. While nothing changes, it only waits.
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + deadline_seconds - MARGIN_SECONDS
@@ -90,8 +88,7 @@ async def changes_of(
     if not shown.is_one:
         yield "counts", _by_name(counts)
     while loop.time() < end and not _is_final(shown, said, counts):
-        wait_seconds = min(WAIT_SECONDS, end - loop.time())
-        position, keys = await registry.changes(tenant, position, wait_seconds=wait_seconds)
+        position, keys = await registry.changes(tenant, position, wait_seconds=end - loop.time())
         for key in filter(shown.may_have, keys):
             now = await registry.get(DocumentKey(key))
             if now is not None and shown.has(now):

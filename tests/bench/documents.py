@@ -20,7 +20,7 @@ NUMBERS = (10, 10_000, 100_000)
 AT_ONCE = 200
 TIMES = 50
 WATCHERS = 10
-QUIET_SECONDS = 3.0
+QUIET_SECONDS = 9.0
 
 
 async def run() -> None:

@@ -245,3 +245,8 @@ async def test_changes_tell_which_records_were_written(any_registry: DocumentReg
     await any_registry.remove(await begun(any_registry, other))
     position, keys = await any_registry.changes(tenant, position, wait_seconds=1.0)
     assert keys == [other.key, one.key]
+
+
+async def test_who_waits_long_for_a_change_has_none_and_no_fault(any_registry: DocumentRegistry, tenant: str) -> None:
+    # A connection gives up on an answer after five seconds.
+    assert await any_registry.changes(tenant, "0", wait_seconds=30.0) == ("0", [])

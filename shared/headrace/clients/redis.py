@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_SECONDS = 2.0
 READ_TIMEOUT_SECONDS = 5.0
+# A command that waits for news is over before its connection gives up on the answer.
+LONGEST_WAIT_SECONDS = READ_TIMEOUT_SECONDS - 1.0
 MOST_CONNECTIONS = 1000
 # What somebody waits for: a few fields of a hash. What writes, or reads all of a tenant's documents, may take longer.
 READ_SECONDS = 2.0

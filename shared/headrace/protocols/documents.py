@@ -73,7 +73,7 @@ class DocumentRegistry(Checkable, Protocol):
     async def changes(self, tenant: str, after: str, *, wait_seconds: float) -> tuple[str, list[str]]:
         """Where the changes stand, and the keys of the records that were written or removed after that position.
 
-        Waits for the first one; no keys when there was none in time.
+        Waits for the first one, `wait_seconds` at most; no keys when there was none as long as it waited.
         """
 
     async def snapshot(self, tenant: str, keys: Collection[str] = ()) -> RegistrySnapshot:

@@ -14,7 +14,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from headrace.clients.redis import READ_SECONDS, WRITE_SECONDS, registry_use
+from headrace.clients.redis import LONGEST_WAIT_SECONDS, READ_SECONDS, WRITE_SECONDS, registry_use
 from headrace.errors import IndexMismatchError, RegistryUnavailableError, SupersededError
 from headrace.redis_state.layout import (
     LABEL_JOINT,
@@ -150,6 +150,7 @@ class RedisRegistry:
         return _text(newest[0][0] or b"0") if newest else "0"
 
     async def changes(self, tenant: str, after: str, *, wait_seconds: float) -> tuple[str, list[str]]:
+        wait_seconds = min(wait_seconds, LONGEST_WAIT_SECONDS)
         key, block = index_keys(tenant)[CHANGES], max(1, int(wait_seconds * 1000))
         async with registry_use(wait_seconds + READ_SECONDS):
             entries = entries_of(await self._listening.xread({key: after}, block=block))
