@@ -39,6 +39,7 @@ from headrace.types import (
     CitationEvent,
     DoneEvent,
     FinishReason,
+    Lead,
     Passage,
     PassagesEvent,
     Principal,
@@ -184,6 +185,31 @@ async def test_when_everybody_here_leaves_somebody_elsewhere_takes_over_at_once(
     assert [event.cache for event in (await ask(processes[0], library.tenant)) if isinstance(event, StatusEvent)] == [
         "hit"
     ]
+
+
+async def test_who_asks_after_the_end_gets_no_answer_from_before_it(redis: Redis, tenant: str) -> None:
+    def says(word: str) -> Callable[[], AsyncGenerator[AnswerEvent, None]]:
+        async def events() -> AsyncGenerator[AnswerEvent, None]:
+            yield TokenEvent(word)
+            yield DoneEvent(AnswerMode.GENERATED, FinishReason.STOP)
+
+        return events
+
+    way = SingleFlight(SlowRelay(redis))
+    first = way.subscribe(f"{tenant}/q", says("one"))
+    async for event in first:
+        if isinstance(event, DoneEvent):
+            # The others are still to be told of the end.
+            second = [each async for each in way.subscribe(f"{tenant}/q", says("two"))]
+    assert second[0] == TokenEvent("two")
+
+
+class SlowRelay(RedisRelay):
+    """A relay that takes its time to hear of a flight's end."""
+
+    async def release(self, flight: str, lease: str) -> Lead:
+        await asyncio.sleep(0.2)
+        return await super().release(flight, lease)
 
 
 async def test_a_leader_that_dies_is_replaced_within_its_lease(redis: Redis, tenant: str) -> None:

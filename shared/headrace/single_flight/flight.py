@@ -40,9 +40,9 @@ class SingleFlight:
         """
         flight = self._flights.get(key)
         # A flight that is over is not joined: it may have failed, and its answer may be wrong by now.
-        is_shared = flight is not None and not flight.is_over
-        if flight is None or flight.is_over:
-            flight = self._flights[key] = _Flight(key, produce, self._relay if relayed else None)
+        is_shared = flight is not None and flight.may_be_joined
+        if flight is None or not is_shared:
+            flight = self._flights[key] = _Flight(key, produce, self._relay if relayed else None, before=flight)
         flight.subscribers += 1
         try:
             position = 0
@@ -52,9 +52,11 @@ class SingleFlight:
         finally:
             flight.subscribers -= 1
             if not flight.subscribers:
-                if self._flights.get(key) is flight:
-                    del self._flights[key]
-                await flight.leave()
+                try:
+                    await flight.leave()
+                finally:
+                    if self._flights.get(key) is flight:
+                        del self._flights[key]
 
 
 def _as_shared(event: AnswerEvent) -> AnswerEvent:
@@ -67,11 +69,18 @@ def _as_shared(event: AnswerEvent) -> AnswerEvent:
 
 
 class _Flight:
-    """One answer as it is made, with the log of its events. It runs in a task of its own: subscribers come and go."""
+    """One answer as it is made, with the log of its events. It runs in a task of its own: subscribers come and go.
 
-    def __init__(self, key: str, produce: Produce, relay: SingleFlightRelay | None) -> None:
+    It begins when the one before it has ended, lest it follow that one's last events through the relay.
+    """
+
+    def __init__(
+        self, key: str, produce: Produce, relay: SingleFlightRelay | None, *, before: _Flight | None = None
+    ) -> None:
         self.subscribers = 0
-        self.is_over = False
+        self._is_over = False
+        self._is_left = False
+        self._before = before
         self._key = key
         self._produce = produce
         self._relay = relay
@@ -81,20 +90,30 @@ class _Flight:
         self._news = asyncio.Event()
         self._task = asyncio.create_task(self._run())
 
+    @property
+    def may_be_joined(self) -> bool:
+        """Whether there is more to come."""
+        return not (self._is_over or self._is_left)
+
     async def event(self, position: int) -> AnswerEvent | None:
         """The event at this position of the log, once there is one; None at the end. Raises what made the flight fail."""
         while position >= len(self._log):
             if self._fault is not None:
                 raise self._fault
-            if self.is_over:
+            if self._is_over:
                 return None
             await self._news.wait()
         return self._log[position]
 
     async def leave(self) -> None:
         """End the flight for want of subscribers; what was made is still sent to followers."""
-        if not self.is_over:
+        self._is_left = True
+        if not self._is_over:
             self._task.cancel()
+        await self.end()
+
+    async def end(self) -> None:
+        """Wait until nothing of the flight goes on."""
         await asyncio.wait({self._task})
 
     async def _run(self) -> None:
@@ -104,10 +123,13 @@ class _Flight:
             raise
         except BaseException as error:  # noqa: BLE001 - subscribers raise it
             self._fault = error
-        self.is_over = True
+        self._is_over = True
         self._wake()
 
     async def _lead_or_follow(self) -> None:
+        if self._before is not None:
+            await self._before.end()
+            self._before = None
         relay = self._relay
         if relay is None:
             await self._lead(None)
@@ -145,7 +167,7 @@ class _Flight:
                 sender.stop()
             raise
         # Subscribers here need not wait until followers know of the end.
-        self.is_over = True
+        self._is_over = True
         self._wake()
         if sender is not None:
             await sender.close(ENDS)
