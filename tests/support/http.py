@@ -6,12 +6,15 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 import uvicorn
+
+# What is under way when a server ends has so long to end by itself.
+SHUTDOWN_SECONDS = 2.0
 
 
 @asynccontextmanager
@@ -20,19 +23,43 @@ async def served(app: Any) -> AsyncIterator[str]:
     # asyncio turns Nagle's algorithm off (40 ms an answer) only where the socket names its protocol.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        app, log_level="warning", lifespan="on", timeout_graceful_shutdown=2, ws="websockets-sansio"
-    )
-    server = uvicorn.Server(config)
+    server = _PromptServer(uvicorn.Config(app, log_level="warning", lifespan="on", ws="websockets-sansio"))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started and not task.done():
         await asyncio.sleep(0.005)
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        server.should_exit = True
+        server.ending.set()
         await task
         listener.close()
+
+
+class _PromptServer(uvicorn.Server):
+    """uvicorn's server without its pauses: two of 0.1 s at each end, where tests serve some thousand times."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ending = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await self.ending.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for listening in self.servers:
+            listening.close()
+        for each in sockets or ():
+            each.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SHUTDOWN_SECONDS):
+                while self.server_state.connections or self.server_state.tasks:
+                    await asyncio.sleep(0.005)
+        for task in self.server_state.tasks:
+            task.cancel()
+        await self.lifespan.shutdown()
 
 
 @dataclass(frozen=True)
