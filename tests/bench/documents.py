@@ -46,7 +46,7 @@ async def run() -> None:
                 position = await registry.latest_change(TENANT)
                 async with asyncio.TaskGroup() as group:
                     for _ in range(WATCHERS):
-                        group.create_task(registry.changes(TENANT, position, wait_seconds=QUIET_SECONDS))
+                        group.create_task(_watch(registry, position))
                     await asyncio.sleep(0.2)
                     before = (await client.info("stats"))["total_commands_processed"]
                     await asyncio.sleep(QUIET_SECONDS - 1)
@@ -67,6 +67,14 @@ async def _fill(registry: RedisRegistry, there: int, number: int) -> None:
 
     for start in range(there, number, AT_ONCE):
         await asyncio.gather(*(put(n) for n in range(start, min(number, start + AT_ONCE))))
+
+
+async def _watch(registry: RedisRegistry, position: str) -> None:
+    """Wait for changes as the stream of `GET /documents` does."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + QUIET_SECONDS
+    while (left_seconds := end - loop.time()) > 0:
+        await registry.changes(TENANT, position, wait_seconds=left_seconds)
 
 
 async def _milliseconds(call: Callable[[], Awaitable[object]]) -> float:
