@@ -8,6 +8,7 @@ import time
 import pytest
 
 from headrace.concurrency.deadlines import LOOKS, ServerDeadline
+from tests.support.late_loop import ROUND_SECONDS, answered_late
 
 
 async def test_a_server_that_is_silent_has_its_time_and_no_more() -> None:
@@ -19,23 +20,13 @@ async def test_a_server_that_is_silent_has_its_time_and_no_more() -> None:
 
 
 async def test_a_late_loop_uses_up_no_deadline() -> None:
-    answered = asyncio.get_running_loop().create_future()
-
-    def busy(rounds: int) -> None:
-        time.sleep(0.02)
-        if rounds:
-            asyncio.get_running_loop().call_soon(busy, rounds - 1)
-        else:
-            answered.set_result("here")
-
-    # The answer comes while the loop is late: rounds of 20 ms, a deadline of 10.
-    asyncio.get_running_loop().call_soon(busy, LOOKS - 2)
-    async with ServerDeadline(0.01):
+    # The answer comes while the loop is late.
+    answered = answered_late(LOOKS - 1)
+    async with ServerDeadline(ROUND_SECONDS / 2):
         assert await answered == "here"
-    answered = asyncio.get_running_loop().create_future()
-    asyncio.get_running_loop().call_soon(busy, LOOKS * 4)
+    answered = answered_late(LOOKS * 4)
     with pytest.raises(TimeoutError):
-        await _within(0.01, asyncio.shield(answered))
+        await _within(ROUND_SECONDS / 2, asyncio.shield(answered))
     await answered
 
 

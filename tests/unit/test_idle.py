@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
 from headrace.concurrency.idle import LOOKS, IdleLimit
+from tests.support.late_loop import ROUND_SECONDS, answered_late
 
 
 async def test_a_wait_ends_at_the_limit() -> None:
@@ -42,18 +42,9 @@ async def test_waits_without_news_add_up_and_news_begin_anew() -> None:
 
 
 async def test_a_late_loop_uses_up_no_limit() -> None:
-    answered = asyncio.get_running_loop().create_future()
-
-    def busy(rounds: int) -> None:
-        time.sleep(0.02)
-        if rounds:
-            asyncio.get_running_loop().call_soon(busy, rounds - 1)
-        else:
-            answered.set_result("here")
-
-    # The news comes while the loop is late: rounds of 20 ms, a limit of 10.
-    asyncio.get_running_loop().call_soon(busy, LOOKS - 2)
-    limit = IdleLimit(0.01)
+    # The news comes while the loop is late.
+    answered = answered_late(LOOKS - 1)
+    limit = IdleLimit(ROUND_SECONDS / 2)
     with limit:
         assert await answered == "here"
     limit.close()
