@@ -30,7 +30,7 @@ test: $(READY) lint ## Check style, types and behaviour
 	@$(PYTHON) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-all: test $(CLOUD) ## The same, other people's clients, and a deployment into an emulator of AWS
-	@HEADRACE_TEST_ALL=1 $(PYTHON) -m pytest --numprocesses 2 --dist loadgroup tests/clients tests/cloud
+	@HEADRACE_TEST_ALL=1 $(PYTHON) -m pytest tests/clients tests/cloud
 
 lint: $(READY) ## Check style and types
 	@.venv/bin/ruff check .

@@ -22,9 +22,6 @@ from tests.support.http import served
 from tests.support.library import Library
 from tests.support.openai_server import Script
 
-# What is of one group runs in one process, beside the other group: see the Makefile.
-pytestmark = pytest.mark.xdist_group("clients")
-
 HERE = Path(__file__).parent
 UV = ROOT / ".uv" / "bin" / "uv"
 # Nothing newer gets into an environment: what passed goes on passing.

@@ -5,12 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
-import pytest
-
 from infra.local.processes import ROOT
-
-# What is of one group runs in one process, beside the other group: see the Makefile.
-pytestmark = pytest.mark.xdist_group("clients")
 
 PROGRAMS = ROOT / "tests" / "support" / "programs.py"
 COMPILED = ROOT / "tests" / "support" / "programs.json"

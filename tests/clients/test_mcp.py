@@ -7,8 +7,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
 from headrace.models.openai import open_openai_model
 from headrace.tools.mcp import McpServer
 from headrace.types import Principal
@@ -16,9 +14,6 @@ from tests.clients.test_clients import HERE, LEAVE, REPLY, _python, _run
 from tests.support.http import served
 from tests.support.library import Library
 from tests.support.openai_server import Script
-
-# What is of one group runs in one process, beside the other group: see the Makefile.
-pytestmark = pytest.mark.xdist_group("clients")
 
 PACKAGES = ("mcp==1.30.0",)
 

@@ -27,9 +27,6 @@ from infra.aws.toolchain import SAM_COMMAND
 from tests.cloud.conftest import ARCHITECTURE, KEYS, Cloud, build_for, fill_secret, host_of, stack_of, through
 from tests.support.processes import ROOT
 
-# What is of one group runs in one process, beside the other group: see the Makefile.
-pytestmark = pytest.mark.xdist_group("cloud")
-
 ELF = {"arm64": 183, "x86_64": 62}
 LAMBDA_BYTES = 262_144_000
 GIVEN_UP_SECONDS = 90.0

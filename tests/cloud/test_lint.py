@@ -14,9 +14,6 @@ import pytest
 from infra.aws.toolchain import UV
 from tests.support.processes import ROOT
 
-# What is of one group runs in one process, beside the other group: see the Makefile.
-pytestmark = pytest.mark.xdist_group("cloud")
-
 PYTHON = ROOT / ".venv-cloud" / "bin" / "python"
 CHECKOV = "checkov==3.3.30"
 # What checkov asks for and this stack does not do, with the reason.

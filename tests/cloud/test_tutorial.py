@@ -23,9 +23,6 @@ from infra.local.processes import free_port
 from tests.cloud.conftest import ARCHITECTURE, Cloud, host_of, stack_of
 from tests.support.processes import ROOT
 
-# What is of one group runs in one process, beside the other group: see the Makefile.
-pytestmark = pytest.mark.xdist_group("cloud")
-
 TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text()
 AWSCLI = "awscli==1.46.3"
 START_SECONDS = 180.0
