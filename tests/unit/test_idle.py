@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from headrace.concurrency.idle import LOOKS, IdleLimit
+from headrace.concurrency.deadlines import LOOKS
+from headrace.concurrency.idle import IdleLimit
 from tests.support.late_loop import ROUND_SECONDS, answered_late
 
 

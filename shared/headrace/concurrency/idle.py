@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from types import TracebackType
 
-# A wait is looked at so many times before it is too long.
-LOOKS = 5
+from headrace.concurrency.deadlines import LOOKS
 
 
 class IdleLimit:
